@@ -1,0 +1,24 @@
+//! forkfront: existing single-threaded servers on every core, behind one port, unchanged.
+//!
+//! The map, from the ground up; a floor never imports a higher one:
+//!
+//! | floor | modules | what it is |
+//! |---|---|---|
+//! | 0 | [`wire`], [`scoreboard`], [`error`], [`sys`] | bytes shared with the shim, errors, the kernel made safe |
+//! | 1 | [`policy`], [`config`], [`status`] | the rules, pure; plain values |
+//! | 2 | [`primary`], [`worker`], [`client`] | the process that deals, the library for those who take, the command client |
+//! | 3 | `cli`, `main` | words |
+//!
+//! The preload shim under `src/shim/` is a crate of its own, compiled by `build.rs` and embedded.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod policy;
+pub mod primary;
+pub mod scoreboard;
+pub mod status;
+pub mod sys;
+pub mod wire;
+pub mod worker;

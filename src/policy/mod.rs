@@ -1,0 +1,11 @@
+//! The rules: pure values and functions. No fd, no clock, no log: every decision is given `now` and
+//! returns what to do, so that each rule can be tested with a fake clock and a seeded random walk.
+
+pub mod affinity;
+pub mod backoff;
+pub mod deadlines;
+pub mod fleet;
+pub mod ids;
+pub mod ledger;
+pub mod lifecycle;
+pub mod rotation;

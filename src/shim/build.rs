@@ -1,0 +1,2 @@
+//! Compiles the preload shim.
+fn main() {}

@@ -1,0 +1,126 @@
+//! What `forkfront status --json` prints: one object, written by the primary, read by the client and by
+//! programs. Field names are a contract; new fields may come, none goes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Balance;
+
+/// The state of one primary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The primary's name.
+    pub name: String,
+    /// The primary's pid.
+    pub pid: u32,
+    /// Version of the running binary.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_s: f64,
+    /// Raised by each reload; 1 at start.
+    pub generation: u32,
+    /// The policy.
+    pub balance: Balance,
+    /// The sticky key as given, if any: `ip`, `ip/24,56`.
+    pub sticky: Option<String>,
+    /// What is run.
+    pub command: Vec<String>,
+    /// A graceful stop is under way.
+    pub stopping: bool,
+    /// Listeners, in the order in which they were made.
+    pub listeners: Vec<ListenerStatus>,
+    /// Accepted, not yet dealt.
+    pub held: u64,
+    /// Accepted by all listeners.
+    pub accepted: u64,
+    /// Handed to a worker and not read back since.
+    pub dealt: u64,
+    /// Closed by a rule of ours.
+    pub closed_by_policy: u64,
+    /// Given up because the client had gone while the connection was held.
+    pub client_gone: u64,
+    /// Slots, by number.
+    pub slots: Vec<SlotStatus>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// `0.0.0.0:80`, `[::]:80`, `unix:/path`.
+    pub address: String,
+    /// The port of the server that is answered with this listener.
+    pub app_port: Option<u16>,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections waiting in the kernel's accept queue now.
+    pub backlog: u32,
+    /// Its limit.
+    pub backlog_limit: u32,
+    /// Connections that the kernel turned away because the queue was full (whole network namespace).
+    pub overflows: u64,
+}
+
+/// One slot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// Number, from 0.
+    pub slot: u16,
+    /// Pid of its worker, if there is one.
+    pub pid: Option<u32>,
+    /// In one word.
+    pub state: SlotState,
+    /// Why it is not ready, in a sentence, if it is not.
+    pub why: Option<String>,
+    /// Generation of its worker.
+    pub generation: u32,
+    /// Seconds since its worker was started.
+    pub uptime_s: f64,
+    /// Workers started in this slot beyond the first.
+    pub restarts: u64,
+    /// Connections dealt to the slot, less those read back.
+    pub dealt: u64,
+    /// Connections that its workers have taken.
+    pub accepted: u64,
+    /// Connections that its worker holds open.
+    pub open: u64,
+    /// Dealt and not yet taken.
+    pub queued: u64,
+    /// Connections read back from this slot.
+    pub read_back: u64,
+    /// Resident memory of all processes of its worker, bytes.
+    pub rss_bytes: u64,
+    /// CPU time of all processes of its worker over the last second or since the last look, percent of a core.
+    pub cpu_percent: f64,
+    /// Wait from the primary's accept to the worker's.
+    pub queue_wait_us: QueueWait,
+}
+
+/// State of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SlotState {
+    /// Started, not listening yet.
+    Starting,
+    /// Takes connections.
+    Ready,
+    /// Has closed its listener and lives on.
+    Paused,
+    /// Gets nothing new, finishes what is open.
+    Draining,
+    /// Was told to die.
+    Killing,
+    /// Waits for its next start.
+    Waiting,
+    /// Stopped for good.
+    Stopped,
+}
+
+/// Quantiles of the queue wait, microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueWait {
+    /// Median.
+    pub p50: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// The longest.
+    pub max: u64,
+}
