@@ -39,7 +39,12 @@ pub struct Scoreboard {
     pub truncated: AtomicU64,
     /// Set when the server asked for non-blocking connections: 1 yes, 2 no, 0 unknown.
     pub nonblocking: AtomicU32,
-    pad: [AtomicU32; 1],
+    pad: AtomicU32,
+    /// Connections that came to be held: taken, and inherited by a fork. Sum over all processes, kept here
+    /// too because the choice reads it for every connection.
+    pub opened: AtomicU64,
+    /// Connections closed, by all processes, dead ones included.
+    pub closed: AtomicU64,
     /// Connections taken from each channel since the worker joined, by all its processes.
     pub taken: [AtomicU64; CHANNELS],
     /// Waits from the primary's accept to the worker's, by [`bucket`].
@@ -71,6 +76,41 @@ impl Scoreboard {
             .filter(|process| process.pid.load(Relaxed) != 0)
             .map(Process::open)
             .sum()
+    }
+
+    /// Connections held open, by the two sums at the head: what the choice looks at.
+    pub fn open_hint(&self) -> u64 {
+        let closed = self.closed.load(Relaxed);
+        self.opened.load(Relaxed).saturating_sub(closed)
+    }
+
+    /// Whether some process's thread that takes connections sleeps in the kernel right now.
+    pub fn is_asleep(&self) -> bool {
+        self.processes
+            .iter()
+            .take_while(|process| process.pid.load(Relaxed) != 0)
+            .any(|process| process.asleep.load(Relaxed) != 0)
+    }
+
+    /// Notes that `process` holds `count` connections more.
+    pub fn note_opened(&self, process: &Process, count: u64) {
+        process.opened.fetch_add(count, Relaxed);
+        self.opened.fetch_add(count, Relaxed);
+    }
+
+    /// Notes that `process` holds `count` connections less.
+    pub fn note_closed(&self, process: &Process, count: u64) {
+        process.closed.fetch_add(count, Relaxed);
+        self.closed.fetch_add(count, Relaxed);
+    }
+
+    /// Strikes a process that has died: what it held counts as closed, its entry is free again.
+    pub fn strike(&self, process: &Process) {
+        self.closed.fetch_add(process.open(), Relaxed);
+        process.opened.store(0, Relaxed);
+        process.closed.store(0, Relaxed);
+        process.asleep.store(0, Relaxed);
+        process.pid.store(0, Relaxed);
     }
 
     /// Connections taken from all channels.

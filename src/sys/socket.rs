@@ -1,1 +1,119 @@
-//! (being written)
+//! Accepting, and the few questions the dispatcher asks of a socket. Errors of accept(2) come sorted by
+//! what the caller must do, since none of them may end the service (D1-D3).
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::wire::{Address, Family};
+
+/// What accept(2) brought.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A connection and its peer.
+    Connection(OwnedFd, Address),
+    /// The backlog is empty.
+    Empty,
+    /// This one connection failed before it was taken; the next may be fine.
+    ClientGone,
+    /// No descriptor or memory now; the connection stays in the backlog.
+    Exhausted(io::Error),
+    /// The listener itself is of no use any more.
+    Failed(io::Error),
+}
+
+/// Takes one connection, close-on-exec, and non-blocking if asked.
+pub fn accept(listener: BorrowedFd<'_>, nonblocking: bool) -> Accepted {
+    let flags = libc::SOCK_CLOEXEC | if nonblocking { libc::SOCK_NONBLOCK } else { 0 };
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    loop {
+        // SAFETY: `storage` and `length` are live and of the size that `length` states.
+        let fd = unsafe {
+            libc::accept4(
+                listener.as_raw_fd(),
+                storage.as_mut_ptr().cast(),
+                &mut length,
+                flags,
+            )
+        };
+        if fd >= 0 {
+            // SAFETY: accept4 returned a new descriptor that nobody else owns.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            // SAFETY: zeroed at birth, then written by the kernel: initialised either way.
+            return Accepted::Connection(fd, to_address(unsafe { storage.assume_init_ref() }));
+        }
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            Some(libc::EINTR) => continue,
+            Some(libc::EAGAIN) => Accepted::Empty,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                Accepted::Exhausted(error)
+            }
+            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) => {
+                Accepted::Failed(error)
+            }
+            // accept(2): errors already pending on the new socket are passed on through accept; they are
+            // to be treated like EAGAIN by trying again.
+            _ => Accepted::ClientGone,
+        };
+    }
+}
+
+/// The address in a `sockaddr_storage` that the kernel filled in.
+fn to_address(storage: &libc::sockaddr_storage) -> Address {
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is a `sockaddr_in`, which is smaller than the storage and
+            // needs no stricter alignment.
+            let v4 = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+            let mut ip = [0; 16];
+            ip[..4].copy_from_slice(&v4.sin_addr.s_addr.to_ne_bytes());
+            Address {
+                family: Family::V4,
+                port: u16::from_be(v4.sin_port),
+                ip,
+                ..Address::default()
+            }
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for `sockaddr_in6`.
+            let v6 = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+            Address {
+                family: Family::V6,
+                port: u16::from_be(v6.sin6_port),
+                flowinfo: v6.sin6_flowinfo,
+                scope: v6.sin6_scope_id,
+                ip: v6.sin6_addr.s6_addr,
+            }
+        }
+        _ => Address::default(),
+    }
+}
+
+/// Bytes that a read would find (`SIOCINQ`); for a sequenced-packet socket, of all messages together.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub fn bytes_queued(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD (the same number as SIOCINQ) writes one int through the pointer.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(bytes.max(0) as usize)
+    }
+}
+
+/// Whether the peer of a connection has gone for good: reset, or closed in both directions.
+pub fn peer_is_gone(connection: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    polled.is_ok()
+        && fds[0]
+            .revents()
+            .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
