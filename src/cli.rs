@@ -1,1 +1,142 @@
-//! (being written)
+//! The command line: words to values, and the sentences for words that cannot be meant.
+//!
+//! It starts nothing and talks to nobody; what it looks at beyond its words is the number of CPUs (`-n auto`)
+//! and the user database (`--user`). `main` calls [`parse`] and acts on the [`Action`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::config::Config;
+use crate::error::Result;
+
+mod demo;
+mod identity;
+mod run;
+mod usage;
+mod values;
+
+/// What the words ask for.
+#[derive(Debug)]
+pub enum Action {
+    /// Run a server.
+    Run(Box<Config>),
+    /// Run the built-in server.
+    Demo(Box<Config>),
+    /// Be a worker of the built-in server.
+    DemoWorker,
+    /// Show the state of the running primary.
+    Status {
+        /// Which one.
+        target: Target,
+        /// The object as it is.
+        json: bool,
+    },
+    /// Stop the running primary.
+    Stop(Target),
+    /// Help or version, asked for: to be printed.
+    Help(clap::Error),
+}
+
+/// Which running primary is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(next_help_heading = "Which one")]
+pub struct Target {
+    /// The primary of this name, when several run
+    #[arg(long, value_name = "NAME", value_parser = values::name)]
+    pub name: Option<String>,
+
+    /// The primary whose control socket is here
+    #[arg(long, value_name = "PATH", conflicts_with = "name", value_parser = values::socket_path())]
+    pub control: Option<PathBuf>,
+}
+
+const ABOUT: &str = "\
+Puts an existing server on every core, behind one port, without changing it.
+
+One process, the primary, accepts connections and hands each one to the next of N copies of the server; \
+the connection then belongs to that copy alone.";
+
+const EXAMPLES: &str = "\
+Examples:
+  forkfront run -- node server.js              one copy per core; the port is the server's own
+  forkfront run -n 4 -- python3 app.py         four copies
+  forkfront run -l 80=8080 -- ruby app.rb      clients come to port 80, the server asks for 8080
+  forkfront demo                               nothing else to install: a page that shows who served it
+  forkfront status                             what runs, and how it is doing
+  forkfront stop                               finish what is open, then end
+
+Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found.";
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "forkfront",
+    version,
+    about = "Puts an existing server on every core, behind one port, without changing it",
+    long_about = ABOUT,
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+struct Words {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Run a server on every core, behind one port
+    #[command(long_about = run::LONG, after_help = run::EXAMPLES)]
+    Run(Box<run::RunWords>),
+    /// Run the built-in server, with a page that shows which worker served it
+    #[command(long_about = demo::LONG)]
+    Demo(demo::DemoWords),
+    #[command(hide = true)]
+    DemoWorker,
+    /// Show what runs and how it is doing
+    #[command(after_help = "\
+Examples:
+  forkfront status
+  forkfront status --name 8080
+  forkfront status --json | jq '.slots[].dealt'")]
+    Status {
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Stop: take nothing new, finish what is open, end the workers
+    #[command(long_about = "\
+Stop: take nothing new, finish what is open, end the workers.
+
+It waits until all is done and says how it goes on. Open connections have the --drain-timeout of `run` \
+to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
+    Stop {
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Reads the words of a command line, program name first.
+///
+/// # Errors
+/// Usage: words that cannot be meant. Failed: a user that does not exist, or no right to become it.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let verb = words.get(1).and_then(|verb| verb.to_str());
+    let words = match Words::try_parse_from(&words) {
+        Ok(words) => words,
+        Err(error) if !error.use_stderr() => return Ok(Action::Help(error)),
+        Err(error) => return Err(usage::sentence(&error, verb)),
+    };
+    Ok(match words.verb {
+        Verb::Run(words) => Action::Run(Box::new(words.into_config()?)),
+        Verb::Demo(words) => Action::Demo(Box::new(words.into_config()?)),
+        Verb::DemoWorker => Action::DemoWorker,
+        Verb::Status { json, target } => Action::Status { target, json },
+        Verb::Stop { target } => Action::Stop(target),
+    })
+}

@@ -2,14 +2,27 @@
 //! Nothing here opens, resolves or starts anything.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod duration;
+mod listen;
+mod sticky;
+
+pub use duration::{duration, positive_duration};
+pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
+pub use sticky::Sticky;
+
 /// The most workers one primary runs.
 pub const MAX_WORKERS: usize = 1024;
+
+/// Age at which a queue that does not move is dealt again.
+pub const STEAL_AFTER: Duration = Duration::from_millis(100);
+
+/// The same with `--sticky`: moving a client away from its slot costs it its session, so it waits longer.
+pub const STEAL_AFTER_STICKY: Duration = Duration::from_millis(500);
 
 /// All a primary needs to know to start.
 #[derive(Clone, Debug)]
@@ -46,38 +59,35 @@ pub struct Config {
     pub cwd: Option<PathBuf>,
     /// User and group of the workers.
     pub identity: Option<Identity>,
+    /// How much is said on stderr; the environment variable `FORKFRONT_LOG` can say otherwise.
+    pub log_level: log::LevelFilter,
     /// The server: program and arguments.
     pub command: Vec<OsString>,
 }
 
-/// One `-l`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Where clients connect.
-    pub at: ListenAt,
-    /// The port that the server itself binds, where it differs.
-    pub app_port: Option<u16>,
-}
-
-/// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenAt {
-    /// All addresses, both families.
-    AnyAddress(u16),
-    /// One address (or one family's wildcard).
-    Tcp(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl Listen {
-    /// The port whose `bind` by the server is answered with this listener; `None`: its first fixed port.
-    pub fn shared_port(&self) -> Option<u16> {
-        self.app_port.or(match &self.at {
-            ListenAt::AnyAddress(port) => Some(*port),
-            ListenAt::Tcp(address) => Some(address.port()),
-            ListenAt::Unix(_) => None,
-        })
+impl Config {
+    /// What `forkfront run -- COMMAND` means when nothing else is said, with one worker.
+    pub fn new(command: Vec<OsString>) -> Self {
+        Self {
+            listen: Vec::new(),
+            workers: 1,
+            balance: Balance::default(),
+            sticky: None,
+            name: None,
+            control: None,
+            backlog: None,
+            max_held: 1024,
+            ready_timeout: Duration::from_secs(30),
+            steal_after: STEAL_AFTER,
+            drain_timeout: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
+            orphans: Orphans::default(),
+            env: Vec::new(),
+            cwd: None,
+            identity: None,
+            log_level: log::LevelFilter::Info,
+            command,
+        }
     }
 }
 
@@ -94,18 +104,6 @@ pub enum Balance {
     Idle,
     /// Workers share the listening socket and the kernel wakes one.
     Kernel,
-}
-
-/// What makes two connections belong together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sticky {
-    /// The client's address, cut to a prefix of so many bits (32 and 128: whole).
-    Ip {
-        /// Prefix of an IPv4 client (and of an IPv4-mapped one).
-        v4: u8,
-        /// Prefix of an IPv6 client.
-        v6: u8,
-    },
 }
 
 /// What happens to workers whose primary dies.
@@ -125,8 +123,10 @@ pub struct Identity {
     pub uid: u32,
     /// Real and effective group id.
     pub gid: u32,
-    /// User name, for the supplementary groups and `USER`/`LOGNAME`/`HOME`.
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// User name, for `USER` and `LOGNAME`.
     pub user: Option<String>,
-    /// Home directory of that user.
+    /// Home directory of that user, for `HOME`.
     pub home: Option<PathBuf>,
 }

@@ -1,0 +1,87 @@
+//! The words of `forkfront demo`: our own executable as the server.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use super::run::Loudness;
+use super::values;
+use crate::config::{Config, Listen, ListenAt};
+use crate::error::{Error, Result};
+
+/// Where the demo listens unless told otherwise, if it can.
+const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// What `demo` is.
+pub const LONG: &str = "\
+Run the built-in server, with a page that shows live which worker served it.
+
+It needs nothing else to be installed. Open the page, load it a few times, kill a worker, and see.";
+
+/// The words after `forkfront demo`.
+#[derive(Debug, clap::Args)]
+pub struct DemoWords {
+    /// Listen here [default: 127.0.0.1:8080, or another port if that is taken]
+    #[arg(short, long, value_name = "ADDR")]
+    listen: Option<Listen>,
+
+    /// Workers, 1 to 1024; auto: one per CPU that we may really use
+    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = values::workers)]
+    workers: usize,
+
+    #[command(flatten)]
+    loudness: Loudness,
+}
+
+impl DemoWords {
+    /// A primary whose workers are this very program.
+    pub fn into_config(self) -> Result<Config> {
+        let listen = match self.listen {
+            Some(listen) => listen,
+            None => Listen {
+                at: ListenAt::Tcp(free_address(ADDRESS)?),
+                app_port: None,
+            },
+        };
+        let program = std::env::current_exe()
+            .map_err(|error| Error::io("cannot find the path of forkfront itself", &error))?;
+        Ok(Config {
+            listen: vec![listen],
+            workers: self.workers,
+            log_level: self.loudness.level(),
+            ..Config::new(vec![program.into(), "demo-worker".into()])
+        })
+    }
+}
+
+/// The address asked for, or one with another port when that one is taken.
+///
+/// The port found may be taken by somebody else before it is bound again; then the start fails with a
+/// sentence, which for a demo is enough.
+fn free_address(wanted: SocketAddr) -> Result<SocketAddr> {
+    let probe = match TcpListener::bind(wanted) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            TcpListener::bind(SocketAddr::new(wanted.ip(), 0))
+        }
+        other => other,
+    };
+    probe
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| Error::io(format!("cannot listen on {wanted}"), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_stepped_around() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = taken.local_addr().unwrap();
+        let holder = TcpListener::bind(SocketAddr::new(taken.ip(), 0)).unwrap();
+        let held = holder.local_addr().unwrap();
+        let found = free_address(held).unwrap();
+        assert_eq!(found.ip(), held.ip());
+        assert_ne!(found.port(), held.port());
+        assert_ne!(found.port(), 0);
+    }
+}

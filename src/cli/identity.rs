@@ -1,0 +1,139 @@
+//! `--user` and `--group`: names or numbers to ids, once, at the start.
+//!
+//! The user database may ask the network (nsswitch.conf(5)), which is why it is never asked again while
+//! connections are dealt.
+
+use std::ffi::CString;
+
+use nix::unistd::{Gid, Group, Uid, User, getgid, getgrouplist, getuid};
+
+use crate::config::Identity;
+use crate::error::{Error, Result};
+
+/// Who the workers are to be; `None`: who we are.
+pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>> {
+    if user.is_none() && group.is_none() {
+        return Ok(None);
+    }
+    let group = group.map(group_id).transpose()?;
+    let identity = match user {
+        Some(user) => with_user(user, group)?,
+        None => with_group(group.unwrap_or_else(getgid)),
+    };
+    if identity.uid == getuid().as_raw() && identity.gid == getgid().as_raw() && !getuid().is_root()
+    {
+        return Ok(None);
+    }
+    if !getuid().is_root() {
+        let option = if user.is_some() { "--user" } else { "--group" };
+        return Err(Error::failed(format!(
+            "{option} needs root: only root may run workers as somebody else; start forkfront as root, or leave {option} out"
+        )));
+    }
+    Ok(Some(identity))
+}
+
+fn with_user(words: &str, group: Option<Gid>) -> Result<Identity> {
+    let Some(user) = find_user(words)? else {
+        return unnamed_user(words, group);
+    };
+    let gid = group.unwrap_or(user.gid);
+    let name = CString::new(user.name.clone())
+        .map_err(|_| Error::failed(format!("the name of user '{words}' holds a zero byte")))?;
+    let groups = getgrouplist(&name, gid).map_err(|error| {
+        Error::io(
+            format!("cannot look up the groups of user '{words}'"),
+            &error.into(),
+        )
+    })?;
+    Ok(Identity {
+        uid: user.uid.as_raw(),
+        gid: gid.as_raw(),
+        groups: groups.into_iter().map(Gid::as_raw).collect(),
+        user: Some(user.name),
+        home: Some(user.dir),
+    })
+}
+
+/// A number without an entry in the user database, as containers use them.
+fn unnamed_user(words: &str, group: Option<Gid>) -> Result<Identity> {
+    let Ok(uid) = words.parse::<u32>() else {
+        return Err(Error::usage(format!("there is no user '{words}' (--user)")));
+    };
+    let Some(gid) = group else {
+        return Err(Error::usage(format!(
+            "user {uid} has no entry in the user database, so its group is not known: give --group too"
+        )));
+    };
+    Ok(Identity {
+        uid,
+        ..with_group(gid)
+    })
+}
+
+fn with_group(gid: Gid) -> Identity {
+    Identity {
+        uid: getuid().as_raw(),
+        gid: gid.as_raw(),
+        groups: vec![gid.as_raw()],
+        user: None,
+        home: None,
+    }
+}
+
+fn find_user(words: &str) -> Result<Option<User>> {
+    let found = match words.parse::<u32>() {
+        Ok(uid) => User::from_uid(Uid::from_raw(uid)),
+        Err(_) => User::from_name(words),
+    };
+    found.map_err(|error| Error::io(format!("cannot look up user '{words}'"), &error.into()))
+}
+
+fn group_id(words: &str) -> Result<Gid> {
+    if let Ok(gid) = words.parse::<u32>() {
+        return Ok(Gid::from_raw(gid));
+    }
+    match Group::from_name(words) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(Error::usage(format!(
+            "there is no group '{words}' (--group)"
+        ))),
+        Err(error) => Err(Error::io(
+            format!("cannot look up group '{words}'"),
+            &error.into(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn who_we_are_needs_no_change() {
+        assert_eq!(resolve(None, None).unwrap(), None);
+    }
+
+    #[test]
+    fn strangers_are_named() {
+        let error = resolve(Some("no-such-user-x"), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert!(error.to_string().contains("no user 'no-such-user-x'"));
+        let error = resolve(None, Some("no-such-group-x")).unwrap_err();
+        assert!(error.to_string().contains("no group 'no-such-group-x'"));
+        let error = resolve(Some("3999999999"), None).unwrap_err();
+        assert!(error.to_string().contains("give --group"), "{error}");
+    }
+
+    #[test]
+    fn names_and_numbers_mean_the_same() {
+        let named = with_user("root", None).unwrap();
+        assert_eq!(named, with_user("0", None).unwrap());
+        assert_eq!((named.uid, named.gid), (0, 0));
+        assert!(named.groups.contains(&0));
+        let unnamed = with_user("3999999999", Some(Gid::from_raw(7))).unwrap();
+        assert_eq!((unnamed.uid, unnamed.gid), (3_999_999_999, 7));
+        assert_eq!((unnamed.groups, unnamed.user), (vec![7], None));
+    }
+}

@@ -1,0 +1,213 @@
+//! The words of `forkfront run`, and what they mean together.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::{identity, values};
+use crate::config::{
+    self, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
+};
+use crate::error::{Error, Result};
+
+/// What `run` is.
+pub const LONG: &str = "\
+Run a server on every core, behind one port.
+
+Without -l, the port (and the address) is the one that the server itself asks for. The server needs no \
+change: a preloaded library answers its bind(), listen() and accept(). A program that cannot be preloaded \
+(statically linked, Go without libc, set-uid) is named, with the reason.
+
+Each worker sees FORKFRONT_SLOT (0, 1, ...), FORKFRONT_WORKERS, FORKFRONT_GENERATION, and PORT if that was \
+not set.";
+
+/// How it is used.
+pub const EXAMPLES: &str = "\
+Examples:
+  forkfront run -- node server.js
+  forkfront run -n 4 --balance least-connections -- python3 -m http.server 8000
+  forkfront run -l 0.0.0.0:80=8080 -l [::1]:80=8080 --user www-data -- ruby app.rb
+  forkfront run -l unix:/run/app.sock=3000 --sticky ip/24 -- npm start
+
+Signals: TERM, INT stop gracefully (a second INT at once), QUIT stops now.";
+
+/// The words after `forkfront run`.
+#[derive(Debug, clap::Args)]
+pub struct RunWords {
+    /// Listen here; repeatable [default: where the server itself binds]
+    ///
+    /// 8080 or :8080 is all addresses, both families; 127.0.0.1:8080, [::1]:8080, unix:PATH are one. A
+    /// server that binds another port is named behind it: 0.0.0.0:80=8080. With -l, only the ports named
+    /// are shared; other ports of the server stay its own.
+    #[arg(short, long, value_name = "ADDR[=APP_PORT]", help_heading = "Where")]
+    listen: Vec<Listen>,
+
+    /// Length of the queue of connections that the kernel has not given us yet [default: the server's wish]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..), help_heading = "Where")]
+    backlog: Option<i32>,
+
+    /// Copies of the server, 1 to 1024; auto: one per CPU that we may really use
+    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = values::workers, help_heading = "Workers")]
+    workers: usize,
+
+    /// Set an environment variable for the workers; repeatable
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = values::environment(), help_heading = "Workers")]
+    env: Vec<(OsString, OsString)>,
+
+    /// Start the workers in this directory
+    #[arg(long, value_name = "DIR", help_heading = "Workers")]
+    cwd: Option<PathBuf>,
+
+    /// Run the workers as this user, name or number, with its groups; needs root
+    #[arg(long, value_name = "USER", help_heading = "Workers")]
+    user: Option<String>,
+
+    /// Run the workers with this group, name or number; needs root
+    #[arg(long, value_name = "GROUP", help_heading = "Workers")]
+    group: Option<String>,
+
+    /// What happens to the workers should the primary be killed
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value_t,
+        help_heading = "Workers"
+    )]
+    orphans: Orphans,
+
+    /// Who gets the next connection
+    #[arg(
+        long,
+        value_enum,
+        value_name = "POLICY",
+        default_value_t,
+        help_heading = "Who gets a connection"
+    )]
+    balance: Balance,
+
+    /// Keep a client with one slot: ip, or ip/24, or ip/24,56 (prefixes for IPv4 and IPv6)
+    #[arg(long, value_name = "KEY", help_heading = "Who gets a connection")]
+    sticky: Option<Sticky>,
+
+    /// Deal again what a worker has not taken for so long [default: 100ms, with --sticky 500ms]
+    #[arg(long, value_name = "TIME", value_parser = config::positive_duration, help_heading = "Who gets a connection")]
+    steal_after: Option<Duration>,
+
+    /// Connections to hold while no worker can take them; beyond it they wait in the kernel
+    #[arg(long, value_name = "N", default_value_t = 1024, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=1_000_000), help_heading = "Who gets a connection")]
+    max_held: u32,
+
+    /// Time from a worker's start to its listen()
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::positive_duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
+    ready_timeout: Duration,
+
+    /// Time that open connections have to end at a stop
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = config::duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
+    drain_timeout: Duration,
+
+    /// Time that a worker has from SIGTERM to SIGKILL
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = config::duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
+    grace: Duration,
+
+    /// Name of this primary, for the commands [default: its first port]
+    #[arg(long, value_name = "NAME", value_parser = values::name, help_heading = "Commands and messages")]
+    name: Option<String>,
+
+    /// Path of the control socket [default: NAME.sock in the run directory]
+    #[arg(long, value_name = "PATH", value_parser = values::socket_path(), help_heading = "Commands and messages")]
+    control: Option<PathBuf>,
+
+    #[command(flatten)]
+    loudness: Loudness,
+
+    /// The server and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How much is said.
+#[derive(Debug, clap::Args)]
+pub struct Loudness {
+    /// Say more; twice: say all
+    #[arg(short, long, action = clap::ArgAction::Count, help_heading = "Commands and messages")]
+    verbose: u8,
+
+    /// Say only what went wrong
+    #[arg(
+        short,
+        long,
+        conflicts_with = "verbose",
+        help_heading = "Commands and messages"
+    )]
+    quiet: bool,
+}
+
+impl Loudness {
+    /// The least level that is printed.
+    pub fn level(&self) -> LevelFilter {
+        match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::Warn,
+            (_, 0) => LevelFilter::Info,
+            (_, 1) => LevelFilter::Debug,
+            _ => LevelFilter::Trace,
+        }
+    }
+}
+
+impl RunWords {
+    /// What the words mean together.
+    pub fn into_config(self) -> Result<Config> {
+        self.check()?;
+        let steal_after = self.steal_after.unwrap_or(match self.sticky {
+            Some(_) => STEAL_AFTER_STICKY,
+            None => STEAL_AFTER,
+        });
+        Ok(Config {
+            listen: self.listen,
+            workers: self.workers,
+            balance: self.balance,
+            sticky: self.sticky,
+            name: self.name,
+            control: self.control,
+            backlog: self.backlog,
+            max_held: self.max_held as usize,
+            ready_timeout: self.ready_timeout,
+            steal_after,
+            drain_timeout: self.drain_timeout,
+            grace: self.grace,
+            orphans: self.orphans,
+            env: self.env,
+            cwd: self.cwd,
+            identity: identity::resolve(self.user.as_deref(), self.group.as_deref())?,
+            log_level: self.loudness.level(),
+            command: self.command,
+        })
+    }
+
+    fn check(&self) -> Result<()> {
+        if self
+            .command
+            .first()
+            .is_none_or(|program| program.is_empty())
+        {
+            return Err(Error::usage(
+                "the server to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
+            ));
+        }
+        for (at, listen) in self.listen.iter().enumerate() {
+            if self.listen[..at].iter().any(|other| other.at == listen.at) {
+                let at = &listen.at;
+                return Err(Error::usage(format!("'-l {at}' is given twice")));
+            }
+        }
+        if self.balance == Balance::Kernel && self.sticky.is_some() {
+            return Err(Error::usage(
+                "--sticky cannot be kept with --balance kernel, since there the kernel chooses the worker",
+            ));
+        }
+        Ok(())
+    }
+}
