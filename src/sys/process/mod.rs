@@ -1,0 +1,162 @@
+//! Child processes: started clean, signalled and waited for by pidfd, strays collected.
+//!
+//! Owns what the kernel asks for and nothing of the rules: who is started when, and what an exit means, is
+//! the supervisor's business. Never signals a pid that was only remembered: a pidfd, or a look at `/proc`
+//! while a pidfd is held, stands behind every signal (a pid is reused, a pidfd never is).
+//!
+//! `launch` starts a child, `proc_files` reads what `/proc` tells about processes.
+
+mod launch;
+mod proc_files;
+
+pub use launch::{Child, Credentials, Launch};
+pub use proc_files::{
+    Usage, holds_inode, parent_of, session_members, session_of, usage, usage_by_session,
+};
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By `exit`, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match Signal::try_from(number) {
+                Ok(signal) => write!(f, "{signal}"),
+                Err(_) => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+/// A pidfd of `pid`, close-on-exec.
+///
+/// # Errors
+/// Those of pidfd_open(2): `ESRCH` if there is no such process (a zombie counts as one), `EMFILE`.
+pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor; nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Sends `signal` to the process behind `pidfd`.
+///
+/// # Errors
+/// `ESRCH` once it has been waited for, and never to another process; `EPERM`.
+pub fn signal(pidfd: BorrowedFd, signal: Signal) -> io::Result<()> {
+    // SAFETY: pidfd_send_signal(2) reads no memory when its siginfo pointer is null.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal as i32,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    match sent {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sends `signal` to every process of the group `pgid`. A worker's pid names its group as long as the worker
+/// has not been waited for or the group has a member; so signal the group first, then [`try_wait`].
+///
+/// # Errors
+/// `ESRCH` if the group is empty, `EPERM`; `InvalidInput` for 0 and 1, which mean ourselves and everybody.
+pub fn signal_group(pgid: u32, signal: Signal) -> io::Result<()> {
+    match i32::try_from(pgid) {
+        Ok(group) if group > 1 => Ok(kill(Pid::from_raw(-group), signal)?),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Sends `signal` to every process of the session `session`, also to those that have left the worker's
+/// process group, and says how many there were.
+pub fn signal_session(session: u32, signal: Signal) -> usize {
+    let reached = |pid: &u32| {
+        // The pid may have been reused since the look at /proc: a pidfd holds still what is then checked.
+        open_pidfd(*pid).is_ok_and(|pidfd| {
+            session_of(*pid) == Some(session) && self::signal(pidfd.as_fd(), signal).is_ok()
+        })
+    };
+    session_members(session)
+        .iter()
+        .filter(|pid| reached(pid))
+        .count()
+}
+
+/// Collects the child behind `pidfd` if it has ended. `None`: it runs on.
+///
+/// # Errors
+/// `ECHILD` if it was already waited for, or is no child of ours.
+pub fn try_wait(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    loop {
+        match waitid(Id::PIDFd(pidfd), flags) {
+            Ok(status) => return Ok(exit_of(status)),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    match status {
+        WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
+        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
+        _ => None,
+    }
+}
+
+/// Makes this process the parent of every orphan among its descendants, so that what a worker leaves behind
+/// is seen, can be signalled, and ends as no zombie.
+///
+/// # Errors
+/// Those of prctl(2); none on Linux 3.4 or later.
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(set_child_subreaper(true)?)
+}
+
+/// Collects children that ended and are not workers, and says how many. Looks before it takes
+/// (`WNOWAIT`), so a worker's exit is always left to [`try_wait`]. The kernel shows one ended child at a time:
+/// this stops at a worker, so call it again once that worker has been waited for.
+pub fn reap_strays(is_worker: impl Fn(u32) -> bool) -> usize {
+    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let mut reaped = 0;
+    loop {
+        let pid = match waitid(Id::All, peek) {
+            Ok(status) => status.pid(),
+            Err(Errno::EINTR) => continue,
+            Err(_) => None,
+        };
+        let Some(pid) = pid.filter(|pid| !is_worker(pid.as_raw() as u32)) else {
+            return reaped;
+        };
+        // Ours and ended, as just seen, so this neither blocks nor takes another.
+        if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_ok() {
+            reaped += 1;
+        }
+    }
+}
