@@ -5,7 +5,7 @@
 //! | floor | modules | what it is |
 //! |---|---|---|
 //! | 0 | [`wire`], [`scoreboard`], [`error`], [`sys`] | bytes shared with the shim, errors, the kernel made safe |
-//! | 1 | [`policy`], [`config`], [`status`] | the rules, pure; plain values |
+//! | 1 | [`policy`], [`config`], [`status`], [`protocol`] | the rules, pure; plain values |
 //! | 2 | [`primary`], [`worker`], [`client`] | the process that deals, the library for those who take, the command client |
 //! | 3 | `cli`, `main` | words |
 //!
@@ -17,6 +17,7 @@ pub mod config;
 pub mod error;
 pub mod policy;
 pub mod primary;
+pub mod protocol;
 pub mod scoreboard;
 pub mod status;
 pub mod sys;

@@ -1,5 +1,7 @@
 //! Workers' output through real pipes: always drained, never waited for, complete where it is read.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to fail")]
+
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::OwnedFd;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::config::{MAX_WORKERS, UNIX_PATH_MAX};
+use crate::sys::limits;
 
 /// Longest name: it becomes a file name beside others of the same stem.
 const NAME_MAX: usize = 64;

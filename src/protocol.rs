@@ -1,0 +1,60 @@
+//! What the command client and the primary say to each other over the control socket: one JSON line asks,
+//! JSON lines answer, the last of them is `ok` or `error`.
+//!
+//! ```text
+//! > {"verb":"stop"}
+//! < {"progress":"waiting for 3 open connections"}
+//! < {"ok":null}
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+/// The longest line that asks, in bytes, newline included.
+pub const REQUEST_MAX: usize = 4096;
+
+/// The longest line that answers: the status of as many slots as there can be, with room to spare.
+pub const REPLY_MAX: usize = 16 * 1024 * 1024;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The [`Status`](crate::status::Status), as it is now.
+    Status,
+    /// A graceful stop. `ok` comes when all workers have gone.
+    Stop,
+}
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// How it goes on, for people; any number of them, none the last.
+    Progress(String),
+    /// Done; with the object that was asked for, or null.
+    Ok(serde_json::Value),
+    /// Not done, in one sentence.
+    Error(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_as_promised() {
+        let line = |value: &Reply| serde_json::to_string(value).unwrap();
+        let ask = |text| serde_json::from_str::<Request>(text).ok();
+        assert_eq!(
+            serde_json::to_string(&Request::Status).unwrap(),
+            r#"{"verb":"status"}"#
+        );
+        assert_eq!(ask(r#"{"verb":"stop"}"#), Some(Request::Stop));
+        for garbage in ["", "{}", "stop", r#"{"verb":"STOP"}"#, r#"{"verb":null}"#] {
+            assert_eq!(ask(garbage), None, "{garbage}");
+        }
+        assert_eq!(line(&Reply::Progress("x".into())), r#"{"progress":"x"}"#);
+        assert_eq!(line(&Reply::Ok(().into())), r#"{"ok":null}"#);
+        assert_eq!(line(&Reply::Error("no".into())), r#"{"error":"no"}"#);
+    }
+}
