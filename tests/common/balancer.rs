@@ -1,0 +1,314 @@
+//! The real binary, running: started at a [`Site`], asked by `forkfront status --json` (the ledger is checked at
+//! every look), ended with the census. On a failed assertion its command, output and log are printed.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forkfront::config::Balance;
+use forkfront::status::{SlotState, Status};
+use nix::sys::signal::Signal;
+
+use super::{Site, census, command, eventually, send};
+
+/// A running primary.
+pub struct Balancer<'a> {
+    /// Where it runs.
+    pub site: &'a Site,
+    words: Vec<String>,
+    primary: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    base: Option<BTreeMap<String, usize>>,
+    ended: bool,
+}
+
+impl<'a> Balancer<'a> {
+    /// Starts `forkfront WORDS` and waits until every slot is ready.
+    #[track_caller]
+    pub fn start<W: AsRef<str>>(site: &'a Site, words: &[W]) -> Self {
+        let mut this = Self::spawn(site, words);
+        this.all_ready();
+        this.base = Some(this.settled_descriptors());
+        this
+    }
+
+    /// Starts `forkfront WORDS` and waits for nothing.
+    #[track_caller]
+    pub fn spawn<W: AsRef<str>>(site: &'a Site, words: &[W]) -> Self {
+        Self::spawn_changed(site, words, |_| {})
+    }
+
+    /// As [`Balancer::spawn`], with a change to the command: other standard streams, limits, another program in front.
+    #[track_caller]
+    pub fn spawn_changed<W: AsRef<str>>(
+        site: &'a Site,
+        words: &[W],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut words: Vec<String> = words.iter().map(|word| word.as_ref().to_string()).collect();
+        let control = site.control().display().to_string();
+        words.splice(1..1, ["--control".to_string(), control]);
+        let mut command = command::forkfront(site, &words);
+        change(&mut command);
+        let mut primary = command.spawn().expect("the program starts");
+        let collect = |from: Option<Box<dyn Read + Send>>| {
+            let text = Arc::new(Mutex::new(String::new()));
+            if let Some(from) = from {
+                follow(from, text.clone());
+            }
+            text
+        };
+        let stdout = collect(primary.stdout.take().map(|from| Box::new(from) as _));
+        let stderr = collect(primary.stderr.take().map(|from| Box::new(from) as _));
+        Self {
+            site,
+            words,
+            primary,
+            stdout,
+            stderr,
+            base: None,
+            ended: false,
+        }
+    }
+
+    /// The primary's pid.
+    pub fn pid(&self) -> u32 {
+        self.primary.id()
+    }
+
+    /// What workers and primary have written so far, to both streams.
+    pub fn output(&self) -> String {
+        let out = self.stdout.lock().expect("reader").clone();
+        out + &self.stderr.lock().expect("reader")
+    }
+
+    /// The state now, if the primary answers.
+    #[track_caller]
+    pub fn try_status(&self) -> Option<Status> {
+        let control = self.site.control().display().to_string();
+        let answer = command::run_to_end(self.site, &["status", "--json", "--control", &control]);
+        if answer.code != Some(0) {
+            return None;
+        }
+        let status: Status = serde_json::from_str(&answer.stdout)
+            .unwrap_or_else(|error| panic!("status is not what status.rs says: {error}\n{answer}"));
+        let explained = status.dealt + status.held + status.closed_by_policy + status.client_gone;
+        assert_eq!(
+            status.accepted, explained,
+            "the ledger does not add up: {status:#?}"
+        );
+        Some(status)
+    }
+
+    /// The state now.
+    #[track_caller]
+    pub fn status(&self) -> Status {
+        self.try_status().expect("the primary answers")
+    }
+
+    /// Waits until `holds` of the status.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Status) -> bool) -> Status {
+        eventually(what, || self.try_status().filter(|status| holds(status)))
+    }
+
+    /// Waits until every slot has a ready worker.
+    #[track_caller]
+    pub fn all_ready(&mut self) -> Status {
+        eventually("all slots ready", || {
+            if let Some(exit) = self.primary.try_wait().expect("wait") {
+                self.ended = true;
+                panic!("ended while starting, {exit}\n{}", self.transcript());
+            }
+            self.try_status().filter(|status| {
+                !status.slots.is_empty()
+                    && status
+                        .slots
+                        .iter()
+                        .all(|slot| slot.state == SlotState::Ready)
+            })
+        })
+    }
+
+    /// Pids of the workers, by slot.
+    #[track_caller]
+    pub fn workers(&self) -> Vec<u32> {
+        let status = self.status();
+        status
+            .slots
+            .iter()
+            .map(|slot| slot.pid.expect("a worker"))
+            .collect()
+    }
+
+    /// The slot whose worker's session `pid` is in.
+    pub fn slot_of(&self, pid: u32) -> Option<u16> {
+        let session = census::session_of(pid)?;
+        self.status()
+            .slots
+            .iter()
+            .find(|slot| slot.pid == Some(session))
+            .map(|slot| slot.slot)
+    }
+
+    /// Sends a signal to the primary.
+    pub fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    /// Waits for the primary's end and returns the exit code.
+    #[track_caller]
+    pub fn wait(&mut self) -> Option<i32> {
+        let status = eventually("the primary ends", || {
+            self.primary.try_wait().expect("wait")
+        });
+        self.ended = true;
+        status.code()
+    }
+
+    /// The census, then a graceful stop and what must be left of it: nothing.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.at_rest();
+        self.signal(Signal::SIGTERM);
+        assert_eq!(self.wait(), Some(0), "exit code of a graceful stop");
+        self.nothing_left();
+    }
+
+    /// With no client there: nothing held or queued, each slot has taken what it was dealt, descriptors are as at
+    /// the start, no zombies.
+    #[track_caller]
+    pub fn at_rest(&mut self) {
+        self.all_ready();
+        self.until("nothing held or queued, all dealt taken", |status| {
+            let kernel = status.balance == Balance::Kernel;
+            status.held == 0
+                && status
+                    .slots
+                    .iter()
+                    .all(|slot| slot.queued == 0 && (kernel || slot.dealt == slot.accepted))
+        });
+        if let Some(base) = &self.base {
+            let mut now = BTreeMap::new();
+            let start = std::time::Instant::now();
+            while start.elapsed() < Duration::from_secs(10) {
+                now = kinds(self.pid());
+                if now == *base {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            assert_eq!(
+                now, *base,
+                "descriptors of the primary, now and at the start"
+            );
+        }
+        eventually("no zombies", || {
+            census::children_in_state_z(self.pid())
+                .is_empty()
+                .then_some(())
+        });
+    }
+
+    /// After the end: no process, no file, no panic.
+    #[track_caller]
+    pub fn nothing_left(&self) {
+        let mark = &self.site.mark;
+        let mut left = Vec::new();
+        for _ in 0..200 {
+            left = census::marked(mark);
+            if left.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(left, [], "processes left");
+        assert_eq!(
+            census::entries(&self.site.directory.join("run")),
+            [""; 0],
+            "files left"
+        );
+        let output = self.output();
+        assert!(!output.contains("panicked at"), "a panic in the log");
+    }
+
+    /// As the last resort of a scenario in which the primary was killed: waits for every process to go by itself.
+    #[track_caller]
+    pub fn workers_gone(&self, limit: Duration) {
+        super::within(limit, "workers gone after their primary", || {
+            census::marked(&self.site.mark).is_empty().then_some(())
+        });
+    }
+
+    fn settled_descriptors(&self) -> BTreeMap<String, usize> {
+        let mut before = kinds(self.pid());
+        eventually("descriptors at rest", || {
+            std::thread::sleep(Duration::from_millis(30));
+            let now = kinds(self.pid());
+            let same = now == before;
+            before = now;
+            same.then(|| before.clone())
+        })
+    }
+
+    fn transcript(&self) -> String {
+        format!(
+            "$ forkfront {}\n--- stdout\n{}--- stderr\n{}---",
+            self.words.join(" "),
+            tail(&self.stdout.lock().expect("reader")),
+            tail(&self.stderr.lock().expect("reader")),
+        )
+    }
+}
+
+impl Drop for Balancer<'_> {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed {
+            if let Ok(None) = self.primary.try_wait() {
+                let control = self.site.control().display().to_string();
+                let last =
+                    command::run_to_end(self.site, &["status", "--json", "--control", &control]);
+                eprintln!("last status: {}", last.stdout);
+            }
+            eprintln!("{}", self.transcript());
+        }
+        let _ = self.primary.kill();
+        let _ = self.primary.wait();
+        for (pid, _) in census::marked(&self.site.mark) {
+            send(pid, Signal::SIGKILL);
+        }
+        assert!(failed || self.ended, "the scenario ends without finish()");
+    }
+}
+
+/// How many descriptors of each kind a process has.
+fn kinds(pid: u32) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for (_, link) in census::descriptors(pid) {
+        let kind = link.split(":[").next().unwrap_or_default().to_string();
+        *kinds.entry(kind).or_default() += 1;
+    }
+    kinds
+}
+
+fn follow(mut from: Box<dyn Read + Send>, text: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        let mut part = [0; 4096];
+        while let Ok(n @ 1..) = from.read(&mut part) {
+            let part = String::from_utf8_lossy(&part[..n]).into_owned();
+            text.lock().expect("collector").push_str(&part);
+        }
+    });
+}
+
+fn tail(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(6000);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}

@@ -1,0 +1,128 @@
+//! Runs the program to its end: command line tests, and the read-only commands beside a running primary.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Site, census};
+
+/// What a run that has ended left behind.
+pub struct Finished {
+    /// As typed.
+    pub words: Vec<String>,
+    /// Exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// From start to end.
+    pub took: Duration,
+}
+
+impl Finished {
+    /// The exit code is `code`, standard error is one clear sentence of ours that contains `part`, and no process
+    /// of the site is left.
+    #[track_caller]
+    pub fn refused(&self, site: &Site, code: i32, part: &str) -> &Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        assert!(
+            self.stderr.to_lowercase().contains(&part.to_lowercase()),
+            "no {part:?} in:\n{self}"
+        );
+        assert!(!self.stderr.contains("panicked"), "{self}");
+        assert_eq!(
+            census::marked(&site.mark),
+            [],
+            "processes left behind\n{self}"
+        );
+        assert_eq!(
+            census::entries(&site.directory.join("run")),
+            [""; 0],
+            "files left behind\n{self}"
+        );
+        self
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "$ forkfront {}\nexit {:?} after {:?}\n--- stdout\n{}--- stderr\n{}---",
+            self.words.join(" "),
+            self.code,
+            self.took,
+            self.stdout,
+            self.stderr
+        )
+    }
+}
+
+/// A command of ours with the site's environment and none of the caller's that matters.
+pub fn forkfront<W: AsRef<OsStr>>(site: &Site, words: &[W]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forkfront"));
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (key, _) in std::env::vars_os() {
+        let text = key.to_string_lossy();
+        if ["FORKFRONT_", "LISTEN_", "NOTIFY_", "WATCHDOG_"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
+            command.env_remove(&key);
+        }
+    }
+    command.envs(site.environment());
+    command
+}
+
+/// Runs `forkfront WORDS` until it ends; fails the test if it has not within 40 s.
+#[track_caller]
+pub fn run_to_end<W: AsRef<str>>(site: &Site, words: &[W]) -> Finished {
+    let words: Vec<String> = words.iter().map(|word| word.as_ref().to_string()).collect();
+    let child = forkfront(site, &words).spawn().expect("the program starts");
+    finish(child, words, Duration::from_secs(40))
+}
+
+/// Collects what `child` says until it ends.
+#[track_caller]
+pub fn finish(mut child: Child, words: Vec<String>, limit: Duration) -> Finished {
+    let start = Instant::now();
+    let out = drain(child.stdout.take().expect("piped"));
+    let err = drain(child.stderr.take().expect("piped"));
+    let mut code = None;
+    while start.elapsed() < limit {
+        if let Some(status) = child.try_wait().expect("wait") {
+            code = Some(status.code());
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let took = start.elapsed();
+    if code.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let finished = Finished {
+        words,
+        code: code.flatten(),
+        stdout: out.join().expect("reader"),
+        stderr: err.join().expect("reader"),
+        took,
+    };
+    assert!(code.is_some(), "still running after {limit:?}:\n{finished}");
+    finished
+}
+
+fn drain(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

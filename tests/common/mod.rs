@@ -1,0 +1,54 @@
+//! The harness of the scenario tests: a place of its own per test ([`Site`]), the real binary
+//! ([`Balancer`]), clients that account for every connection ([`ask`], [`Crowd`], [`Load`]) and the census
+//! at the end of each scenario. Nothing here sleeps instead of waiting for a state: [`eventually`].
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each scenario file is a crate of its own and uses a part"
+)]
+
+mod balancer;
+mod census;
+mod clients;
+mod command;
+mod load;
+mod random;
+mod site;
+
+pub use balancer::Balancer;
+pub use census::{children_in_state_z, descriptors, members_of, session_of};
+pub use clients::{Answer, Client, Crowd, Outcome, Tally, ask, ask_from};
+pub use command::{Finished, run_to_end};
+pub use load::{Load, Report};
+pub use random::Random;
+pub use site::{Site, python, server};
+
+use std::time::{Duration, Instant};
+
+/// As long as anything may take on a busy two-core machine before a test calls it stuck.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Looks until `look` gives something, at most [`DEADLINE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, look)
+}
+
+/// Looks until `look` gives something, at most `limit`.
+#[track_caller]
+pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends `signal` to `pid`; a process that is already gone is fine.
+pub fn send(pid: u32, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid fits"));
+    let _ = nix::sys::signal::kill(pid, signal);
+}
