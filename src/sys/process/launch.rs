@@ -233,12 +233,24 @@ fn has_groups(wanted: &[u32], room: &mut [libc::gid_t]) -> bool {
 fn reset_signals() -> io::Result<()> {
     /// `_NSIG` of the kernel.
     const LAST_SIGNAL: libc::c_int = 64;
-    // SAFETY: all zero is a valid sigaction, with the default handler, no flags and an empty mask.
-    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    /// The kernel's signal set, bytes.
+    const SET: usize = 8;
+    // The kernel's `struct sigaction`, larger than on any architecture: all zero is the default handler, no
+    // flags, an empty mask.
+    let default = [0_u64; 16];
     for signal in 1..=LAST_SIGNAL {
-        // KILL, STOP and the C library's own two say EINVAL; they cannot be ignored either.
+        // Not the C library's sigaction, which refuses the two signals that it keeps for itself, while whoever
+        // started us may have ignored those too. KILL and STOP say EINVAL.
         // SAFETY: reads `default`; writes nothing since the third argument is null.
-        unsafe { libc::sigaction(signal, &default, std::ptr::null_mut()) };
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                SET,
+            )
+        };
     }
     // SAFETY: an empty set, made on the stack, then read; nothing is written back.
     check(unsafe {
