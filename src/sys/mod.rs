@@ -7,5 +7,6 @@ pub mod clock;
 pub mod fdpass;
 pub mod limits;
 pub mod process;
+pub mod rights;
 pub mod signals;
 pub mod socket;

@@ -1,0 +1,378 @@
+//! A connection as a worker holds it: the stream itself, what the primary knew about it, and a ticket that
+//! counts it as open for as long as it lives.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+use crate::scoreboard::{PROCESSES, Process};
+use crate::sys::board::Board;
+
+/// The socket of a connection. What it is was decided by the listener's address: with
+/// `forkfront run -l unix:PATH` a program that asked for a TCP port is given Unix connections.
+#[derive(Debug)]
+pub enum Stream {
+    /// A TCP connection: the client's own, no proxy in between.
+    Tcp(TcpStream),
+    /// A connection through a Unix socket.
+    Unix(UnixStream),
+}
+
+/// Runs the same call on whichever socket it is.
+macro_rules! either {
+    ($stream:expr, $socket:ident => $call:expr) => {
+        match $stream {
+            Stream::Tcp($socket) => $call,
+            Stream::Unix($socket) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Moves the socket into or out of non-blocking mode.
+    ///
+    /// # Errors
+    /// Those of ioctl(2).
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        either!(self, socket => socket.set_nonblocking(nonblocking))
+    }
+
+    /// Time-out of reads; `None` waits for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a duration of zero; those of setsockopt(2).
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        either!(self, socket => socket.set_read_timeout(timeout))
+    }
+
+    /// Time-out of writes; `None` waits for ever.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a duration of zero; those of setsockopt(2).
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        either!(self, socket => socket.set_write_timeout(timeout))
+    }
+
+    /// Sends small writes at once (`TCP_NODELAY`); a Unix socket always does.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(nodelay),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Closes one direction or both.
+    ///
+    /// # Errors
+    /// Those of shutdown(2).
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        either!(self, socket => socket.shutdown(how))
+    }
+
+    /// A second handle on the same socket.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
+            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
+        })
+    }
+
+    /// The TCP socket, or `self` again if it is none.
+    ///
+    /// # Errors
+    /// The stream itself, when it is a Unix socket.
+    pub fn into_tcp(self) -> Result<TcpStream, Self> {
+        match self {
+            Self::Tcp(socket) => Ok(socket),
+            unix @ Self::Unix(_) => Err(unix),
+        }
+    }
+
+    pub(super) fn new(fd: OwnedFd, tcp: bool) -> Self {
+        if tcp {
+            Self::Tcp(fd.into())
+        } else {
+            Self::Unix(fd.into())
+        }
+    }
+}
+
+impl Read for &Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        either!(self, socket => { let mut socket = socket; socket.read(buffer) })
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        either!(self, socket => { let mut socket = socket; socket.read_vectored(buffers) })
+    }
+}
+
+impl Write for &Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        either!(self, socket => { let mut socket = socket; socket.write(bytes) })
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, socket => { let mut socket = socket; socket.write_vectored(buffers) })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, socket => socket.as_fd())
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        either!(stream, socket => socket.into())
+    }
+}
+
+/// One connection. Reads and writes go to the client's socket; dropping it closes the connection and counts
+/// it as closed, which is what `--balance least-connections` and a graceful stop go by.
+#[derive(Debug)]
+pub struct Connection {
+    // Dropped in this order: closed first, then counted.
+    stream: Stream,
+    ticket: Ticket,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, ticket: Ticket) -> Self {
+        Self { stream, ticket }
+    }
+
+    /// The socket.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The client; `None` for a Unix socket. An IPv4 client has an IPv4 address, whatever kind of socket it
+    /// came through, and has it even when it has reset the connection in the meantime.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.ticket.peer
+    }
+
+    /// What the primary knew, and the open count.
+    pub fn ticket(&self) -> &Ticket {
+        &self.ticket
+    }
+
+    /// Takes the socket out. The connection counts as open until the [`Ticket`] is dropped, so keep that
+    /// for as long as the socket.
+    pub fn into_parts(self) -> (Stream, Ticket) {
+        (self.stream, self.ticket)
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.stream).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&self.stream).read_vectored(buffers)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&self.stream).write(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&self.stream).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
+impl Source for Connection {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).register(registry, token, interests)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_raw_fd()).deregister(registry)
+    }
+}
+
+/// What came with a connection, and the count of it as open until this is dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    pub(super) id: u64,
+    pub(super) attempt: u16,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) waited: Duration,
+    pub(super) seat: Option<Arc<Seat>>,
+}
+
+impl Ticket {
+    /// Number of the connection: never given twice by one primary (or, standing alone, by one listener).
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How often it had been dealt to a worker that did not take it: 0 almost always.
+    pub fn attempt(&self) -> u16 {
+        self.attempt
+    }
+
+    /// The client; see [`Connection::peer`].
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// The address of the listener it came through, which may be a wildcard; `None` for a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// How long it waited between the primary's accept(2) and ours; zero when nobody balances.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(seat) = &self.seat {
+            seat.process().closed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Our entry in the worker's scoreboard.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) board: Board,
+    /// Index of the channel in `taken`.
+    pub(super) channel: usize,
+    entry: usize,
+}
+
+impl Seat {
+    pub(super) fn claim(board: Board, channel: usize) -> Self {
+        let entry = claim_entry(&board.processes, std::process::id());
+        Self {
+            board,
+            channel,
+            entry,
+        }
+    }
+
+    pub(super) fn process(&self) -> &Process {
+        &self.board.processes[self.entry]
+    }
+
+    /// Counts a connection as taken after `waited`, and as open.
+    pub(super) fn note_taken(&self, waited: Duration, now_ns: u64) {
+        let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.board.note_taken(self.channel, waited, now_ns);
+        self.process().opened.fetch_add(1, Relaxed);
+    }
+}
+
+/// The entry that is ours already, or a free one; when all are taken the last one is shared.
+fn claim_entry(processes: &[Process; PROCESSES], pid: u32) -> usize {
+    let ours = processes
+        .iter()
+        .position(|process| process.pid.load(Relaxed) == pid);
+    ours.or_else(|| {
+        processes.iter().position(|process| {
+            process
+                .pid
+                .compare_exchange(0, pid, Relaxed, Relaxed)
+                .is_ok()
+        })
+    })
+    .unwrap_or(PROCESSES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_has_one_entry_and_its_open_count_follows_its_tickets() {
+        let board = Board::create(3, 7).unwrap();
+        assert_eq!(claim_entry(&board.processes, 100), 0);
+        assert_eq!(claim_entry(&board.processes, 200), 1);
+        assert_eq!(claim_entry(&board.processes, 100), 0);
+        for pid in 0..2 * PROCESSES as u32 {
+            assert!(claim_entry(&board.processes, 1000 + pid) < PROCESSES);
+        }
+        let seat = Arc::new(Seat::claim(Board::create(3, 7).unwrap(), 2));
+        let ticket = || {
+            seat.note_taken(Duration::from_micros(50), 1);
+            Ticket {
+                id: 1,
+                attempt: 0,
+                peer: None,
+                local: None,
+                waited: Duration::ZERO,
+                seat: Some(Arc::clone(&seat)),
+            }
+        };
+        let (first, second) = (ticket(), ticket());
+        assert_eq!(seat.board.open(), 2);
+        drop(first);
+        drop(second);
+        assert_eq!((seat.board.open(), seat.board.taken_in_all()), (0, 2));
+        assert_eq!(seat.board.longest_wait.load(Relaxed), 50);
+    }
+}

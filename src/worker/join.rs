@@ -1,0 +1,268 @@
+//! How a native worker joins: the client side of the rendezvous. Asks for an address, says "listening",
+//! says "closed". Used by [`Listener`](super::Listener) only; the shim has its own, without libstd.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::board::Board;
+use crate::sys::rights::receive_all;
+use crate::wire::{
+    Address, Answer, ENV_RENDEZVOUS, ENV_WORKER, Family, Outcome, Request, SocketOption, Verb,
+};
+
+/// A primary answers from its main loop, which blocks on nothing: one that takes longer is stopped or gone.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who we are to the primary that started us.
+#[derive(Clone, Debug)]
+pub(super) struct Membership {
+    rendezvous: PathBuf,
+    worker: u64,
+}
+
+/// What came of asking for an address.
+pub(super) enum Bound {
+    /// Not shared: an ordinary socket of our own.
+    Alone,
+    /// Connections come over a channel.
+    Dealt {
+        channel: OwnedFd,
+        board: Board,
+        /// Our place in the scoreboard's `taken`.
+        index: usize,
+    },
+    /// The listening socket itself, shared by all workers.
+    Shared {
+        socket: OwnedFd,
+        board: Board,
+        index: usize,
+    },
+}
+
+impl Membership {
+    /// What the environment says; `None`: nobody balances us.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the environment names a rendezvous but no worker.
+    pub fn from_environment() -> io::Result<Option<Self>> {
+        let Some(rendezvous) = std::env::var_os(ENV_RENDEZVOUS).filter(|path| !path.is_empty())
+        else {
+            return Ok(None);
+        };
+        let worker = std::env::var(ENV_WORKER)
+            .ok()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("{ENV_RENDEZVOUS} is set but {ENV_WORKER} is not a worker's id"),
+                )
+            })?;
+        Ok(Some(Self {
+            rendezvous: rendezvous.into(),
+            worker,
+        }))
+    }
+
+    /// Asks for `address`.
+    ///
+    /// # Errors
+    /// The errno with which the primary's own bind(2) failed; those of the conversation itself.
+    pub fn bind(&self, address: SocketAddr, v6only: bool, nonblocking: bool) -> io::Result<Bound> {
+        let request = Request {
+            v6only,
+            nonblocking,
+            address: to_wire(address),
+            ..self.request(Verb::Bind)
+        };
+        let (answer, rights) = self.ask(&request, &[])?;
+        let index = usize::from(answer.channel);
+        let mut rights = rights.into_iter();
+        match (answer.outcome, rights.next(), rights.next()) {
+            (Outcome::PassThrough, None, None) => Ok(Bound::Alone),
+            (Outcome::Errno, None, None) => Err(io::Error::from_raw_os_error(answer.errno)),
+            (Outcome::Channel, Some(channel), Some(board)) => Ok(Bound::Dealt {
+                channel,
+                board: Board::open(board)?,
+                index,
+            }),
+            (Outcome::Listener, Some(socket), Some(board)) => Ok(Bound::Shared {
+                socket,
+                board: Board::open(board)?,
+                index,
+            }),
+            _ => Err(garbled()),
+        }
+    }
+
+    /// Says that the server listens: it is ready, and is dealt to from now on.
+    ///
+    /// # Errors
+    /// The errno with which the primary's own listen(2) failed; those of the conversation itself.
+    pub fn listen(&self, inode: u64, backlog: i32, options: &[SocketOption]) -> io::Result<()> {
+        let request = Request {
+            number: backlog,
+            inode,
+            ..self.request(Verb::Listen)
+        };
+        match self.ask(&request, options)?.0 {
+            Answer {
+                outcome: Outcome::Errno,
+                errno: 0,
+                ..
+            } => Ok(()),
+            Answer {
+                outcome: Outcome::Errno,
+                errno,
+                ..
+            } => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(garbled()),
+        }
+    }
+
+    /// Says that the server has closed its listener, if that can be said without waiting.
+    pub fn closed(&self, inode: u64) {
+        let request = Request {
+            inode,
+            ..self.request(Verb::Closed)
+        };
+        // A primary that is gone or overrun finds out from our exit.
+        let _ = self
+            .connect(true)
+            .and_then(|socket| socket.send(&request.encode()));
+    }
+
+    fn request(&self, verb: Verb) -> Request {
+        Request {
+            verb,
+            v6only: false,
+            reuse_port: false,
+            native: true,
+            nonblocking: false,
+            worker: self.worker,
+            number: 0,
+            address: Address::default(),
+            inode: 0,
+        }
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        options: &[SocketOption],
+    ) -> io::Result<(Answer, Vec<OwnedFd>)> {
+        let mut message = request.encode().to_vec();
+        for option in options {
+            message.extend_from_slice(&option.encode());
+        }
+        let socket = self.connect(false)?;
+        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        socket.send(&message)?;
+        let mut buffer = [0; Answer::LEN];
+        let (length, rights) = receive_all(socket.as_fd(), &mut buffer)?;
+        if length == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the forkfront primary did not answer: this process does not belong to the worker it names",
+            ));
+        }
+        let answer = Answer::decode(&buffer[..length]).ok_or_else(garbled)?;
+        Ok((answer, rights))
+    }
+
+    fn connect(&self, nonblocking: bool) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+        socket.set_nonblocking(nonblocking)?;
+        socket
+            .connect(&SockAddr::unix(&self.rendezvous)?)
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!(
+                        "cannot reach the forkfront primary at {}: {error}",
+                        self.rendezvous.display()
+                    ),
+                )
+            })?;
+        Ok(socket)
+    }
+}
+
+/// By which the primary knows a channel: no other open file has it.
+///
+/// # Errors
+/// Those of fstat(2).
+pub(super) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(nix::sys::stat::fstat(fd)?.st_ino)
+}
+
+fn garbled() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the forkfront primary gave an answer that makes no sense: is it of another version?",
+    )
+}
+
+/// An address in the fixed form of the wire.
+pub(super) fn to_wire(address: SocketAddr) -> Address {
+    match address {
+        SocketAddr::V4(v4) => {
+            let mut ip = [0; 16];
+            ip[..4].copy_from_slice(&v4.ip().octets());
+            Address {
+                family: Family::V4,
+                port: v4.port(),
+                ip,
+                ..Address::default()
+            }
+        }
+        SocketAddr::V6(v6) => Address {
+            family: Family::V6,
+            port: v6.port(),
+            flowinfo: v6.flowinfo(),
+            scope: v6.scope_id(),
+            ip: v6.ip().octets(),
+        },
+    }
+}
+
+/// An address from the wire, an IPv4-mapped one as IPv4; `None` for a Unix socket.
+pub(super) fn from_wire(address: &Address) -> Option<SocketAddr> {
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
+    let [a, b, c, d, ..] = address.ip;
+    match (address.family, address.mapped_v4()) {
+        (Family::None, _) => None,
+        (Family::V4, _) => Some((Ipv4Addr::new(a, b, c, d), address.port).into()),
+        (Family::V6, Some(v4)) => Some((Ipv4Addr::from(v4), address.port).into()),
+        (Family::V6, None) => Some(SocketAddr::V6(SocketAddrV6::new(
+            Ipv6Addr::from(address.ip),
+            address.port,
+            address.flowinfo,
+            address.scope,
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_wire_and_mapped_ones_become_ipv4() {
+        for text in ["192.0.2.1:80", "[2001:db8::1]:443", "[fe80::1%3]:1"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(from_wire(&to_wire(address)), Some(address));
+        }
+        let mapped: SocketAddr = "[::ffff:192.0.2.1]:80".parse().unwrap();
+        assert_eq!(
+            from_wire(&to_wire(mapped)),
+            Some("192.0.2.1:80".parse().unwrap())
+        );
+        assert_eq!(from_wire(&Address::default()), None);
+    }
+}
