@@ -6,6 +6,6 @@ pub mod backoff;
 pub mod deadlines;
 pub mod fleet;
 pub mod ids;
-pub mod ledger;
 pub mod lifecycle;
 pub mod rotation;
+pub mod stall;
