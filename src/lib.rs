@@ -11,6 +11,8 @@
 //!
 //! The preload shim under `src/shim/` is a crate of its own, compiled by `build.rs` and embedded.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod cli;
 pub mod client;
 pub mod config;

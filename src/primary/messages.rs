@@ -54,8 +54,6 @@ pub enum Command {
     /// The server takes IPv4 only: an IPv6 client of this (dual-stack) listener is closed, as the server's
     /// own socket would have refused it.
     Ipv4Only(ListenerId),
-    /// How connections are to be accepted for this listener: with `O_NONBLOCK` if the servers want it so.
-    AcceptNonblocking(ListenerId, bool),
     /// Accept what the backlog holds, close the listeners, deal everything, then report [`Report::Dry`].
     Finish,
     /// Answer with the state as of now.
@@ -102,6 +100,15 @@ pub enum Report {
         /// How many.
         count: u64,
     },
+    /// A listener cannot be accepted from any more.
+    ListenerFailed {
+        /// Which.
+        listener: ListenerId,
+        /// What accept(2) said.
+        error: std::io::Error,
+    },
+    /// Connections of an IPv6 client were refused, the first time: see [`Command::Ipv4Only`].
+    Ipv6Refused(ListenerId),
     /// After [`Command::Finish`]: listeners closed, nothing held, every queue empty.
     Dry,
 }

@@ -119,6 +119,8 @@ pub fn receive(channel: BorrowedFd<'_>, buffer: &mut [u8], wait: bool) -> io::Re
         return match error.raw_os_error() {
             Some(libc::EAGAIN) => Ok(Received::Empty),
             Some(libc::EINTR) if !wait => receive(channel, buffer, wait),
+            // The other end was closed with its filling unread. Said once, before what is still queued.
+            Some(libc::ECONNRESET) => receive(channel, buffer, wait),
             _ => Err(error),
         };
     }

@@ -1,0 +1,236 @@
+//! Choosing a seat for a connection and sending it there; holding it while nobody takes it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use slab::Slab;
+
+use super::seat::{SeatState, Standing};
+use super::{Settings, State};
+use crate::policy::affinity::Key;
+use crate::policy::rotation::Fleet;
+use crate::primary::messages::Report;
+use crate::sys::clock;
+use crate::sys::fdpass::Sent;
+use crate::sys::socket::peer_is_gone;
+use crate::wire::Record;
+
+/// How soon what is held is tried again while workers are ready but full, ns. Not by writability: a
+/// channel that was full polls writable only when three quarters are drained (KF2).
+const RETRY: u64 = 2_000_000;
+/// A connection held longer than this is looked at before it is dealt, ns: its client may have gone.
+const STALE: u64 = 1_000_000_000;
+
+/// A connection in hand.
+#[derive(Debug)]
+pub(super) struct Hand {
+    pub record: Record,
+    pub fd: OwnedFd,
+    /// Index of its lane.
+    pub lane: usize,
+}
+
+/// Why a connection is still in hand.
+enum NotNow {
+    /// No slot takes any.
+    Nobody(Hand),
+    /// The slot it belongs to does not take it yet; others may go on.
+    NotItsSlot(Hand),
+}
+
+/// The seats of one lane, as the rotation sees them.
+struct Bench<'a> {
+    seats: &'a Slab<SeatState>,
+    of_slot: &'a [Option<usize>],
+    settings: &'a Settings,
+    now: u64,
+    /// A connection that was read back before is not what a stuck worker is tried with.
+    attempt: u16,
+}
+
+impl Bench<'_> {
+    fn seat(&self, slot: usize) -> Option<&SeatState> {
+        self.of_slot[slot].map(|key| &self.seats[key])
+    }
+}
+
+impl Fleet for Bench<'_> {
+    fn slots(&self) -> usize {
+        self.of_slot.len()
+    }
+
+    fn takes(&self, slot: usize) -> bool {
+        self.seat(slot).is_some_and(|seat| {
+            seat.takes(self.now, self.settings.queue_cap)
+                && (self.attempt == 0 || !seat.progress.is_stuck())
+        })
+    }
+
+    fn queued(&self, slot: usize) -> u64 {
+        self.seat(slot).map_or(0, SeatState::queued)
+    }
+
+    fn open(&self, slot: usize) -> u64 {
+        self.seat(slot).map_or(0, SeatState::open)
+    }
+
+    fn asleep(&self, slot: usize) -> bool {
+        self.seat(slot).is_some_and(SeatState::asleep)
+    }
+
+    fn lags(&self, slot: usize) -> bool {
+        self.seat(slot)
+            .is_some_and(|seat| seat.queued() != 0 && seat.progress.lags(self.now))
+    }
+}
+
+impl State {
+    /// Deals a connection, or holds it. New ones queue behind those that wait for anybody.
+    pub(super) fn place_or_hold(&mut self, hand: Hand) {
+        if !self.held.is_empty() && self.affinity.is_none() {
+            self.hold(hand);
+            return;
+        }
+        if let Err(NotNow::Nobody(hand) | NotNow::NotItsSlot(hand)) = self.place(hand) {
+            self.hold(hand);
+        }
+    }
+
+    pub(super) fn hold(&mut self, hand: Hand) {
+        self.held.push_back(hand);
+        self.schedule_retry();
+    }
+
+    /// Tries everything held once more, in order.
+    pub(super) fn retry_held(&mut self) {
+        if self.held.is_empty() {
+            self.retry_at = None;
+            return;
+        }
+        let now = clock::now_ns();
+        for _ in 0..self.held.len() {
+            let Some(hand) = self.held.pop_front() else {
+                break;
+            };
+            if now.saturating_sub(hand.record.accepted_at) > STALE && peer_is_gone(hand.fd.as_fd())
+            {
+                self.client_gone += 1;
+                continue;
+            }
+            match self.place(hand) {
+                Ok(()) => {}
+                Err(NotNow::Nobody(hand)) => {
+                    self.held.push_front(hand);
+                    break;
+                }
+                Err(NotNow::NotItsSlot(hand)) => self.held.push_back(hand),
+            }
+        }
+        self.schedule_retry();
+    }
+
+    /// With seats that may come free, by the clock; without, the next `Admit` brings us back.
+    fn schedule_retry(&mut self) {
+        let ready = self
+            .seats
+            .iter()
+            .any(|(_, seat)| seat.standing == Standing::Admitted);
+        let waits = !self.held.is_empty() && ready;
+        self.retry_at = waits.then(|| clock::now_ns() + RETRY);
+    }
+
+    /// Sends a connection to the seat that is chosen for it.
+    fn place(&mut self, hand: Hand) -> Result<(), NotNow> {
+        loop {
+            let now = clock::now_ns();
+            let key = match self.choose(&hand, now) {
+                Choice::Seat(key) => key,
+                Choice::Wait => return Err(NotNow::NotItsSlot(hand)),
+                Choice::Nobody => return Err(NotNow::Nobody(hand)),
+            };
+            let seat = &mut self.seats[key];
+            if seat.queued() == 0 {
+                seat.progress.observe(now, seat.taken(), 0);
+            }
+            match seat.send(&hand.record, hand.fd.as_fd()) {
+                Sent::Done => {
+                    let slot = seat.slot();
+                    self.slots[slot].dealt += 1;
+                    self.watch(now);
+                    // Our copy goes here: kept any longer, it would swallow the worker's FIN (KF21).
+                    return Ok(());
+                }
+                Sent::Full => seat.note_full(),
+                // The limit is the user's, over all channels: no other seat would do better.
+                Sent::InFlightLimit => return Err(NotNow::Nobody(hand)),
+                Sent::Broken(_) => {
+                    seat.standing = Standing::Evicted;
+                    let (worker, listener) = (seat.worker(), seat.listener());
+                    self.reports.send(Report::Broken { worker, listener });
+                }
+            }
+        }
+    }
+
+    fn choose(&mut self, hand: &Hand, now: u64) -> Choice {
+        let Self {
+            lanes,
+            seats,
+            settings,
+            affinity,
+            ..
+        } = self;
+        let lane = &mut lanes[hand.lane];
+        let attempt = hand.record.attempt;
+        let bench = Bench {
+            seats,
+            of_slot: &lane.seats,
+            settings,
+            now,
+            attempt,
+        };
+        let key = affinity
+            .as_ref()
+            .and_then(|affinity| affinity.key(&hand.record.peer));
+        let slot = match key {
+            Some(key) => match sticky_slot(key, &bench, hand, now) {
+                Ok(slot) => slot,
+                Err(choice) => return choice,
+            },
+            None => lane.rotation.choose(settings.balance, &bench),
+        };
+        slot.and_then(|slot| lane.seats[slot])
+            .map_or(Choice::Nobody, Choice::Seat)
+    }
+}
+
+/// Where a connection goes.
+enum Choice {
+    /// To this seat.
+    Seat(usize),
+    /// To a slot that does not take it yet.
+    Wait,
+    /// Nowhere: no slot takes any.
+    Nobody,
+}
+
+/// Its own slot; when that has not taken it for `--steal-after`, the key's next choice.
+fn sticky_slot(
+    key: Key,
+    bench: &Bench<'_>,
+    hand: &Hand,
+    now: u64,
+) -> Result<Option<usize>, Choice> {
+    let slots = bench.slots();
+    let home = key.choose(slots, |_| true);
+    if home.is_some_and(|home| bench.takes(home)) {
+        return Ok(home);
+    }
+    let waited = now.saturating_sub(hand.record.accepted_at);
+    if waited < bench.settings.steal_after.as_nanos() as u64 {
+        return Err(Choice::Wait);
+    }
+    match key.choose(slots, |slot| bench.takes(slot)) {
+        Some(slot) => Ok(Some(slot)),
+        None => Err(Choice::Wait),
+    }
+}

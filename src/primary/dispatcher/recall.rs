@@ -1,0 +1,267 @@
+//! Getting connections back: out of the channel of a worker that died, left, or does not move. One
+//! mechanism, the primary's kept copy of the worker's end (design.md §3, promise 1).
+
+use super::State;
+use super::deal::Hand;
+use super::seat::{SeatState, Standing};
+use crate::policy::ids::{ListenerId, WorkerId};
+use crate::primary::messages::{Report, Seat};
+use crate::sys::clock;
+use crate::sys::fdpass::Received;
+use crate::wire::{Kind, Record};
+
+/// Messages recalled before the loop turns, so that a long queue holds nothing else up (A19).
+const RECALL_BATCH: usize = 256;
+/// Bounds of the time between two looks at the queues, ns: often enough to see that a queue lags.
+const LOOK_EVERY: std::ops::RangeInclusive<u64> = 5_000_000..=20_000_000;
+
+/// What was found in a channel.
+enum Recalled {
+    /// A connection, in hand again.
+    Connection(Hand),
+    /// A message without one.
+    Other,
+    /// Nothing more.
+    Nothing,
+}
+
+impl State {
+    pub(super) fn admit(&mut self, seat: Seat) {
+        let (slot, listener) = (seat.slot.index(), seat.listener);
+        let key = self.seats.insert(SeatState::new(seat, clock::now_ns()));
+        self.take_place(key, slot, listener);
+    }
+
+    pub(super) fn resume(&mut self, worker: WorkerId, listener: ListenerId) {
+        let found = self.seats.iter().find(|(_, seat)| {
+            seat.worker() == worker
+                && seat.listener() == listener
+                && seat.standing == Standing::Evicted
+        });
+        let Some((key, slot)) = found.map(|(key, seat)| (key, seat.slot())) else {
+            return;
+        };
+        self.seats[key].standing = Standing::Admitted;
+        self.recalled.retain(|&recalled| recalled != key);
+        self.take_place(key, slot, listener);
+    }
+
+    /// Makes a seat the one that its slot is dealt to on this listener.
+    fn take_place(&mut self, key: usize, slot: usize, listener: ListenerId) {
+        if let Some(lane) = self.lane_mut(listener) {
+            lane.seats[slot] = Some(key);
+        }
+        self.watch(clock::now_ns());
+    }
+
+    pub(super) fn evict(&mut self, worker: WorkerId, listener: Option<ListenerId>) {
+        for key in self.seats_of(worker) {
+            if listener.is_some_and(|listener| listener != self.seats[key].listener()) {
+                continue;
+            }
+            self.leave_place(key);
+            let seat = &mut self.seats[key];
+            if seat.standing == Standing::Admitted {
+                seat.standing = Standing::Evicted;
+            }
+            if listener.is_none() {
+                seat.note_draining();
+            }
+            self.recall(key);
+        }
+    }
+
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        for key in self.seats_of(worker) {
+            self.leave_place(key);
+            self.seats[key].standing = Standing::Forgotten;
+            self.recall(key);
+        }
+    }
+
+    pub(super) fn wake(&mut self, worker: WorkerId, listener: ListenerId, count: u32) {
+        for key in self.seats_of(worker) {
+            if self.seats[key].listener() == listener {
+                (0..count).for_each(|_| self.seats[key].tell(Kind::Wake));
+            }
+        }
+    }
+
+    fn seats_of(&self, worker: WorkerId) -> Vec<usize> {
+        let seats = self
+            .seats
+            .iter()
+            .filter(|(_, seat)| seat.worker() == worker);
+        seats.map(|(key, _)| key).collect()
+    }
+
+    /// A newer worker of the slot may sit there already; it stays.
+    fn leave_place(&mut self, key: usize) {
+        let (slot, listener) = (self.seats[key].slot(), self.seats[key].listener());
+        if let Some(lane) = self.lane_mut(listener)
+            && lane.seats[slot] == Some(key)
+        {
+            lane.seats[slot] = None;
+        }
+    }
+
+    fn recall(&mut self, key: usize) {
+        if !self.recalled.contains(&key) {
+            self.recalled.push_back(key);
+        }
+    }
+
+    /// Deals again what is left in the channels of workers that are gone or going, as far as there is
+    /// room; the rest is safe where it is.
+    pub(super) fn pump_recalled(&mut self) {
+        for _ in 0..RECALL_BATCH {
+            let Some(&key) = self.recalled.front() else {
+                return;
+            };
+            if !self.has_room() {
+                return;
+            }
+            match self.read_back(key) {
+                Recalled::Connection(hand) => self.place_or_hold(hand),
+                Recalled::Other => {}
+                Recalled::Nothing => {
+                    self.recalled.pop_front();
+                    self.let_go(key);
+                }
+            }
+        }
+    }
+
+    /// A dead worker's seat goes; a native worker that drains is told that nothing more will come.
+    fn let_go(&mut self, key: usize) {
+        let seat = &self.seats[key];
+        match seat.standing {
+            Standing::Forgotten => {
+                let former = self.seats.remove(key);
+                self.slots[former.slot()].taken_by_former += former.taken();
+            }
+            Standing::Evicted if seat.drains_natively() => seat.tell(Kind::Drain),
+            Standing::Evicted | Standing::Admitted => {}
+        }
+    }
+
+    /// Takes one message out of a channel.
+    fn read_back(&mut self, key: usize) -> Recalled {
+        let mut buffer = [0; Record::LEN];
+        let seat = &mut self.seats[key];
+        let received = match seat.receive(&mut buffer) {
+            Ok(Received::Message {
+                length,
+                fd,
+                truncated,
+            }) => (length, fd, truncated),
+            Ok(Received::Empty | Received::Closed) | Err(_) => return Recalled::Nothing,
+        };
+        let (length, fd, truncated) = received;
+        let record = buffer.get(..length).and_then(Record::decode);
+        match (record, fd) {
+            (Some(record), Some(fd)) if record.kind == Kind::Connection => {
+                seat.note_read_back();
+                let (slot, listener) = (seat.slot(), seat.listener());
+                self.slots[slot].dealt -= 1;
+                self.slots[slot].read_back += 1;
+                let record = Record {
+                    attempt: record.attempt.saturating_add(1),
+                    ..record
+                };
+                let lane = self.lanes.iter().position(|lane| lane.id == listener);
+                let lane = lane.expect("a lane outlives the seats on it");
+                Recalled::Connection(Hand { record, fd, lane })
+            }
+            _ => {
+                // Out of descriptors in spite of the ceiling: the kernel has closed the connection (KF8).
+                if truncated {
+                    let slot = seat.slot();
+                    seat.note_read_back();
+                    self.slots[slot].dealt -= 1;
+                    self.closed_by_policy += 1;
+                }
+                Recalled::Other
+            }
+        }
+    }
+
+    /// Keeps an eye on the queues from now on.
+    pub(super) fn watch(&mut self, now: u64) {
+        if !self.watching {
+            self.watching = true;
+            self.next_look = now + self.look_every();
+        }
+    }
+
+    fn look_every(&self) -> u64 {
+        (self.settings.steal_after.as_nanos() as u64 / 4)
+            .clamp(*LOOK_EVERY.start(), *LOOK_EVERY.end())
+    }
+
+    /// Looks how the queues move, and takes those that do not to workers that can.
+    pub(super) fn look_at_queues(&mut self) {
+        let now = clock::now_ns();
+        if !self.watching || now < self.next_look {
+            return;
+        }
+        self.next_look = now + self.look_every();
+        let mut busy = self.finishing == super::Finishing::Asked;
+        let mut overdue = None;
+        let limit = self.settings.steal_after.as_nanos() as u64;
+        for (key, seat) in &mut self.seats {
+            let queued = seat.look(now);
+            busy |= queued != 0;
+            if queued != 0
+                && seat.standing == Standing::Admitted
+                && seat.progress.is_overdue(now, limit)
+            {
+                overdue = overdue.or(Some(key));
+            }
+        }
+        self.watching = busy;
+        if let Some(key) = overdue
+            && self.somebody_else_moves(key)
+        {
+            self.steal(key, now);
+            // There may be more of them; the next one comes at the next turn of the loop.
+            self.next_look = now;
+        }
+    }
+
+    /// Some other slot of the same listener has nothing queued, or takes what it has.
+    fn somebody_else_moves(&self, key: usize) -> bool {
+        let listener = self.seats[key].listener();
+        let (now, cap) = (clock::now_ns(), self.settings.queue_cap);
+        self.seats.iter().any(|(other, seat)| {
+            other != key
+                && seat.listener() == listener
+                && seat.takes(now, cap)
+                && !seat.progress.is_stuck()
+                && (seat.queued() == 0 || !seat.progress.lags(now))
+        })
+    }
+
+    /// Reads back all that a stuck worker has not taken, and deals it to the others.
+    fn steal(&mut self, key: usize, now: u64) {
+        self.seats[key].progress.declare_stuck(now);
+        let mut count = 0;
+        let mut wakes = 0;
+        while self.has_room() {
+            match self.read_back(key) {
+                Recalled::Connection(hand) => {
+                    count += 1;
+                    self.place_or_hold(hand);
+                }
+                Recalled::Other => wakes += 1,
+                Recalled::Nothing => break,
+            }
+        }
+        // Messages that are the worker's own business go back to it.
+        (0..wakes).for_each(|_| self.seats[key].tell(Kind::Wake));
+        if count != 0 {
+            let worker = self.seats[key].worker();
+            self.reports.send(Report::Stolen { worker, count });
+        }
+    }
+}
