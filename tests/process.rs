@@ -257,6 +257,13 @@ fn orphans_come_to_us_and_workers_are_left_to_their_pidfd() {
         process::session_of(worker.pid).is_none().then_some(())
     });
     assert_eq!(process::reap_strays(|pid| pid == worker.pid), 0);
+    let stray = shell("exit 0").start().unwrap();
+    until("the stray beside the dead worker", || {
+        (process::reap_strays(|pid| pid == worker.pid) == 1).then_some(())
+    });
+    assert!(try_wait(stray.pidfd.as_fd()).is_err());
+    let seen = process::peek_exit(worker.pidfd.as_fd()).unwrap();
+    assert_eq!(seen, Some(Exit::Signal(9)));
     assert_eq!(wait(&worker), Exit::Signal(9));
 }
 

@@ -112,21 +112,28 @@ pub fn signal_session(session: u32, signal: Signal) -> usize {
 /// # Errors
 /// `ECHILD` if it was already waited for, or is no child of ours.
 pub fn try_wait(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    exit_of(pidfd, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+}
+
+/// How the child behind `pidfd` ended, if it has, without collecting it: it stays a zombie, whose pid goes on
+/// naming its session and group and becomes nobody else's.
+///
+/// # Errors
+/// As [`try_wait`].
+pub fn peek_exit(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
+    let looking = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    exit_of(pidfd, looking)
+}
+
+fn exit_of(pidfd: BorrowedFd, flags: WaitPidFlag) -> io::Result<Option<Exit>> {
     loop {
         match waitid(Id::PIDFd(pidfd), flags) {
-            Ok(status) => return Ok(exit_of(status)),
+            Ok(WaitStatus::Exited(_, code)) => return Ok(Some(Exit::Code(code))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(Exit::Signal(signal as i32))),
+            Ok(_) => return Ok(None),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-    }
-}
-
-fn exit_of(status: WaitStatus) -> Option<Exit> {
-    match status {
-        WaitStatus::Exited(_, code) => Some(Exit::Code(code)),
-        WaitStatus::Signaled(_, signal, _) => Some(Exit::Signal(signal as i32)),
-        _ => None,
     }
 }
 
@@ -140,23 +147,32 @@ pub fn become_subreaper() -> io::Result<()> {
 }
 
 /// Collects children that ended and are not workers, and says how many. Looks before it takes
-/// (`WNOWAIT`), so a worker's exit is always left to [`try_wait`]. The kernel shows one ended child at a time:
-/// this stops at a worker, so call it again once that worker has been waited for.
+/// (`WNOWAIT`), so a worker's exit is always left to [`try_wait`].
 pub fn reap_strays(is_worker: impl Fn(u32) -> bool) -> usize {
     let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let mut reaped = 0;
     loop {
-        let pid = match waitid(Id::All, peek) {
-            Ok(status) => status.pid(),
+        let ended = match waitid(Id::All, peek) {
+            Ok(status) => status.pid().map(|pid| pid.as_raw() as u32),
             Err(Errno::EINTR) => continue,
             Err(_) => None,
         };
-        let Some(pid) = pid.filter(|pid| !is_worker(pid.as_raw() as u32)) else {
-            return reaped;
-        };
-        // Ours and ended, as just seen, so this neither blocks nor takes another.
-        if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_ok() {
-            reaped += 1;
+        match ended {
+            None => return reaped,
+            // The kernel shows always the same one, and a worker may stay a zombie for a while.
+            Some(pid) if is_worker(pid) => break,
+            Some(pid) => reaped += usize::from(collect(pid)),
         }
     }
+    proc_files::zombies_of(std::process::id())
+        .into_iter()
+        .filter(|&pid| !is_worker(pid) && collect(pid))
+        .count()
+        + reaped
+}
+
+/// Takes the exit of a child of ours that has ended, as was just seen: neither blocks nor takes another.
+fn collect(pid: u32) -> bool {
+    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    waitid(Id::Pid(Pid::from_raw(pid as i32)), ended).is_ok()
 }

@@ -88,6 +88,14 @@ pub fn session_members(session: u32) -> Vec<u32> {
     members
 }
 
+/// The children of `parent` that have ended and wait to be collected.
+pub(super) fn zombies_of(parent: u32) -> Vec<u32> {
+    all()
+        .filter(|(_, stat)| stat.parent == parent && stat.state == b'Z')
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
 /// The parent of `pid`. A zombie still has one.
 pub fn parent_of(pid: u32) -> Option<u32> {
     Stat::of(pid).map(|stat| stat.parent)
