@@ -18,10 +18,8 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 /// How a process ended.
@@ -112,7 +110,8 @@ pub fn signal_session(session: u32, signal: Signal) -> usize {
 /// # Errors
 /// `ECHILD` if it was already waited for, or is no child of ours.
 pub fn try_wait(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
-    exit_of(pidfd, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG)
+    let ended = wait(libc::P_PIDFD, pidfd.as_raw_fd() as u32, 0)?;
+    Ok(ended.map(|(_, exit)| exit))
 }
 
 /// How the child behind `pidfd` ended, if it has, without collecting it: it stays a zombie, whose pid goes on
@@ -121,20 +120,33 @@ pub fn try_wait(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
 /// # Errors
 /// As [`try_wait`].
 pub fn peek_exit(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
-    let looking = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    exit_of(pidfd, looking)
+    let ended = wait(libc::P_PIDFD, pidfd.as_raw_fd() as u32, libc::WNOWAIT)?;
+    Ok(ended.map(|(_, exit)| exit))
 }
 
-fn exit_of(pidfd: BorrowedFd, flags: WaitPidFlag) -> io::Result<Option<Exit>> {
+/// waitid(2) for children that have ended, without blocking: the pid and its end. Not nix's, which turns an
+/// end by a real-time signal into an error, after it has taken it.
+fn wait(kind: libc::idtype_t, id: u32, flags: i32) -> io::Result<Option<(u32, Exit)>> {
+    // SAFETY: all zero is a valid siginfo_t, and what "none has ended" leaves in si_pid.
+    let mut seen: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = flags | libc::WEXITED | libc::WNOHANG;
     loop {
-        match waitid(Id::PIDFd(pidfd), flags) {
-            Ok(WaitStatus::Exited(_, code)) => return Ok(Some(Exit::Code(code))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(Exit::Signal(signal as i32))),
-            Ok(_) => return Ok(None),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
+        // SAFETY: the kernel writes one siginfo_t into `seen`.
+        if unsafe { libc::waitid(kind, id, &mut seen, flags) } == 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
+    // SAFETY: waitid filled in the fields of SIGCHLD, or left them zero.
+    let (pid, status) = unsafe { (seen.si_pid(), seen.si_status()) };
+    Ok(match (pid, seen.si_code) {
+        (0, _) => None,
+        (pid, libc::CLD_EXITED) => Some((pid as u32, Exit::Code(status))),
+        (pid, _) => Some((pid as u32, Exit::Signal(status))),
+    })
 }
 
 /// Makes this process the parent of every orphan among its descendants, so that what a worker leaves behind
@@ -149,19 +161,13 @@ pub fn become_subreaper() -> io::Result<()> {
 /// Collects children that ended and are not workers, and says how many. Looks before it takes
 /// (`WNOWAIT`), so a worker's exit is always left to [`try_wait`].
 pub fn reap_strays(is_worker: impl Fn(u32) -> bool) -> usize {
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     let mut reaped = 0;
     loop {
-        let ended = match waitid(Id::All, peek) {
-            Ok(status) => status.pid().map(|pid| pid.as_raw() as u32),
-            Err(Errno::EINTR) => continue,
-            Err(_) => None,
-        };
-        match ended {
-            None => return reaped,
+        match wait(libc::P_ALL, 0, libc::WNOWAIT) {
+            Ok(Some((pid, _))) if !is_worker(pid) => reaped += usize::from(collect(pid)),
             // The kernel shows always the same one, and a worker may stay a zombie for a while.
-            Some(pid) if is_worker(pid) => break,
-            Some(pid) => reaped += usize::from(collect(pid)),
+            Ok(Some(_)) => break,
+            Ok(None) | Err(_) => return reaped,
         }
     }
     proc_files::zombies_of(std::process::id())
@@ -173,6 +179,5 @@ pub fn reap_strays(is_worker: impl Fn(u32) -> bool) -> usize {
 
 /// Takes the exit of a child of ours that has ended, as was just seen: neither blocks nor takes another.
 fn collect(pid: u32) -> bool {
-    let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-    waitid(Id::Pid(Pid::from_raw(pid as i32)), ended).is_ok()
+    matches!(wait(libc::P_PID, pid, 0), Ok(Some(_)))
 }
