@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::client::Target;
 use crate::config::Config;
 use crate::error::Result;
 
@@ -39,17 +40,26 @@ pub enum Action {
     Help(clap::Error),
 }
 
-/// Which running primary is meant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which one")]
-pub struct Target {
+struct TargetWords {
     /// The primary of this name, when several run
     #[arg(long, value_name = "NAME", value_parser = values::name)]
-    pub name: Option<String>,
+    name: Option<String>,
 
     /// The primary whose control socket is here
     #[arg(long, value_name = "PATH", conflicts_with = "name", value_parser = values::socket_path())]
-    pub control: Option<PathBuf>,
+    control: Option<PathBuf>,
+}
+
+impl From<TargetWords> for Target {
+    fn from(words: TargetWords) -> Self {
+        match (words.name, words.control) {
+            (Some(name), _) => Self::Named(name),
+            (_, Some(path)) => Self::At(path),
+            (None, None) => Self::Only,
+        }
+    }
 }
 
 const ABOUT: &str = "\
@@ -106,7 +116,7 @@ Examples:
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        target: Target,
+        target: TargetWords,
     },
     /// Stop: take nothing new, finish what is open, end the workers
     #[command(long_about = "\
@@ -116,7 +126,7 @@ It waits until all is done and says how it goes on. Open connections have the --
 to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
     Stop {
         #[command(flatten)]
-        target: Target,
+        target: TargetWords,
     },
 }
 
@@ -136,7 +146,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
         Verb::Run(words) => Action::Run(Box::new(words.into_config()?)),
         Verb::Demo(words) => Action::Demo(Box::new(words.into_config()?)),
         Verb::DemoWorker => Action::DemoWorker,
-        Verb::Status { json, target } => Action::Status { target, json },
-        Verb::Stop { target } => Action::Stop(target),
+        Verb::Status { json, target } => Action::Status {
+            target: target.into(),
+            json,
+        },
+        Verb::Stop { target } => Action::Stop(target.into()),
     })
 }

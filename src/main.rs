@@ -1,15 +1,17 @@
 //! Parse, dispatch, exit code.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use forkfront::cli::{self, Action};
+use forkfront::client::{self, Target};
 use forkfront::error::{Error, Result};
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()).and_then(act) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("forkfront: {error}");
+            say(&mut io::stderr(), &format!("forkfront: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -22,6 +24,29 @@ fn act(action: Action) -> Result<()> {
             let _ = text.print();
             Ok(())
         }
+        Action::Status { target, json } => status(&target, json),
+        Action::Stop(target) => stop(&target),
         _ => Err(Error::failed("this part is being built")),
     }
+}
+
+fn status(target: &Target, json: bool) -> Result<()> {
+    let text = if json {
+        client::status_json(target)?
+    } else {
+        client::table(&client::status(target)?)
+    };
+    say(&mut io::stdout(), text.trim_end());
+    Ok(())
+}
+
+fn stop(target: &Target) -> Result<()> {
+    let name = client::stop(target, |line| say(&mut io::stdout(), line))?;
+    say(&mut io::stdout(), &format!("{name} has stopped"));
+    Ok(())
+}
+
+/// One line; whether anybody reads it changes nothing about what was done.
+fn say(to: &mut impl Write, line: &str) {
+    let _ = writeln!(to, "{line}");
 }

@@ -25,14 +25,14 @@ pub enum Request {
     Stop,
 }
 
-/// One line of the answer.
+/// One line of the answer; `T` is what was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Reply {
+pub enum Reply<T = serde_json::Value> {
     /// How it goes on, for people; any number of them, none the last.
     Progress(String),
     /// Done; with the object that was asked for, or null.
-    Ok(serde_json::Value),
+    Ok(T),
     /// Not done, in one sentence.
     Error(String),
 }

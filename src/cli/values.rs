@@ -17,9 +17,7 @@ const OWN_ENVIRONMENT: &str = "FORKFRONT_";
 /// `-n`: a number, or `auto`.
 pub fn workers(words: &str) -> Result<usize, String> {
     if words == "auto" {
-        return Ok(std::thread::available_parallelism()
-            .map_or(1, |n| n.get())
-            .min(MAX_WORKERS));
+        return Ok(limits::cpus().min(MAX_WORKERS));
     }
     match words.parse() {
         Ok(n) if (1..=MAX_WORKERS).contains(&n) => Ok(n),
