@@ -42,6 +42,7 @@ pub enum Outcome {
 }
 
 /// One connection with its request sent or to be sent.
+#[derive(Debug)]
 pub struct Client {
     /// Its id.
     pub id: u64,
@@ -84,6 +85,14 @@ impl Client {
             started,
             stream,
         })
+    }
+
+    /// Connected, with a request for `/path` on its way that ends the connection.
+    #[track_caller]
+    pub fn asking(to: SocketAddr, id: u64, path: &str) -> Self {
+        let mut client = Self::connect(to, id, DEADLINE).expect("connected");
+        client.send_path(path, true).expect("sent");
+        client
     }
 
     /// Sends the request for the id; `last`: asks the server to close after it.

@@ -16,8 +16,8 @@ mod random;
 mod site;
 
 pub use balancer::Balancer;
-pub use census::{children_in_state_z, descriptors, members_of, session_of};
-pub use clients::{Answer, Client, Crowd, Outcome, Tally, ask, ask_from};
+pub use census::{children_in_state_z, cpu_ticks, descriptors, members_of, session_of};
+pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Finished, run_to_end};
 pub use load::{Load, Report};
 pub use random::Random;

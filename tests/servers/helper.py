@@ -9,13 +9,14 @@ import sys
 if sys.argv[1:] == ["look"]:
     import socket
 
-    links = {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    inherited = [os.readlink(f"/proc/self/fd/{fd}") for fd in range(3, 1024) if os.path.lexists(f"/proc/self/fd/{fd}")]
     own = socket.socket()
     own.bind(("127.0.0.1", 0))
     own.listen()
     client = socket.create_connection(own.getsockname())
     accepted, peer = own.accept()
-    seen = {"fds": links, "peer_ok": peer == client.getsockname(), "family": int(accepted.family)}
+    sockets = sum(link.startswith("socket:") for link in inherited)
+    seen = {"fds": inherited, "inherited_sockets": sockets, "peer_ok": peer == client.getsockname(), "family": int(accepted.family)}
     with open(os.environ["HELPER_REPORT"] + "." + os.environ.get("FORKFRONT_SLOT", "-"), "w") as out:
         json.dump(seen, out)
     sys.exit(0)

@@ -1,0 +1,309 @@
+//! The hand-off: exact turns, and nothing undelivered lost, whatever happens to the worker that should have
+//! received it (scenarios A1 to A17 of the design's failure list).
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use nix::sys::signal::Signal;
+
+/// `n` node workers at the site.
+fn nodes<'a>(site: &'a Site, n: u16, flags: &[&str]) -> Balancer<'a> {
+    let (n, server) = (n.to_string(), server("http.js"));
+    let mut words = vec!["run", "-n", &n];
+    words.extend(flags);
+    words.extend(["--", "node", &server]);
+    Balancer::start(site, &words)
+}
+
+#[test]
+fn three_nodes_get_exactly_the_same() {
+    let site = Site::new();
+    let balancer = nodes(&site, 3, &[]);
+    let load = Load::start(site.to(), 8, 1, DEADLINE);
+    load.proceed(3000);
+    let report = load.stop();
+    report.clean().tally.even(3, 1);
+    let dealt: Vec<u64> = balancer
+        .status()
+        .slots
+        .iter()
+        .map(|slot| slot.dealt)
+        .collect();
+    assert!(
+        dealt.iter().max().expect("slots") - dealt.iter().min().expect("slots") <= 1,
+        "{dealt:?}"
+    );
+    balancer.finish();
+}
+
+#[test]
+fn each_connection_ends_with_its_fin_at_once() {
+    // A7, A8: a copy kept in the primary would hold the FIN back (KF21) and show in the census.
+    let site = Site::new();
+    let balancer = nodes(&site, 2, &[]);
+    let late = (0..500)
+        .filter(|&id| {
+            let start = Instant::now();
+            assert!(matches!(ask(site.to(), id), Outcome::Ok(_)));
+            start.elapsed() > Duration::from_millis(500)
+        })
+        .count();
+    assert_eq!(late, 0, "answers whose end came late");
+    balancer.finish();
+}
+
+#[test]
+fn what_was_queued_survives_the_kill_of_all() {
+    // A1, B2: both stopped, so that nothing is taken; then both killed.
+    let site = Site::new();
+    let mut balancer = nodes(&site, 2, &[]);
+    for round in 0..5 {
+        let workers = balancer.workers();
+        workers
+            .iter()
+            .for_each(|&worker| send(worker, Signal::SIGSTOP));
+        let from = round * 1000;
+        let crowd = Crowd::gather(site.to(), from..from + 100);
+        workers
+            .iter()
+            .for_each(|&worker| send(worker, Signal::SIGKILL));
+        crowd.answers().all_answered(100);
+        balancer.all_ready();
+    }
+    balancer.finish();
+}
+
+#[test]
+fn a_sibling_answers_while_the_replacement_is_slow() {
+    // A3: the restart takes 10 s; nobody waits for it.
+    let site = Site::new();
+    let slow = site.file("slow");
+    let shell = format!(
+        "test -e {} && sleep 10; exec node {}",
+        slow.display(),
+        server("http.js")
+    );
+    let balancer = Balancer::start(&site, &["run", "-n", "2", "--", "sh", "-c", &shell]);
+    std::fs::write(&slow, "").expect("written");
+    let first = balancer.workers()[0];
+    send(first, Signal::SIGSTOP);
+    let crowd = Crowd::gather(site.to(), 0..100);
+    send(first, Signal::SIGKILL);
+    let start = Instant::now();
+    let tally = crowd.answers();
+    tally.all_answered(100).even(1, 0);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "took {:?}",
+        start.elapsed()
+    );
+    std::fs::remove_file(&slow).expect("removed");
+    balancer.finish();
+}
+
+#[test]
+fn a_stopped_worker_holds_nobody_up() {
+    // A4, C1: one of four is stopped; what was dealt to it is read back.
+    let site = Site::new();
+    let balancer = nodes(&site, 4, &[]);
+    let stopped = balancer.workers()[2];
+    send(stopped, Signal::SIGSTOP);
+    let load = Load::start(site.to(), 8, 1, DEADLINE);
+    load.proceed(1500);
+    let report = load.stop();
+    let read_back = balancer.status().slots[2].read_back;
+    send(stopped, Signal::SIGCONT);
+    report.clean();
+    assert!(
+        report.tally.slowest < Duration::from_secs(2),
+        "slowest: {:?}",
+        report.tally.slowest
+    );
+    assert!(
+        read_back > 0,
+        "what was dealt to the stopped worker was read back"
+    );
+    let again = Load::start(site.to(), 4, 100_000, DEADLINE);
+    again.proceed(400);
+    again.stop().clean().tally.even(4, 60);
+    balancer.finish();
+}
+
+#[test]
+fn all_stopped_then_resumed_loses_nothing() {
+    // A4: more than the queues and the held list take; the rest waits in the kernel's backlog.
+    let site = Site::new();
+    let balancer = nodes(&site, 2, &["--max-held", "50"]);
+    let workers = balancer.workers();
+    workers
+        .iter()
+        .for_each(|&worker| send(worker, Signal::SIGSTOP));
+    let crowd = Crowd::gather(site.to(), 0..400);
+    workers
+        .iter()
+        .for_each(|&worker| send(worker, Signal::SIGCONT));
+    crowd.answers().all_answered(400);
+    balancer.finish();
+}
+
+#[test]
+fn a_user_with_few_descriptors_is_held_back_not_cut_off() {
+    // A5: ETOOMANYREFS is back-pressure. Only root can become nobody.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let site = Site::new();
+    let binary = site.file("forkfront");
+    std::fs::copy(env!("CARGO_BIN_EXE_forkfront"), &binary).expect("copied");
+    let fixture = site.file("http.js");
+    std::fs::copy(server("http.js"), &fixture).expect("copied");
+    let owner = Some(nix::unistd::Uid::from_raw(65_534));
+    nix::unistd::chown(&site.directory.join("run"), owner, None).expect("chown");
+    let fixture = fixture.display().to_string();
+    let words = ["run", "-n", "2", "--max-held", "8", "--", "node", &fixture];
+    let mut balancer = Balancer::spawn_changed(&site, &words, |command| {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut as_nobody = std::process::Command::new("prlimit");
+        as_nobody.args([
+            "--nofile=64:64",
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]);
+        as_nobody
+            .arg(&binary)
+            .args(arguments)
+            .envs(site.environment());
+        as_nobody
+            .env("XDG_RUNTIME_DIR", site.directory.join("run"))
+            .env("HOME", &site.directory);
+        as_nobody.stdin(std::process::Stdio::null());
+        as_nobody
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        *command = as_nobody;
+    });
+    balancer.all_ready();
+    let workers = balancer.workers();
+    workers
+        .iter()
+        .for_each(|&worker| send(worker, Signal::SIGSTOP));
+    let crowd = Crowd::gather(site.to(), 0..200);
+    workers
+        .iter()
+        .for_each(|&worker| send(worker, Signal::SIGCONT));
+    crowd.answers().all_answered(200);
+    balancer.finish();
+}
+
+#[test]
+fn a_worker_without_free_descriptors_loses_nothing() {
+    // A10, KF8.
+    let site = Site::new();
+    let shell = format!("ulimit -n 32; exec python3 {}", server("full.py"));
+    let balancer = Balancer::start(&site, &["run", "-n", "1", "--", "sh", "-c", &shell]);
+    let crowd = Crowd::gather(site.to(), 0..80);
+    eventually("the worker has no descriptor left", || {
+        balancer.output().contains("accept: 24").then_some(())
+    });
+    send(balancer.workers()[0], Signal::SIGUSR1);
+    crowd.answers().all_answered(80);
+    balancer.finish();
+}
+
+#[test]
+fn a_worker_that_closes_its_listener_and_lives_on_gets_nothing_more() {
+    // A14.
+    let site = Site::new();
+    let balancer = nodes(&site, 2, &[]);
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    load.proceed(200);
+    let client = Client::asking(site.to(), 0, "unlisten");
+    let body = client.body().expect("answered");
+    let pid: u32 = body
+        .split(' ')
+        .nth(1)
+        .and_then(|pid| pid.parse().ok())
+        .expect("a pid");
+    load.proceed(500);
+    load.stop().clean();
+    let after = Crowd::gather(site.to(), 1_000_000..1_000_040).answers();
+    after.all_answered(40).even(1, 0);
+    assert!(
+        !after.by_pid().contains_key(&pid),
+        "the closed one answered"
+    );
+    send(pid, Signal::SIGKILL);
+    balancer.finish();
+}
+
+#[test]
+fn a_helper_that_outlives_its_parent_eats_nothing() {
+    // A15: its child would accept and never answer.
+    let site = Site::new();
+    let mut balancer = Balancer::start(
+        &site,
+        &["run", "-n", "1", "--", "python3", &server("orphan.py")],
+    );
+    for round in 0..3 {
+        let parent = balancer.workers()[0];
+        send(parent, Signal::SIGKILL);
+        balancer.until("a new worker", |status| {
+            status.slots[0].pid.is_some_and(|pid| pid != parent)
+        });
+        balancer.all_ready();
+        let from = round * 1000;
+        Crowd::gather(site.to(), from..from + 30)
+            .answers()
+            .all_answered(30);
+    }
+    balancer.finish();
+}
+
+#[test]
+fn reading_back_beside_a_worker_that_wakes_up_never_doubles() {
+    // A16: both may receive, each message goes to one.
+    let site = Site::new();
+    let balancer = nodes(&site, 2, &["--steal-after", "20ms"]);
+    let mut random = Random::seeded();
+    let load = Load::start(site.to(), 16, 1, DEADLINE);
+    let workers = balancer.workers();
+    for _ in 0..60 {
+        let worker = workers[random.below(2) as usize];
+        send(worker, Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(15 + random.below(20)));
+        send(worker, Signal::SIGCONT);
+    }
+    load.proceed(50);
+    let report = load.stop();
+    report.clean();
+    balancer.finish();
+}
+
+#[test]
+fn clients_that_reset_while_queued_hurt_no_server() {
+    // A17: getpeername fails for them, accept must not.
+    for command in [
+        vec!["node".to_string(), server("http.js")],
+        vec!["python3".to_string(), server("blocking.py")],
+        vec!["python3".to_string(), server("loop.py")],
+        vec!["ruby".to_string(), server("tcp.rb")],
+    ] {
+        let site = Site::new();
+        let mut words = vec!["run".to_string(), "-n".into(), "1".into(), "--".into()];
+        words.extend(command);
+        let balancer = Balancer::start(&site, &words);
+        let worker = balancer.workers()[0];
+        send(worker, Signal::SIGSTOP);
+        Crowd::gather(site.to(), 0..100).leave();
+        send(worker, Signal::SIGCONT);
+        Crowd::gather(site.to(), 200..220)
+            .answers()
+            .all_answered(20);
+        assert_eq!(balancer.workers(), [worker], "{words:?} did not survive");
+        balancer.finish();
+    }
+}
