@@ -4,6 +4,7 @@
 //! and the user database (`--user`). `main` calls [`parse`] and acts on the [`Action`].
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -26,7 +27,7 @@ pub enum Action {
     /// Run the built-in server.
     Demo(Box<Config>),
     /// Be a worker of the built-in server.
-    DemoWorker,
+    DemoWorker(SocketAddr),
     /// Show the state of the running primary.
     Status {
         /// Which one.
@@ -103,8 +104,8 @@ enum Verb {
     /// Run the built-in server, with a page that shows which worker served it
     #[command(long_about = demo::LONG)]
     Demo(demo::DemoWords),
-    #[command(hide = true)]
-    DemoWorker,
+    #[command(name = demo::WORKER, hide = true)]
+    DemoWorker { address: SocketAddr },
     /// Show what runs and how it is doing
     #[command(after_help = "\
 Examples:
@@ -145,7 +146,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     Ok(match words.verb {
         Verb::Run(words) => Action::Run(Box::new(words.into_config()?)),
         Verb::Demo(words) => Action::Demo(Box::new(words.into_config()?)),
-        Verb::DemoWorker => Action::DemoWorker,
+        Verb::DemoWorker { address } => Action::DemoWorker(address),
         Verb::Status { json, target } => Action::Status {
             target: target.into(),
             json,

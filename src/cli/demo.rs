@@ -1,7 +1,7 @@
 //! The words of `forkfront demo`: our own executable as the server.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use super::run::Loudness;
 use super::values;
@@ -9,7 +9,10 @@ use crate::config::{Config, Listen, ListenAt};
 use crate::error::{Error, Result};
 
 /// Where the demo listens unless told otherwise, if it can.
-const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// The hidden command that our own executable runs as a worker.
+pub const WORKER: &str = "demo-worker";
 
 /// What `demo` is.
 pub const LONG: &str = "\
@@ -35,22 +38,36 @@ pub struct DemoWords {
 impl DemoWords {
     /// A primary whose workers are this very program.
     pub fn into_config(self) -> Result<Config> {
-        let listen = match self.listen {
+        let mut listen = match self.listen {
             Some(listen) => listen,
             None => Listen {
                 at: ListenAt::Tcp(free_address(ADDRESS)?),
                 app_port: None,
             },
         };
+        let bind = bind_address(&listen);
+        listen.app_port = Some(bind.port());
         let program = std::env::current_exe()
             .map_err(|error| Error::io("cannot find the path of forkfront itself", &error))?;
+        let command = vec![program.into(), WORKER.into(), bind.to_string().into()];
         Ok(Config {
             listen: vec![listen],
             workers: self.workers,
             log_level: self.loudness.level(),
-            ..Config::new(vec![program.into(), "demo-worker".into()])
+            ..Config::new(command)
         })
     }
+}
+
+/// What the demo's worker asks for, so that it is dealt what comes to `listen`.
+fn bind_address(listen: &Listen) -> SocketAddr {
+    let port = listen.shared_port().unwrap_or(ADDRESS.port());
+    let ip = match listen.at {
+        ListenAt::AnyAddress(_) => Ipv6Addr::UNSPECIFIED.into(),
+        ListenAt::Tcp(address) => address.ip(),
+        ListenAt::Unix(_) => ADDRESS.ip(),
+    };
+    SocketAddr::new(ip, port)
 }
 
 /// The address asked for, or one with another port when that one is taken.
@@ -75,13 +92,25 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_stepped_around() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let taken = taken.local_addr().unwrap();
-        let holder = TcpListener::bind(SocketAddr::new(taken.ip(), 0)).unwrap();
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let held = holder.local_addr().unwrap();
         let found = free_address(held).unwrap();
         assert_eq!(found.ip(), held.ip());
         assert_ne!(found.port(), held.port());
         assert_ne!(found.port(), 0);
+    }
+
+    #[test]
+    fn the_worker_asks_for_what_is_shared() {
+        let table = [
+            ("80", "[::]:80"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80=3000", "[::1]:3000"),
+            ("unix:/run/demo.sock", "127.0.0.1:8080"),
+        ];
+        for (listen, expected) in table {
+            let listen = listen.parse().unwrap();
+            assert_eq!(bind_address(&listen).to_string(), expected);
+        }
     }
 }
