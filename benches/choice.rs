@@ -1,0 +1,85 @@
+//! What it costs to choose a slot: each policy, and the sticky hash, at 2 to 1,024 slots.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use forkfront::config::{Balance, Sticky};
+use forkfront::policy::affinity::Affinity;
+use forkfront::policy::rotation::{Fleet, Rotation};
+use forkfront::wire::{Address, Family};
+
+const SLOTS: [usize; 4] = [2, 16, 64, 1024];
+
+/// Workers that keep up: nothing queued, a few connections open, all asleep.
+struct Calm {
+    open: Vec<u64>,
+}
+
+impl Fleet for Calm {
+    fn slots(&self) -> usize {
+        self.open.len()
+    }
+    fn takes(&self, _: usize) -> bool {
+        true
+    }
+    fn queued(&self, _: usize) -> u64 {
+        0
+    }
+    fn open(&self, slot: usize) -> u64 {
+        self.open[slot]
+    }
+    fn asleep(&self, _: usize) -> bool {
+        true
+    }
+    fn lags(&self, _: usize) -> bool {
+        false
+    }
+}
+
+fn policies(c: &mut Criterion) {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::Idle,
+    ] {
+        let mut group = c.benchmark_group(format!("{balance:?}"));
+        for slots in SLOTS {
+            let mut fleet = Calm {
+                open: vec![0; slots],
+            };
+            let mut rotation = Rotation::default();
+            group.bench_function(BenchmarkId::from_parameter(slots), |b| {
+                b.iter(|| {
+                    let slot = rotation
+                        .choose(black_box(balance), black_box(&fleet))
+                        .expect("all take");
+                    fleet.open[slot] += 1;
+                    slot
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+fn sticky(c: &mut Criterion) {
+    let affinity = Affinity::new(Sticky::Ip { v4: 32, v6: 128 }, (1, 2));
+    let mut peer = Address {
+        family: Family::V4,
+        ..Address::default()
+    };
+    let mut group = c.benchmark_group("sticky ip");
+    for slots in SLOTS {
+        group.bench_function(BenchmarkId::from_parameter(slots), |b| {
+            b.iter(|| {
+                peer.ip[3] = peer.ip[3].wrapping_add(1);
+                let key = affinity.key(black_box(&peer)).expect("an address");
+                key.choose(slots, |_| true)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, policies, sticky);
+criterion_main!(benches);
