@@ -194,7 +194,7 @@ impl RunWords {
             .is_none_or(|program| program.is_empty())
         {
             return Err(Error::usage(
-                "the server to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
+                "the COMMAND to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
             ));
         }
         for (at, listen) in self.listen.iter().enumerate() {

@@ -9,8 +9,8 @@ pub const VERBS: [&str; 4] = ["run", "demo", "status", "stop"];
 
 /// One sentence, with the nearest word that exists, and where to read on. `verb` is the first word given.
 pub fn sentence(error: &clap::Error, verb: Option<&str>) -> Error {
-    let said = said(error);
     let verb = verb.filter(|verb| VERBS.contains(verb));
+    let said = said(error, verb);
     let read_on = match verb {
         Some(verb) => format!("see 'forkfront {verb} --help'"),
         None => "see 'forkfront --help'".into(),
@@ -18,14 +18,22 @@ pub fn sentence(error: &clap::Error, verb: Option<&str>) -> Error {
     Error::usage(format!("{said}{} ({read_on})", nearest(error)))
 }
 
-fn said(error: &clap::Error) -> String {
+fn said(error: &clap::Error, verb: Option<&str>) -> String {
     let of = |kind| text(error, kind);
     let argument = option(of(ContextKind::InvalidArg));
     let value = of(ContextKind::InvalidValue);
     match error.kind() {
-        ErrorKind::UnknownArgument if !argument.starts_with('-') => format!(
-            "'{argument}' has no place here; a server to run goes behind --, as in 'forkfront run -- node server.js'"
-        ),
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            let where_to = match verb {
+                Some("run") => {
+                    "; the server to run goes behind --, as in 'forkfront run -- node server.js'"
+                        .into()
+                }
+                Some("status" | "stop") => format!("; a primary is named by --name {argument}"),
+                _ => String::new(),
+            };
+            format!("'{argument}' has no place here{where_to}")
+        }
         ErrorKind::UnknownArgument => format!("there is no option '{argument}'"),
         ErrorKind::InvalidSubcommand => {
             let verb = of(ContextKind::InvalidSubcommand).unwrap_or_default();
