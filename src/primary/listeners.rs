@@ -1,1 +1,387 @@
-//! (being written)
+//! The primary's listening sockets: which there are, which `bind` of a server is answered with which, and
+//! how full their queues are.
+//!
+//! With `-l` (or inherited sockets) exactly the named ports of the server are shared; without, the first
+//! `bind` of an address makes its listener, as the server asked, and its errno is the server's. Never
+//! accepts: that is the dispatcher's, which gets copies. Called by the supervisor only.
+
+pub mod address;
+pub mod door;
+mod named;
+mod options;
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use crate::config::Listen;
+use crate::error::Result;
+use crate::policy::ids::ListenerId;
+use crate::status::ListenerStatus;
+use crate::wire::{Address, SocketOption};
+use door::{Door, Place, Wish};
+
+/// The most listeners that workers may ask for: a server that binds without end stops here.
+pub const MOST_LISTENERS: usize = 64;
+
+/// What applies to all listeners.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    /// `--backlog`.
+    pub backlog: Option<i32>,
+    /// The workers run as the primary's own user, so options that need privileges may be set for them.
+    pub own_user: bool,
+}
+
+/// All listeners of one primary.
+#[derive(Debug)]
+pub struct Listeners {
+    listeners: Vec<Listener>,
+    next: u16,
+    /// Only the ports named are shared.
+    named: bool,
+    settings: Settings,
+    /// `ListenOverflows` of the network namespace when this primary started.
+    overflows_before: u64,
+}
+
+/// What a worker's channel is for: a port of the server, and the doors through which connections to it come.
+#[derive(Debug)]
+struct Listener {
+    id: ListenerId,
+    /// The port of the server; `None` until its first `bind` (only Unix doors).
+    app_port: Option<u16>,
+    doors: Vec<Door>,
+    /// Servers have bound it as `AF_INET`, as `AF_INET6`.
+    asked_v4: bool,
+    asked_v6: bool,
+}
+
+/// The answer to a server's `bind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindDecision {
+    /// Not shared: the server's own socket is bound.
+    PassThrough,
+    /// Shared, through this listener.
+    Share(ListenerId),
+    /// The `bind` fails with this errno.
+    Errno(i32),
+}
+
+impl Listeners {
+    /// Opens all that `-l` names; all of them are listening when this returns.
+    ///
+    /// # Errors
+    /// A usage error for two `-l` of one address; one sentence for an address that cannot be listened on.
+    /// Nothing stays open then.
+    pub fn open(listen: &[Listen], inherited: Vec<OwnedFd>, settings: Settings) -> Result<Self> {
+        let mut this = Self {
+            listeners: Vec::new(),
+            next: 0,
+            named: !listen.is_empty() || !inherited.is_empty(),
+            settings,
+            overflows_before: listen_overflows(),
+        };
+        let doors = named::open(listen, inherited, settings.backlog)?;
+        // A Unix door without a port leads where the first TCP door leads.
+        let first = doors.iter().find_map(|(_, port)| *port);
+        for (door, port) in doors {
+            this.add_door(door, port.or(first));
+        }
+        Ok(this)
+    }
+
+    fn add_door(&mut self, door: Door, app_port: Option<u16>) {
+        match self
+            .listeners
+            .iter_mut()
+            .find(|listener| listener.app_port == app_port)
+        {
+            Some(listener) => listener.doors.push(door),
+            None => {
+                self.add(door, app_port);
+            }
+        }
+    }
+
+    fn add(&mut self, door: Door, app_port: Option<u16>) -> ListenerId {
+        let id = ListenerId(self.next);
+        self.next += 1;
+        self.listeners.push(Listener {
+            id,
+            app_port,
+            doors: vec![door],
+            asked_v4: false,
+            asked_v6: false,
+        });
+        id
+    }
+
+    /// All listeners, in the order in which they were made.
+    pub fn ids(&self) -> impl Iterator<Item = ListenerId> + '_ {
+        self.listeners.iter().map(|listener| listener.id)
+    }
+
+    /// Which ports of the server are shared, as far as that is known.
+    pub fn app_ports(&self) -> Vec<u16> {
+        let ports = self.listeners.iter().filter_map(|one| one.app_port);
+        ports.collect()
+    }
+
+    /// The first TCP port that clients connect to: the default name of the primary.
+    pub fn first_port(&self) -> Option<u16> {
+        self.doors().find_map(|door| match &door.place {
+            Place::Tcp(address, _) => Some(address.port()),
+            Place::Unix(_) => None,
+        })
+    }
+
+    /// Addresses of all doors, as people write them.
+    pub fn addresses(&self) -> Vec<String> {
+        self.doors().map(Door::text).collect()
+    }
+
+    /// Some listener has several doors, which `--balance kernel` cannot serve: a server's `bind` is answered
+    /// with one socket there.
+    pub fn shares_a_port_between_doors(&self) -> bool {
+        self.listeners.iter().any(|one| one.doors.len() > 1)
+    }
+
+    fn doors(&self) -> impl Iterator<Item = &Door> {
+        self.listeners.iter().flat_map(|listener| &listener.doors)
+    }
+
+    /// Answers a `bind` of a worker's server.
+    pub fn for_bind(
+        &mut self,
+        asked: &Address,
+        v6only: bool,
+        reuse_port: bool,
+        options: &[SocketOption],
+    ) -> BindDecision {
+        let Some(address) = address::from_wire(asked).filter(|address| address.port() != 0) else {
+            return BindDecision::PassThrough;
+        };
+        let decision = if self.named {
+            self.find_named(address.port())
+        } else {
+            self.find_or_bind(address, v6only, reuse_port, options)
+        };
+        if let BindDecision::Share(id) = decision
+            && let Some(listener) = self.get_mut(id)
+        {
+            listener.asked_v4 |= address.is_ipv4();
+            listener.asked_v6 |= address.is_ipv6();
+        }
+        decision
+    }
+
+    fn find_named(&mut self, port: u16) -> BindDecision {
+        let fits = |wanted: Option<u16>| {
+            move |listener: &&mut Listener| -> bool { listener.app_port == wanted }
+        };
+        if let Some(listener) = self.listeners.iter_mut().find(fits(Some(port))) {
+            return BindDecision::Share(listener.id);
+        }
+        // Only Unix doors were named: they lead to the first port that the server binds.
+        match self.listeners.iter_mut().find(fits(None)) {
+            Some(listener) => {
+                listener.app_port = Some(port);
+                BindDecision::Share(listener.id)
+            }
+            None => BindDecision::PassThrough,
+        }
+    }
+
+    fn find_or_bind(
+        &mut self,
+        address: SocketAddr,
+        v6only: bool,
+        reuse_port: bool,
+        options: &[SocketOption],
+    ) -> BindDecision {
+        let v6only = v6only && address.is_ipv6();
+        let known = |listener: &&Listener| {
+            listener.doors.iter().any(|door| match door.place {
+                Place::Tcp(at, only) => {
+                    (at == address && (only == v6only || !at.ip().is_unspecified()))
+                        // Two sockets of one server share a port by SO_REUSEPORT; ours never do, so the wider
+                        // of the two serves both.
+                        || (reuse_port && covers(at, only, address))
+                }
+                Place::Unix(_) => false,
+            })
+        };
+        if let Some(listener) = self.listeners.iter().find(known) {
+            return BindDecision::Share(listener.id);
+        }
+        if self.listeners.len() >= MOST_LISTENERS {
+            return BindDecision::Errno(libc::ENOBUFS);
+        }
+        let wish = Wish {
+            v6only,
+            reuse_address: false,
+            options,
+            own_user: self.settings.own_user,
+        };
+        match door::bind_tcp(address, &wish) {
+            Ok(door) => BindDecision::Share(self.add(door, Some(address.port()))),
+            Err(error) => BindDecision::Errno(error.raw_os_error().unwrap_or(libc::EINVAL)),
+        }
+    }
+
+    /// `listen` by a worker's server: sets `options`, and listens unless that is done. `true` if the listener
+    /// is new to the dispatcher: it did not listen before, at the server's request.
+    ///
+    /// # Errors
+    /// The errno for the server's `listen`.
+    pub fn listen(
+        &mut self,
+        id: ListenerId,
+        backlog: i32,
+        options: &[SocketOption],
+    ) -> io::Result<bool> {
+        let Settings {
+            backlog: fixed,
+            own_user,
+        } = self.settings;
+        let listener = self.get_mut(id).ok_or_else(no_such_listener)?;
+        let mut newly = false;
+        for door in &mut listener.doors {
+            let _ = options::apply(&door.socket, options, own_user);
+            newly |= door.backlog.is_none();
+            door.listen(fixed.unwrap_or(backlog))?;
+        }
+        Ok(newly)
+    }
+
+    /// Options that a server set on its listening socket.
+    ///
+    /// # Errors
+    /// The errno for the server's `setsockopt`.
+    pub fn set_options(&mut self, id: ListenerId, options: &[SocketOption]) -> io::Result<()> {
+        let own_user = self.settings.own_user;
+        let listener = self.get_mut(id).ok_or_else(no_such_listener)?;
+        listener
+            .doors
+            .iter()
+            .try_for_each(|door| options::apply(&door.socket, options, own_user))
+    }
+
+    /// Whether the listener is listening, so that the dispatcher can be given its sockets.
+    pub fn is_listening(&self, id: ListenerId) -> bool {
+        self.get(id)
+            .is_some_and(|listener| listener.doors.iter().all(|door| door.backlog.is_some()))
+    }
+
+    /// Copies of the listener's sockets for the dispatcher, made non-blocking, each with its address.
+    ///
+    /// # Errors
+    /// `EMFILE` and the like.
+    pub fn sockets(&self, id: ListenerId) -> io::Result<Vec<(OwnedFd, Address)>> {
+        let listener = self.get(id).ok_or_else(no_such_listener)?;
+        let copy = |door: &Door| {
+            door.socket.set_nonblocking(true)?;
+            Ok((door.copy()?, door.local()))
+        };
+        listener.doors.iter().map(copy).collect()
+    }
+
+    /// A copy of the listening socket itself, for a worker (`--balance kernel`). Its `O_NONBLOCK` is shared
+    /// by all of them, as it is between processes that fork after `listen`.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` if the listener has several sockets; `EMFILE` and the like.
+    pub fn socket_for_worker(&self, id: ListenerId) -> io::Result<OwnedFd> {
+        match self.get(id).map(|listener| listener.doors.as_slice()) {
+            Some([door]) => door.copy(),
+            Some(_) => Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP)),
+            None => Err(no_such_listener()),
+        }
+    }
+
+    /// True if a dual-stack door serves a server that has bound IPv4 only: IPv6 clients are then to be
+    /// closed. Changes when a server binds the same port as IPv6 too.
+    pub fn ipv4_only(&self, id: ListenerId) -> bool {
+        self.get(id).is_some_and(|listener| {
+            listener.asked_v4
+                && !listener.asked_v6
+                && listener.doors.iter().any(Door::is_dual_stack)
+        })
+    }
+
+    /// Gives back the address of a listener that a server has bound and given up without ever listening.
+    /// `true` if there was such a one; a listener that listens stays.
+    pub fn release(&mut self, id: ListenerId) -> bool {
+        let before = self.listeners.len();
+        self.listeners.retain(|listener| {
+            listener.id != id || listener.doors.iter().any(|door| door.backlog.is_some())
+        });
+        self.listeners.len() < before
+    }
+
+    /// The state of all listeners; `accepted` counts a listener's connections.
+    pub fn statuses(&self, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
+        let overflows = listen_overflows().saturating_sub(self.overflows_before);
+        let status = |listener: &Listener| {
+            let queues = listener.doors.iter().map(Door::accept_queue);
+            let (backlog, backlog_limit) = queues.fold((0, 0), |sum: (u32, u32), queue| {
+                (
+                    sum.0.saturating_add(queue.0),
+                    sum.1.saturating_add(queue.1),
+                )
+            });
+            let doors: Vec<_> = listener.doors.iter().map(Door::text).collect();
+            ListenerStatus {
+                address: doors.join(", "),
+                app_port: listener.app_port,
+                accepted: accepted(listener.id),
+                backlog,
+                backlog_limit,
+                overflows,
+            }
+        };
+        self.listeners.iter().map(status).collect()
+    }
+
+    fn get(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+
+    fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
+        self.listeners.iter_mut().find(|listener| listener.id == id)
+    }
+}
+
+fn no_such_listener() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
+/// Whether a socket bound to `at` gets the connections that one bound to `address` would.
+fn covers(at: SocketAddr, v6only: bool, address: SocketAddr) -> bool {
+    at.port() == address.port()
+        && at.ip().is_unspecified()
+        && (at.is_ipv4() == address.is_ipv4() || (at.is_ipv6() && !v6only))
+}
+
+/// `ListenOverflows` of this network namespace; 0 where the kernel does not say.
+fn listen_overflows() -> u64 {
+    fs::read_to_string("/proc/self/net/netstat")
+        .ok()
+        .and_then(|table| overflows_in(&table))
+        .unwrap_or(0)
+}
+
+/// proc_net(5): pairs of lines, names above, values below.
+fn overflows_in(table: &str) -> Option<u64> {
+    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let column = names
+        .split_whitespace()
+        .position(|name| name == "ListenOverflows")?;
+    values.split_whitespace().nth(column)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

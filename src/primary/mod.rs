@@ -9,6 +9,7 @@ pub mod messages;
 pub mod preflight;
 pub mod rendezvous;
 pub mod rundir;
+pub mod socket_file;
 pub mod supervisor;
 pub mod verbs;
 pub mod workers;

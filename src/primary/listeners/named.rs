@@ -1,0 +1,209 @@
+//! The doors that exist before any worker does: those named by `-l`, and those inherited.
+//!
+//! All are bound and listening when [`open`] returns, or none is and one sentence says why.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::sys::socket::SockType;
+
+use super::door::{self, Door, GREATEST_BACKLOG, Place, Wish};
+use crate::config::{Listen, ListenAt};
+use crate::error::{Error, Result};
+use crate::primary::socket_file::{self, Occupant, Shape};
+
+/// Who may connect to `-l unix:PATH`: as to a TCP port, everybody whom the directory lets through.
+const UNIX_MODE: u32 = 0o666;
+
+/// A door and the port of the server that it leads to, if that is known.
+pub type Named = (Door, Option<u16>);
+
+/// Opens every `-l`, or takes the inherited socket of the same address for it; inherited sockets beyond
+/// those lead to the port that they are bound to.
+///
+/// # Errors
+/// A usage error for two `-l` of one address; one sentence for what cannot be listened on.
+pub fn open(
+    listen: &[Listen],
+    inherited: Vec<OwnedFd>,
+    backlog: Option<i32>,
+) -> Result<Vec<Named>> {
+    check_overlaps(listen)?;
+    let mut inherited = adopt_all(inherited)?;
+    let mut doors = Vec::with_capacity(listen.len() + inherited.len());
+    for one in listen {
+        let found = inherited.iter().position(|door| matches(&one.at, door));
+        let mut door = match found {
+            Some(index) => inherited.remove(index),
+            None => make(&one.at, backlog)?,
+        };
+        if found.is_none() && door.backlog.is_none() {
+            door.listen(backlog.unwrap_or(GREATEST_BACKLOG))
+                .map_err(|error| refusal(&door.text(), &error))?;
+        }
+        doors.push((door, one.shared_port()));
+    }
+    doors.extend(inherited.into_iter().map(|door| (door, None)));
+    for (door, port) in &mut doors {
+        // `-l ADDR:0`: the server is told the port that the kernel chose.
+        if port.is_none_or(|port| port == 0)
+            && let Place::Tcp(address, _) = &door.place
+        {
+            *port = Some(address.port());
+        }
+    }
+    Ok(doors)
+}
+
+fn adopt_all(inherited: Vec<OwnedFd>) -> Result<Vec<Door>> {
+    let adopt = |(index, fd)| {
+        door::adopt(fd).map_err(|what| {
+            Error::failed(format!(
+                "descriptor {}, inherited by LISTEN_FDS, is {what}: forkfront takes listening TCP and Unix stream sockets",
+                index + 3
+            ))
+        })
+    };
+    inherited.into_iter().enumerate().map(adopt).collect()
+}
+
+fn make(at: &ListenAt, backlog: Option<i32>) -> Result<Door> {
+    let bound = match at {
+        ListenAt::AnyAddress(port) => door::bind_any(*port),
+        ListenAt::Tcp(address) => {
+            let wish = Wish {
+                v6only: true,
+                reuse_address: true,
+                options: &[],
+                own_user: true,
+            };
+            door::bind_tcp(*address, &wish)
+        }
+        ListenAt::Unix(path) => return make_unix(path, backlog),
+    };
+    bound.map_err(|error| refusal(&text(at), &error))
+}
+
+fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
+    let name = text(&ListenAt::Unix(path.to_owned()));
+    socket_file::check_length(path, "give -l a shorter one")?;
+    // Only who may write the directory may take a name in it, so without the lock (a directory that cannot
+    // be read) at worst two of the same owner meet.
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let _lock = socket_file::lock_directory(directory);
+    match socket_file::occupant(path, SockType::Stream).map_err(|error| refusal(&name, &error))? {
+        Occupant::Nobody => {}
+        Occupant::Dead => {
+            std::fs::remove_file(path).map_err(|error| refusal(&name, &error))?;
+        }
+        Occupant::Alive(pid) => {
+            let who = pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
+            return Err(Error::failed(format!(
+                "cannot listen on {name}: {who} listens there already; stop it, or give -l another path"
+            )));
+        }
+        Occupant::Stranger(what) => {
+            return Err(Error::failed(format!(
+                "cannot listen on {name}: the path {what}; it is left alone, give -l another path"
+            )));
+        }
+    }
+    let shape = Shape {
+        kind: SockType::Stream,
+        mode: UNIX_MODE,
+        backlog,
+    };
+    let (socket, file) =
+        socket_file::listen_at(path, shape).map_err(|error| refusal(&name, &error))?;
+    Ok(Door {
+        socket: socket.into(),
+        place: Place::Unix(name),
+        file: Some(file),
+        backlog: Some(backlog.unwrap_or(GREATEST_BACKLOG)),
+    })
+}
+
+fn matches(at: &ListenAt, door: &Door) -> bool {
+    match (at, &door.place) {
+        (ListenAt::AnyAddress(port), Place::Tcp(address, _)) => {
+            address.port() == *port && address.ip().is_unspecified()
+        }
+        (ListenAt::Tcp(wanted), Place::Tcp(address, _)) => wanted == address,
+        (ListenAt::Unix(_), Place::Unix(name)) => text(at) == *name,
+        _ => false,
+    }
+}
+
+/// The `-l` as people write it.
+fn text(at: &ListenAt) -> String {
+    match at {
+        ListenAt::AnyAddress(port) => {
+            SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port).to_string()
+        }
+        ListenAt::Tcp(address) => address.to_string(),
+        ListenAt::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+fn check_overlaps(listen: &[Listen]) -> Result<()> {
+    for (index, one) in listen.iter().enumerate() {
+        if let Some(other) = listen[..index]
+            .iter()
+            .find(|other| overlap(&one.at, &other.at))
+        {
+            return Err(Error::usage(format!(
+                "-l {} and -l {} are the same address: give it once",
+                text(&other.at),
+                text(&one.at)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the two cannot both be bound. Port 0 is a port of its own each time.
+fn overlap(one: &ListenAt, other: &ListenAt) -> bool {
+    let port = |at: &ListenAt| match at {
+        ListenAt::AnyAddress(port) => *port,
+        ListenAt::Tcp(address) => address.port(),
+        ListenAt::Unix(_) => 0,
+    };
+    match (one, other) {
+        (ListenAt::Unix(one), ListenAt::Unix(other)) => one == other,
+        _ if port(one) != port(other) || port(one) == 0 => false,
+        (ListenAt::Tcp(one), ListenAt::Tcp(other)) => {
+            one.is_ipv4() == other.is_ipv4()
+                && (one.ip() == other.ip()
+                    || one.ip().is_unspecified()
+                    || other.ip().is_unspecified())
+        }
+        _ => true,
+    }
+}
+
+/// One sentence: where, why, what to do.
+fn refusal(address: &str, error: &io::Error) -> Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => {
+            "another process listens there already (ss -ltnp shows which): stop it, or give -l another port"
+        }
+        Some(libc::EACCES) if address.starts_with("unix:") => {
+            "the directory may not be written by this user"
+        }
+        Some(libc::EACCES) => {
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE: give -l a port from 1024 up"
+        }
+        Some(libc::EADDRNOTAVAIL) => {
+            "that address is not one of this machine's (ip address shows them): give -l one that is, or the port alone"
+        }
+        Some(libc::EAFNOSUPPORT) => "this kernel has no IPv6: give -l an IPv4 address",
+        Some(libc::ENOENT) if address.starts_with("unix:") => "there is no such directory",
+        _ => return Error::io(format!("cannot listen on {address}"), error),
+    };
+    Error::failed(format!("cannot listen on {address}: {advice}"))
+}
