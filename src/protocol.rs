@@ -7,6 +7,9 @@
 //! < {"ok":null}
 //! ```
 
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 /// The longest line that asks, in bytes, newline included.
@@ -37,6 +40,28 @@ pub enum Reply<T = serde_json::Value> {
     Error(String),
 }
 
+/// Directories in which a primary of this user and environment has its control socket, `NAME.sock`: the
+/// usual one first, then one for where that cannot be made.
+pub fn run_directories() -> Vec<PathBuf> {
+    let uid = geteuid();
+    let fallback = PathBuf::from(format!("/tmp/forkfront-{uid}"));
+    // Root has no use for the runtime directory: it may be another user's, kept by su or sudo.
+    let usual = if uid.is_root() {
+        Some(PathBuf::from("/run/forkfront"))
+    } else {
+        std::env::var_os("XDG_RUNTIME_DIR")
+            .map(|directory| Path::new(&directory).join("forkfront"))
+            .filter(|directory| directory.is_absolute())
+    };
+    usual.into_iter().chain([fallback]).collect()
+}
+
+/// Whether `name` can be a primary's: it becomes a file name.
+pub fn is_valid_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=64).contains(&name.len()) && name.chars().all(fits) && !name.starts_with(['.', '-'])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +81,17 @@ mod tests {
         assert_eq!(line(&Reply::Progress("x".into())), r#"{"progress":"x"}"#);
         assert_eq!(line(&Reply::Ok(().into())), r#"{"ok":null}"#);
         assert_eq!(line(&Reply::Error("no".into())), r#"{"error":"no"}"#);
+    }
+
+    #[test]
+    fn a_name_is_a_plain_file_name() {
+        let longest = "x".repeat(64);
+        for good in ["8080", "web", "a.b-c_1", "w.1", &longest] {
+            assert!(is_valid_name(good), "{good}");
+        }
+        let long = "x".repeat(65);
+        for bad in ["", ".", "..", "a/b", "-n", "a b", "\u{e4}", "a\0", &long] {
+            assert!(!is_valid_name(bad), "{bad}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Target;
 use crate::error::{Error, Result};
+use crate::protocol::run_directories;
 
 /// How long a connect waits for room in the control socket's queue: a primary that lives accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,19 +36,15 @@ pub fn primary(target: &Target) -> Result<Found> {
     }
 }
 
-/// Where a primary of this user has its control socket. More than one: it may have been started with
-/// another environment than we are.
+/// Where a primary of this user has its control socket. It may have been started with another environment
+/// than we are, so one more place than it would look in itself.
 fn directories() -> Vec<PathBuf> {
+    let mut directories = run_directories();
     let uid = getuid();
-    if uid.is_root() {
-        return vec![PathBuf::from("/run/forkfront")];
+    let session = PathBuf::from(format!("/run/user/{uid}/forkfront"));
+    if !uid.is_root() && !directories.contains(&session) {
+        directories.push(session);
     }
-    let mut directories = Vec::new();
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
-    directories.extend(runtime.map(|path| PathBuf::from(path).join("forkfront")));
-    directories.push(format!("/run/user/{uid}/forkfront").into());
-    directories.push(format!("/tmp/forkfront-{uid}").into());
-    directories.dedup();
     directories
 }
 

@@ -327,10 +327,7 @@ impl Listeners {
         let status = |listener: &Listener| {
             let queues = listener.doors.iter().map(Door::accept_queue);
             let (backlog, backlog_limit) = queues.fold((0, 0), |sum: (u32, u32), queue| {
-                (
-                    sum.0.saturating_add(queue.0),
-                    sum.1.saturating_add(queue.1),
-                )
+                (sum.0.saturating_add(queue.0), sum.1.saturating_add(queue.1))
             });
             let doors: Vec<_> = listener.doors.iter().map(Door::text).collect();
             ListenerStatus {

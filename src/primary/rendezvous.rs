@@ -1,1 +1,248 @@
-//! (being written)
+//! The rendezvous: where workers ask. One request and one answer per connection, `SOCK_SEQPACKET`.
+//!
+//! Takes connections, names the caller (`SO_PEERCRED`), decodes, and hands a [`Joining`] to the supervisor,
+//! which decides ([`super::join`]) and answers through its [`Connection`]. Never waits for a caller, never
+//! receives a descriptor: messages are read without a control buffer, so the kernel closes what came along
+//! (A12).
+//!
+//! Its own small epoll set, so that the supervisor registers one descriptor ([`Rendezvous::as_raw_fd`]) and
+//! one deadline, and knows nothing of single callers.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, recv, sendmsg};
+use slab::Slab;
+use socket2::Socket;
+
+use crate::wire::{Answer, MAX_OPTIONS, Request, SocketOption};
+
+/// Callers that have connected and not yet asked. Beyond these, the socket's backlog holds them.
+const MOST_CALLERS: usize = 256;
+/// A caller asks in the same breath in which it connects; one that does not is none of ours.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait when no descriptor is free.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// The longest request, and one byte to see that a message is longer.
+const BUFFER: usize = Request::LEN + MAX_OPTIONS * SocketOption::LEN + 1;
+const LISTENER: Token = Token(usize::MAX);
+
+/// The listening side.
+#[derive(Debug)]
+pub struct Rendezvous {
+    listener: Socket,
+    poll: Poll,
+    events: Events,
+    callers: Slab<Caller>,
+    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
+    more: bool,
+    /// When to look at the backlog again, if it was left for a reason other than being full of callers.
+    retry: Option<Instant>,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Caller {
+    socket: OwnedFd,
+    deadline: Instant,
+}
+
+/// A request of a worker, and who asks. Whether it really is that worker is the supervisor's to check.
+#[derive(Debug)]
+pub struct Joining {
+    /// What is asked.
+    pub request: Request,
+    /// Socket options that came with it.
+    pub options: Vec<SocketOption>,
+    /// The process that connected.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// The way back.
+    pub connection: Connection,
+}
+
+/// The way back to a caller; dropping it says nothing and closes.
+#[derive(Debug)]
+pub struct Connection(OwnedFd);
+
+impl Connection {
+    /// Answers, with descriptors.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2): the caller may have died.
+    pub fn reply(self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control = if raw.is_empty() { &[][..] } else { &rights[..] };
+        let bytes = answer.encode();
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            control,
+            flags,
+            None,
+        )?;
+        Ok(())
+    }
+}
+
+impl Rendezvous {
+    /// Serves `listener`, a listening `SOCK_SEQPACKET` socket.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2) and epoll_ctl(2).
+    pub fn new(listener: OwnedFd) -> io::Result<Self> {
+        let listener = Socket::from(listener);
+        listener.set_nonblocking(true)?;
+        let poll = Poll::new()?;
+        poll.registry().register(
+            &mut SourceFd(&listener.as_raw_fd()),
+            LISTENER,
+            Interest::READABLE,
+        )?;
+        Ok(Self {
+            listener,
+            poll,
+            events: Events::with_capacity(64),
+            callers: Slab::new(),
+            more: true,
+            retry: None,
+            refused: 0,
+        })
+    }
+
+    /// When [`Rendezvous::ready`] is to be called at the latest, event or not.
+    pub fn deadline(&self) -> Option<Instant> {
+        let callers = self.callers.iter().map(|(_, caller)| caller.deadline);
+        callers.chain(self.retry).min()
+    }
+
+    /// Connections that were closed without an answer, since what they sent was no request.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Takes what has come, without waiting; drops callers that have not asked in time. To be called when the
+    /// descriptor is readable and at the [`deadline`](Rendezvous::deadline).
+    pub fn ready(&mut self, now: Instant) -> Vec<Joining> {
+        let mut asked = Vec::new();
+        while self
+            .poll
+            .poll(&mut self.events, Some(Duration::ZERO))
+            .is_ok_and(|()| !self.events.is_empty())
+        {
+            let tokens: Vec<Token> = self.events.iter().map(|event| event.token()).collect();
+            for token in tokens {
+                if token == LISTENER {
+                    self.more = true;
+                } else if let Some(caller) = self.callers.try_remove(token.0) {
+                    self.hear(caller, &mut asked);
+                }
+            }
+        }
+        self.expire(now);
+        self.take_callers(now, &mut asked);
+        asked
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let before = self.callers.len();
+        self.callers.retain(|_, caller| caller.deadline > now);
+        self.refused += (before - self.callers.len()) as u64;
+    }
+
+    fn take_callers(&mut self, now: Instant, asked: &mut Vec<Joining>) {
+        self.retry = None;
+        for _ in 0..MOST_CALLERS {
+            if !self.more || self.callers.len() >= MOST_CALLERS {
+                return;
+            }
+            match self.listener.accept() {
+                Ok((socket, _)) => {
+                    let deadline = now + PATIENCE;
+                    let socket = socket.into();
+                    self.hear(Caller { socket, deadline }, asked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+                // No descriptor is free: the callers wait in the backlog.
+                Err(error) => {
+                    log::warn!("workers cannot be heard at the rendezvous now: {error}");
+                    self.retry = Some(now + ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+        // Others want their turn too.
+        self.retry = Some(now);
+    }
+
+    /// Reads a caller's request, or keeps the caller until there is one.
+    fn hear(&mut self, caller: Caller, asked: &mut Vec<Joining>) {
+        let mut buffer = [0; BUFFER];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+        let heard = match recv(caller.socket.as_raw_fd(), &mut buffer, flags) {
+            Err(Errno::EAGAIN | Errno::EINTR) => return self.keep(caller),
+            Ok(length) => buffer.get(..length).and_then(decode),
+            Err(_) => None,
+        };
+        let joining = heard.and_then(|(request, options)| {
+            let peer = getsockopt(&caller.socket, PeerCredentials).ok()?;
+            Some(Joining {
+                request,
+                options,
+                pid: u32::try_from(peer.pid()).ok()?,
+                uid: peer.uid(),
+                connection: Connection(caller.socket),
+            })
+        });
+        match joining {
+            Some(joining) => asked.push(joining),
+            None => self.refused += 1,
+        }
+    }
+
+    fn keep(&mut self, caller: Caller) {
+        let entry = self.callers.vacant_entry();
+        let fd = caller.socket.as_raw_fd();
+        let registered = self.poll.registry().register(
+            &mut SourceFd(&fd),
+            Token(entry.key()),
+            Interest::READABLE,
+        );
+        // Closing the socket, its only copy, takes it out of the set again.
+        if registered.is_ok() {
+            entry.insert(caller);
+        }
+    }
+}
+
+impl AsRawFd for Rendezvous {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+/// A request and its options: nothing more, nothing less.
+fn decode(message: &[u8]) -> Option<(Request, Vec<SocketOption>)> {
+    let request = Request::decode(message)?;
+    let rest = &message[Request::LEN..];
+    if rest.len() % SocketOption::LEN != 0 || rest.len() / SocketOption::LEN > MAX_OPTIONS {
+        return None;
+    }
+    let options = rest
+        .chunks_exact(SocketOption::LEN)
+        .map(SocketOption::decode);
+    Some((request, options.collect::<Option<_>>()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,8 +25,8 @@ use crate::error::{Error, Result};
 
 /// unix(7): `sun_path` is 108 bytes, of which the last is the terminating zero.
 pub const LONGEST_PATH: usize = 107;
-/// How long the directory may be locked by another process that is just taking a name in it.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a directory may be locked by another process that is just taking a name in it.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// The name of a bound socket; unlinked when dropped, if it still is the same file.
@@ -131,19 +131,28 @@ pub fn check_length(path: &Path, advice: &str) -> Result<()> {
 
 /// A lock on a directory, held while a name in it is being taken. Leaves no file behind.
 #[derive(Debug)]
-pub struct DirectoryLock(#[expect(dead_code, reason = "held for its Drop")] Flock<File>);
+pub struct DirectoryLock(Flock<File>);
+
+impl DirectoryLock {
+    /// Whether `path` is the directory that is locked.
+    pub fn is_on(&self, path: &Path) -> bool {
+        let held = self.0.metadata().map(|held| identity(&held));
+        let found = fs::metadata(path).map(|found| identity(&found));
+        matches!((held, found), (Ok(held), Ok(found)) if held == found)
+    }
+}
 
 /// Locks `directory` against other forkfront processes that take a name in it.
 ///
 /// # Errors
-/// Those of open(2) and flock(2); `TimedOut` if another process holds the lock for longer than two seconds.
-pub fn lock_directory(directory: &Path) -> io::Result<DirectoryLock> {
+/// Those of open(2) and flock(2); `TimedOut` if another process holds the lock for longer than `patience`.
+pub fn lock_directory(directory: &Path, patience: Duration) -> io::Result<DirectoryLock> {
     let mut file = File::open(directory)?;
-    let give_up = Instant::now() + LOCK_TIMEOUT;
+    let give_up = Instant::now() + patience;
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => return Ok(DirectoryLock(lock)),
-            Err((_, Errno::EAGAIN)) if Instant::now() > give_up => {
+            Err((_, Errno::EAGAIN)) if Instant::now() >= give_up => {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "another process holds its lock",

@@ -54,7 +54,12 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for text in ["127.0.0.1:80", "0.0.0.0:1", "[::]:65535", "[fe80::1%3]:8080"] {
+        for text in [
+            "127.0.0.1:80",
+            "0.0.0.0:1",
+            "[::]:65535",
+            "[fe80::1%3]:8080",
+        ] {
             let address = text.parse().unwrap();
             assert_eq!(from_wire(&to_wire(&address)), Some(address));
         }

@@ -12,7 +12,7 @@ use nix::sys::socket::SockType;
 use super::door::{self, Door, GREATEST_BACKLOG, Place, Wish};
 use crate::config::{Listen, ListenAt};
 use crate::error::{Error, Result};
-use crate::primary::socket_file::{self, Occupant, Shape};
+use crate::primary::socket_file::{self, LOCK_TIMEOUT, Occupant, Shape};
 
 /// Who may connect to `-l unix:PATH`: as to a TCP port, everybody whom the directory lets through.
 const UNIX_MODE: u32 = 0o666;
@@ -95,7 +95,7 @@ fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let _lock = socket_file::lock_directory(directory);
+    let _lock = socket_file::lock_directory(directory, LOCK_TIMEOUT);
     match socket_file::occupant(path, SockType::Stream).map_err(|error| refusal(&name, &error))? {
         Occupant::Nobody => {}
         Occupant::Dead => {

@@ -1,0 +1,177 @@
+//! Where the preload shim is put: a file that the dynamic loader of any worker can map.
+//!
+//! The file system must allow execution (`/run` often does not), the path must hold none of the separators
+//! of `LD_PRELOAD`, and the workers' user must get there.
+
+use std::fs::{self, OpenOptions};
+use std::hash::Hasher;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::geteuid;
+use siphasher::sip::SipHasher24;
+
+use super::private_dir::{self, PrivateDir};
+use crate::error::{Error, Result};
+
+/// Directories elsewhere are `forkfront-shim-UID-PID`.
+const STEM: &str = "forkfront-shim";
+
+/// The shim as a file, and the directory made for it, if it could not be in the primary's own.
+#[derive(Debug)]
+pub struct Image {
+    path: PathBuf,
+    _elsewhere: Option<PrivateDir>,
+}
+
+impl Image {
+    /// Writes `bytes` into `own` or, where the loader could not use it there, elsewhere.
+    ///
+    /// # Errors
+    /// One sentence that names each directory tried and what is wrong with it.
+    pub fn write(own: &Path, bytes: &[u8], other_user: bool) -> Result<Self> {
+        let mut refused = Vec::new();
+        match obstacle(own, other_user) {
+            None => return Ok(Self::in_own(own, bytes, other_user)?),
+            Some(why) => refused.push(format!("{} {why}", own.display())),
+        }
+        for directory in candidates() {
+            let made = match obstacle(&directory, other_user) {
+                None => Self::elsewhere(&directory, bytes, other_user),
+                Some(why) => {
+                    refused.push(format!("{} {why}", directory.display()));
+                    continue;
+                }
+            };
+            match made {
+                Ok(image) => return Ok(image),
+                Err(error) => refused.push(format!("{}: {error}", directory.display())),
+            }
+        }
+        Err(Error::failed(format!(
+            "there is no directory from which workers could load the preload shim ({}): set TMPDIR to one that they can reach, on a file system mounted without noexec",
+            refused.join("; ")
+        )))
+    }
+
+    fn in_own(own: &Path, bytes: &[u8], other_user: bool) -> Result<Self> {
+        let path = write_file(own, bytes, other_user).map_err(|error| {
+            Error::io(
+                format!("cannot write the preload shim to {}", own.display()),
+                &error,
+            )
+        })?;
+        Ok(Self {
+            path,
+            _elsewhere: None,
+        })
+    }
+
+    fn elsewhere(parent: &Path, bytes: &[u8], other_user: bool) -> io::Result<Self> {
+        let stem = format!("{STEM}-{}-", geteuid());
+        private_dir::sweep(parent, &stem);
+        let stem = format!("{stem}{}", std::process::id());
+        let mode = if other_user { 0o711 } else { 0o700 };
+        let directory = PrivateDir::create(parent, &stem, mode)?;
+        Ok(Self {
+            path: write_file(directory.path(), bytes, other_user)?,
+            _elsewhere: Some(directory),
+        })
+    }
+
+    /// The file, for `LD_PRELOAD`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Directories where a file may usually be executed from.
+fn candidates() -> impl Iterator<Item = PathBuf> {
+    let named = |name| std::env::var_os(name).map(PathBuf::from);
+    let fixed = ["/tmp", "/var/tmp", "/dev/shm"].map(|path| Some(PathBuf::from(path)));
+    [named("TMPDIR")]
+        .into_iter()
+        .chain(fixed)
+        .chain([named("HOME")])
+        .flatten()
+        .filter(|path| path.is_absolute())
+}
+
+/// Why the loader of a worker could not use a file in `directory`; completes "DIRECTORY ...".
+fn obstacle(directory: &Path, other_user: bool) -> Option<&'static str> {
+    // ld.so(8): the entries of LD_PRELOAD are separated by spaces or colons; `$` starts a token.
+    let separators = |byte: &u8| matches!(byte, b' ' | b':' | b'$' | b';' | b'\t' | b'\n');
+    if directory.as_os_str().as_bytes().iter().any(separators) {
+        return Some("has a separator of LD_PRELOAD in its name");
+    }
+    match statvfs(directory) {
+        Err(_) => return Some("cannot be used"),
+        Ok(system) if system.flags().contains(FsFlags::ST_NOEXEC) => {
+            return Some("is mounted noexec");
+        }
+        Ok(_) => {}
+    }
+    let closed = |path: &Path| fs::metadata(path).is_ok_and(|found| found.mode() & 0o001 == 0);
+    if other_user && directory.ancestors().any(closed) {
+        return Some("cannot be reached by the workers' user");
+    }
+    None
+}
+
+fn write_file(directory: &Path, bytes: &[u8], other_user: bool) -> io::Result<PathBuf> {
+    let mut hash = SipHasher24::new();
+    hash.write(bytes);
+    let path = directory.join(format!("shim-{:016x}.so", hash.finish()));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o500)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(&path)?;
+    file.write_all(bytes)?;
+    let mode = if other_user { 0o555 } else { 0o500 };
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn goes_elsewhere_where_the_loader_cannot_follow() {
+        let parent =
+            PrivateDir::create(&std::env::temp_dir(), "forkfront-test image", 0o700).unwrap();
+        let image = Image::write(parent.path(), b"shim", false).unwrap();
+        assert!(!image.path().starts_with(parent.path()));
+        assert_eq!(fs::read(image.path()).unwrap(), b"shim");
+        assert_eq!(fs::metadata(image.path()).unwrap().mode() & 0o7777, 0o500);
+        let path = image.path().to_owned();
+        drop(image);
+        assert!(!path.exists() && !path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn what_stands_in_the_way_is_named() {
+        assert_eq!(obstacle(Path::new("/"), true), None);
+        assert_eq!(
+            obstacle(Path::new("/nonexistent"), false),
+            Some("cannot be used")
+        );
+        let closed =
+            PrivateDir::create(&std::env::temp_dir(), "forkfront-test-closed", 0o700).unwrap();
+        assert!(obstacle(closed.path(), true).unwrap().contains("reached"));
+        assert_eq!(obstacle(closed.path(), false), None);
+        if let Ok(system) = statvfs("/proc")
+            && system.flags().contains(FsFlags::ST_NOEXEC)
+        {
+            assert_eq!(
+                obstacle(Path::new("/proc"), false),
+                Some("is mounted noexec")
+            );
+        }
+    }
+}
