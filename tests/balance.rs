@@ -6,20 +6,6 @@ use std::time::Duration;
 
 use common::*;
 
-fn nodes<'a>(site: &'a Site, n: u16, balance: &str) -> Balancer<'a> {
-    let words = [
-        "run",
-        "-n",
-        &n.to_string(),
-        "--balance",
-        balance,
-        "--",
-        "node",
-        &server("http.js"),
-    ];
-    Balancer::start(site, &words)
-}
-
 /// A kept-alive connection and the process that serves it.
 fn kept(site: &Site, id: u64) -> (Client, u32) {
     let mut client = Client::connect(site.to(), id, DEADLINE).expect("connected");
@@ -32,7 +18,7 @@ fn kept(site: &Site, id: u64) -> (Client, u32) {
 #[test]
 fn least_connections_fills_up_who_has_fewest() {
     let site = Site::new();
-    let balancer = nodes(&site, 3, "least-connections");
+    let balancer = Balancer::nodes(&site, 3, &["--balance", "least-connections"]);
     let mut open: Vec<(Client, u32)> = (0..30).map(|id| kept(&site, id)).collect();
     let mut tally = Tally::default();
     open.iter().for_each(|(_, pid)| {
@@ -67,7 +53,7 @@ fn least_connections_fills_up_who_has_fewest() {
 fn idle_keeps_fast_requests_away_from_a_busy_worker() {
     // C3: four workers, one in a busy loop of 2 s.
     let site = Site::new();
-    let balancer = nodes(&site, 4, "idle");
+    let balancer = Balancer::nodes(&site, 4, &["--balance", "idle"]);
     let busy = Client::asking(site.to(), 1, "spin");
     balancer.until("somebody spins", |status| {
         status.slots.iter().any(|slot| slot.open == 1)
@@ -86,7 +72,7 @@ fn idle_keeps_fast_requests_away_from_a_busy_worker() {
 #[test]
 fn kernel_shares_the_listening_socket() {
     let site = Site::new();
-    let balancer = nodes(&site, 2, "kernel");
+    let balancer = Balancer::nodes(&site, 2, &["--balance", "kernel"]);
     let load = Load::start(site.to(), 8, 1, DEADLINE);
     load.proceed(400);
     load.stop().clean().tally.even(2, 100_000);
@@ -96,7 +82,7 @@ fn kernel_shares_the_listening_socket() {
 #[test]
 fn kernel_refuses_nobody_while_all_workers_restart() {
     let site = Site::new();
-    let mut balancer = nodes(&site, 2, "kernel");
+    let mut balancer = Balancer::nodes(&site, 2, &["--balance", "kernel"]);
     for worker in balancer.workers() {
         send(worker, nix::sys::signal::Signal::SIGKILL);
     }

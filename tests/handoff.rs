@@ -8,19 +8,10 @@ use std::time::{Duration, Instant};
 use common::*;
 use nix::sys::signal::Signal;
 
-/// `n` node workers at the site.
-fn nodes<'a>(site: &'a Site, n: u16, flags: &[&str]) -> Balancer<'a> {
-    let (n, server) = (n.to_string(), server("http.js"));
-    let mut words = vec!["run", "-n", &n];
-    words.extend(flags);
-    words.extend(["--", "node", &server]);
-    Balancer::start(site, &words)
-}
-
 #[test]
 fn three_nodes_get_exactly_the_same() {
     let site = Site::new();
-    let balancer = nodes(&site, 3, &[]);
+    let balancer = Balancer::nodes(&site, 3, &[]);
     let load = Load::start(site.to(), 8, 1, DEADLINE);
     load.proceed(3000);
     let report = load.stop();
@@ -42,7 +33,7 @@ fn three_nodes_get_exactly_the_same() {
 fn each_connection_ends_with_its_fin_at_once() {
     // A7, A8: a copy kept in the primary would hold the FIN back (KF21) and show in the census.
     let site = Site::new();
-    let balancer = nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let late = (0..500)
         .filter(|&id| {
             let start = Instant::now();
@@ -58,7 +49,7 @@ fn each_connection_ends_with_its_fin_at_once() {
 fn what_was_queued_survives_the_kill_of_all() {
     // A1, B2: both stopped, so that nothing is taken; then both killed.
     let site = Site::new();
-    let mut balancer = nodes(&site, 2, &[]);
+    let mut balancer = Balancer::nodes(&site, 2, &[]);
     for round in 0..5 {
         let workers = balancer.workers();
         workers
@@ -107,7 +98,7 @@ fn a_sibling_answers_while_the_replacement_is_slow() {
 fn a_stopped_worker_holds_nobody_up() {
     // A4, C1: one of four is stopped; what was dealt to it is read back.
     let site = Site::new();
-    let balancer = nodes(&site, 4, &[]);
+    let balancer = Balancer::nodes(&site, 4, &[]);
     let stopped = balancer.workers()[2];
     send(stopped, Signal::SIGSTOP);
     let load = Load::start(site.to(), 8, 1, DEADLINE);
@@ -135,7 +126,7 @@ fn a_stopped_worker_holds_nobody_up() {
 fn all_stopped_then_resumed_loses_nothing() {
     // A4: more than the queues and the held list take; the rest waits in the kernel's backlog.
     let site = Site::new();
-    let balancer = nodes(&site, 2, &["--max-held", "50"]);
+    let balancer = Balancer::nodes(&site, 2, &["--max-held", "50"]);
     let workers = balancer.workers();
     workers
         .iter()
@@ -218,7 +209,7 @@ fn a_worker_without_free_descriptors_loses_nothing() {
 fn a_worker_that_closes_its_listener_and_lives_on_gets_nothing_more() {
     // A14.
     let site = Site::new();
-    let balancer = nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let load = Load::start(site.to(), 4, 1, DEADLINE);
     load.proceed(200);
     let client = Client::asking(site.to(), 0, "unlisten");
@@ -267,7 +258,7 @@ fn a_helper_that_outlives_its_parent_eats_nothing() {
 fn reading_back_beside_a_worker_that_wakes_up_never_doubles() {
     // A16: both may receive, each message goes to one.
     let site = Site::new();
-    let balancer = nodes(&site, 2, &["--steal-after", "20ms"]);
+    let balancer = Balancer::nodes(&site, 2, &["--steal-after", "20ms"]);
     let mut random = Random::seeded();
     let load = Load::start(site.to(), 16, 1, DEADLINE);
     let workers = balancer.workers();

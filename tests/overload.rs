@@ -8,14 +8,6 @@ use std::time::{Duration, Instant};
 use common::*;
 use nix::sys::signal::Signal;
 
-fn nodes<'a>(site: &'a Site, flags: &[&str]) -> Balancer<'a> {
-    let server = server("http.js");
-    let mut words = vec!["run", "-n", "2"];
-    words.extend(flags);
-    words.extend(["--", "node", &server]);
-    Balancer::start(site, &words)
-}
-
 /// Sets the soft limit of open files of a running process.
 fn limit_files(pid: u32, soft: &str) {
     let done = Command::new("prlimit")
@@ -28,7 +20,7 @@ fn limit_files(pid: u32, soft: &str) {
 fn no_descriptor_left_in_the_primary_keeps_clients_waiting_without_spinning() {
     // D1: the limit is lowered to what the primary has open; later restored.
     let site = Site::new();
-    let balancer = nodes(&site, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let open = descriptors(balancer.pid())
         .keys()
         .max()
@@ -68,7 +60,7 @@ fn errors_of_single_connections_are_weather() {
         return;
     }
     let site = Site::new();
-    let balancer = nodes(&site, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     for error in [
         "ECONNABORTED",
         "EPROTO",
@@ -103,7 +95,7 @@ fn errors_of_single_connections_are_weather() {
 #[test]
 fn more_than_may_be_held_waits_in_the_backlog() {
     let site = Site::new();
-    let balancer = nodes(&site, &["--max-held", "10"]);
+    let balancer = Balancer::nodes(&site, 2, &["--max-held", "10"]);
     let workers = balancer.workers();
     workers
         .iter()
@@ -124,7 +116,7 @@ fn more_than_may_be_held_waits_in_the_backlog() {
 fn a_flood_of_connections_does_not_starve_the_control_socket() {
     // C8.
     let site = Site::new();
-    let balancer = nodes(&site, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let load = Load::start(site.to(), 32, 1, DEADLINE);
     load.proceed(100);
     let mut slowest = Duration::ZERO;
@@ -147,7 +139,7 @@ fn garbage_and_idlers_on_the_control_socket_are_survived() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     let site = Site::new();
-    let balancer = nodes(&site, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let idle: Vec<UnixStream> = (0..100)
         .filter_map(|_| UnixStream::connect(site.control()).ok())
         .collect();

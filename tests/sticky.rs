@@ -8,20 +8,6 @@ use std::net::{IpAddr, Ipv4Addr};
 use common::*;
 use nix::sys::signal::Signal;
 
-fn nodes<'a>(site: &'a Site, n: u16, key: &str) -> Balancer<'a> {
-    let words = [
-        "run",
-        "-n",
-        &n.to_string(),
-        "--sticky",
-        key,
-        "--",
-        "node",
-        &server("http.js"),
-    ];
-    Balancer::start(site, &words)
-}
-
 /// The slot that answers each of `clients`.
 #[track_caller]
 fn slots(site: &Site, clients: impl Iterator<Item = IpAddr>) -> BTreeMap<IpAddr, u16> {
@@ -41,7 +27,7 @@ fn clients(count: u32) -> impl Iterator<Item = IpAddr> {
 #[test]
 fn a_client_keeps_its_slot_through_crashes() {
     let site = Site::new();
-    let mut balancer = nodes(&site, 4, "ip");
+    let mut balancer = Balancer::nodes(&site, 4, &["--sticky", "ip"]);
     let before = slots(&site, clients(200));
     let mut counts = [0; 4];
     before
@@ -62,7 +48,7 @@ fn a_client_keeps_its_slot_through_crashes() {
 #[test]
 fn a_prefix_is_one_client() {
     let site = Site::new();
-    let balancer = nodes(&site, 4, "ip/24");
+    let balancer = Balancer::nodes(&site, 4, &["--sticky", "ip/24"]);
     let neighbours = (1..60).map(|n| Ipv4Addr::new(127, 200, 7, n).into());
     let seen: std::collections::BTreeSet<u16> = slots(&site, neighbours).into_values().collect();
     assert_eq!(seen.len(), 1, "{seen:?}");

@@ -35,6 +35,16 @@ impl<'a> Balancer<'a> {
         this
     }
 
+    /// `n` workers of the node fixture, all ready.
+    #[track_caller]
+    pub fn nodes(site: &'a Site, n: u16, flags: &[&str]) -> Self {
+        let (n, server) = (n.to_string(), super::server("http.js"));
+        let mut words = vec!["run", "-n", &n];
+        words.extend(flags);
+        words.extend(["--", "node", &server]);
+        Self::start(site, &words)
+    }
+
     /// Starts `forkfront WORDS` and waits for nothing.
     #[track_caller]
     pub fn spawn<W: AsRef<str>>(site: &'a Site, words: &[W]) -> Self {

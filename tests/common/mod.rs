@@ -14,6 +14,7 @@ mod command;
 mod load;
 mod random;
 mod site;
+mod turns;
 
 pub use balancer::Balancer;
 pub use census::{children_in_state_z, cpu_ticks, descriptors, members_of, session_of};
@@ -22,6 +23,7 @@ pub use command::{Finished, run_to_end};
 pub use load::{Load, Report};
 pub use random::Random;
 pub use site::{Site, python, server};
+pub use turns::{TURNS, in_turn, serves, slots};
 
 use std::time::{Duration, Instant};
 

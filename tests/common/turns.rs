@@ -1,0 +1,42 @@
+//! Two workers of one server, one connection after the other: strict turn.
+
+use std::net::SocketAddr;
+
+use super::{Balancer, Outcome, Site, ask};
+
+/// Connections per server: enough to show the turn, few enough for the slowest of them.
+pub const TURNS: u64 = 12;
+
+/// Asks `TURNS` times, one after the other, and returns the slots that answered.
+#[track_caller]
+pub fn slots(balancer: &Balancer, to: SocketAddr) -> Vec<u16> {
+    (0..TURNS)
+        .map(|id| match ask(to, id) {
+            Outcome::Ok(answer) => match answer.slot {
+                Some(slot) => slot,
+                None => balancer.slot_of(answer.pid).expect("a worker's process"),
+            },
+            other => panic!("{id}: {other:?}"),
+        })
+        .collect()
+}
+
+/// No slot twice in a row, both there.
+#[track_caller]
+pub fn in_turn(slots: &[u16]) {
+    assert!(
+        slots.windows(2).all(|two| two[0] != two[1]),
+        "not in turn: {slots:?}"
+    );
+    assert!(slots.iter().all(|slot| *slot < 2), "two slots: {slots:?}");
+}
+
+/// Two workers of `command` at the site: ready, in turn at its address, census.
+#[track_caller]
+pub fn serves(site: &Site, command: &[&str]) {
+    let mut words = vec!["run", "-n", "2", "--"];
+    words.extend(command);
+    let balancer = Balancer::start(site, &words);
+    in_turn(&slots(&balancer, site.to()));
+    balancer.finish();
+}
