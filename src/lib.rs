@@ -4,7 +4,7 @@
 //!
 //! | floor | modules | what it is |
 //! |---|---|---|
-//! | 0 | [`wire`], [`scoreboard`], [`error`], [`sys`] | bytes shared with the shim, errors, the kernel made safe |
+//! | 0 | [`wire`], [`scoreboard`], [`shim_image`], [`error`], [`sys`] | bytes shared with the shim, the shim itself, errors, the kernel made safe |
 //! | 1 | [`policy`], [`config`], [`status`], [`protocol`] | the rules, pure; plain values |
 //! | 2 | [`primary`], [`worker`], [`client`] | the process that deals, the library for those who take, the command client |
 //! | 3 | `cli`, `main` | words |
@@ -21,6 +21,7 @@ pub mod policy;
 pub mod primary;
 pub mod protocol;
 pub mod scoreboard;
+pub mod shim_image;
 pub mod status;
 pub mod sys;
 pub mod wire;

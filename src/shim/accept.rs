@@ -1,0 +1,278 @@
+//! accept: a connection out of the channel instead of the kernel's queue.
+//!
+//! The rules are those of accept(2): the same errors in the same order, the flags as asked, the peer's
+//! address in the family that the server bound. A connection is never taken off the channel unless there is
+//! a number to put it under.
+
+use core::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Relaxed},
+};
+
+use crate::address::{SockAddr, mapped, unmapped};
+use crate::listeners::{self, Listener};
+use crate::process::{self, Asleep};
+use crate::received::{self, Received};
+use crate::sys::{
+    self, AF_INET, EAGAIN, EBADF, EFAULT, EINVAL, ENOTCONN, ENOTSOCK, Errno, IPPROTO_IPV6,
+    IPV6_ADDRFORM, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK,
+};
+use crate::table::{self, AS_V4, AS_V6, CONNECTION};
+use crate::wire::{Address, Family, Kind, Record};
+use crate::{epoll, next};
+
+/// Where the caller wants the peer's address.
+#[derive(Clone, Copy)]
+pub struct Out {
+    /// Null if nowhere.
+    pub address: *mut u8,
+    /// Room there is, and length of the whole.
+    pub len: *mut u32,
+}
+
+/// Why nothing was accepted.
+pub enum Refusal {
+    /// The call ends so.
+    Errno(Errno),
+    /// The descriptor is no channel any more: let the kernel answer.
+    NotOurs,
+}
+
+impl From<Errno> for Refusal {
+    fn from(error: Errno) -> Self {
+        Self::Errno(error)
+    }
+}
+
+/// accept4(2) on the channel `fd`, which is the listener with this index.
+///
+/// # Safety
+/// `out` must be good as for accept(2).
+pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32, Refusal> {
+    let listener = listeners::at(index).ok_or(Refusal::NotOurs)?;
+    if flags & !(SOCK_NONBLOCK | SOCK_CLOEXEC) != 0 {
+        return Err(EINVAL.into());
+    }
+    if !out.address.is_null() {
+        // Before a connection is at stake.
+        // SAFETY: the caller's promise: null or a socklen_t.
+        let room = unsafe { out.len.as_ref() }.ok_or(EFAULT)?;
+        if (*room as i32) < 0 {
+            return Err(EINVAL.into());
+        }
+    }
+    if !listener.listening.load(Relaxed)
+        && (listener.shut.load(Relaxed) || !listeners::is_listening_now(listener))
+    {
+        return Err(EINVAL.into());
+    }
+    loop {
+        prove_room(fd)?;
+        let mut bytes = [0; Record::LEN];
+        let received = receive(fd, listener, &mut bytes, flags)?;
+        let connection = received.fds[0];
+        let record = bytes.get(..received.len).and_then(Record::decode);
+        match record {
+            Some(record) if record.kind == Kind::Connection && connection >= 0 => {
+                present(connection, index, listener, &record, out, flags)?;
+                return Ok(connection);
+            }
+            _ => discard(&received, record.as_ref(), listener, index),
+        }
+        if listener.shut.load(Relaxed) {
+            return Err(EINVAL.into());
+        }
+    }
+}
+
+fn receive(
+    fd: i32,
+    listener: &Listener,
+    bytes: &mut [u8; Record::LEN],
+    flags: i32,
+) -> Result<Received, Refusal> {
+    listener.blocked.fetch_add(1, Relaxed);
+    // Only a listener that has never come back empty-handed may be blocking.
+    let asleep = (!listener.returns_empty.load(Relaxed)).then(Asleep::begin);
+    let received = received::record(fd, bytes, flags & SOCK_CLOEXEC != 0);
+    drop(asleep);
+    listener.blocked.fetch_sub(1, Relaxed);
+    match received {
+        Ok(received) => Ok(received),
+        Err(EAGAIN) => {
+            listener.returns_empty.store(true, Relaxed);
+            Err(EAGAIN.into())
+        }
+        Err(EBADF | ENOTSOCK | ENOTCONN | EINVAL) => {
+            table::set(fd, 0);
+            Err(Refusal::NotOurs)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What came was no connection that can be used.
+#[cold]
+fn discard(received: &Received, record: Option<&Record>, listener: &Listener, index: usize) {
+    for fd in received.fds.into_iter().filter(|fd| *fd >= 0) {
+        let _ = sys::close(fd);
+    }
+    let lost = received.truncated || record.is_some_and(|record| record.kind == Kind::Connection);
+    if lost && let Some(board) = process::board() {
+        board.truncated.fetch_add(1, Relaxed);
+    }
+    if received.len == 0 && !received.truncated {
+        outlive(listener, index);
+    }
+}
+
+/// Makes of the received descriptor what accept4(2) would have returned, and counts it.
+fn present(
+    connection: i32,
+    index: usize,
+    listener: &Listener,
+    record: &Record,
+    out: Out,
+    flags: i32,
+) -> Result<(), Errno> {
+    let nonblocking = flags & SOCK_NONBLOCK != 0;
+    if record.nonblocking != nonblocking {
+        let _ = sys::set_nonblocking(connection, nonblocking);
+    }
+    let (peer, shown) = in_family(connection, record, listener.asked().family);
+    if !out.address.is_null() {
+        // SAFETY: checked by `accept` before anything was received; good by its caller's promise.
+        unsafe { SockAddr::encode(&peer).write(out.address, out.len) }?;
+    }
+    note(connection, index, shown);
+    let Some(board) = process::board() else {
+        return Ok(());
+    };
+    let now = next::now();
+    let waited = now.saturating_sub(record.accepted_at) / 1000;
+    board.note_taken(listener.channel.load(Relaxed).into(), waited, now);
+    let wish = if nonblocking { 1 } else { 2 };
+    if board.nonblocking.load(Relaxed) != wish {
+        board.nonblocking.store(wish, Relaxed);
+    }
+    Ok(())
+}
+
+/// What accept4(2) on a listening socket of the primary's returned: the kernel chose this worker.
+pub fn count(connection: i32, index: usize) -> i32 {
+    if connection < 0 {
+        return connection;
+    }
+    note(connection, index, 0);
+    if let (Some(board), Some(listener)) = (process::board(), listeners::at(index)) {
+        if let Some(taken) = board.taken.get(usize::from(listener.channel.load(Relaxed))) {
+            taken.fetch_add(1, Relaxed);
+        }
+        board.last_taken.store(next::now(), Relaxed);
+    }
+    connection
+}
+
+/// Notes a connection in the table and in this process's counts.
+fn note(connection: i32, index: usize, shown: u8) {
+    if table::set(connection, CONNECTION | shown) & CONNECTION != 0 {
+        // Its number was given out again, so the former one was closed unseen.
+        process::note_closed();
+    }
+    process::note_opened();
+    process::note_use(index);
+}
+
+/// The peer's address in the family that the server bound, and how the socket's addresses are to be shown
+/// from now on.
+fn in_family(connection: i32, record: &Record, family: Family) -> (Address, u8) {
+    let peer = &record.peer;
+    match (family, peer.family) {
+        (Family::V4, Family::V6) => {
+            // Refused once the client has half-closed; then the addresses are translated at each call.
+            let form = AF_INET.to_ne_bytes();
+            let done = sys::set_option(connection, IPPROTO_IPV6, IPV6_ADDRFORM, &form).is_ok();
+            (unmapped(peer), if done { 0 } else { AS_V4 })
+        }
+        (Family::V6, Family::V4) => (mapped(peer), AS_V6),
+        (Family::V4, Family::None) => (loopback(Family::V4), AS_V4),
+        (Family::V6, Family::None) => (loopback(Family::V6), AS_V6),
+        _ => (*peer, 0),
+    }
+}
+
+/// What a TCP server is shown of a client that came over a Unix socket.
+fn loopback(family: Family) -> Address {
+    let mut ip = [0; 16];
+    match family {
+        Family::V6 => ip[15] = 1,
+        Family::V4 | Family::None => ip[..4].copy_from_slice(&[127, 0, 0, 1]),
+    }
+    Address {
+        family,
+        ip,
+        ..Address::default()
+    }
+}
+
+/// An address of a connection as its server is to see it.
+pub fn shown(address: &Address, byte: u8) -> Address {
+    match (address.family, byte & (AS_V4 | AS_V6)) {
+        (Family::None, AS_V4) => loopback(Family::V4),
+        (Family::None, AS_V6) => loopback(Family::V6),
+        (_, AS_V4) => unmapped(address),
+        (_, AS_V6) => mapped(address),
+        _ => *address,
+    }
+}
+
+/// Proves that there is a number for one more descriptor. Without one, recvmsg(2) would take the connection
+/// off the channel and drop it (KF8).
+#[inline]
+fn prove_room(fd: i32) -> Result<(), Errno> {
+    /// The limit, as last read; 0 at first.
+    static LIMIT: AtomicU64 = AtomicU64::new(0);
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    /// How many turns a limit is believed.
+    const TURNS: u32 = 64;
+
+    if TURN.fetch_add(1, Relaxed).is_multiple_of(TURNS) {
+        LIMIT.store(sys::open_files_limit().unwrap_or(0), Relaxed);
+    }
+    let last = LIMIT.load(Relaxed).wrapping_sub(1).min(i32::MAX as u64) as i32;
+    // Numbers are given out from below: if the last one is free, one is free. That costs least.
+    if sys::descriptor_flags(last) == Err(EBADF) {
+        return Ok(());
+    }
+    let proof = sys::duplicate(fd, 0)?;
+    let _ = sys::close(proof);
+    Ok(())
+}
+
+/// The primary is dead. The channel is replaced by a socket on which nothing ever happens, so that the
+/// server does not spin on its end, and the process is asked to terminate.
+#[cold]
+fn outlive(listener: &Listener, index: usize) {
+    const SIGTERM: i32 = 15;
+    /// The process that has been asked.
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+
+    if let Ok([inert, other]) = sys::socket_pair() {
+        table::each(0, u32::MAX, |fd, byte| {
+            if table::listener_of(byte) == Some(index) && sys::inode(fd) == Ok(listener.inode()) {
+                let flags = sys::status_flags(fd).unwrap_or(0);
+                let _ = sys::set_nonblocking(inert, flags & O_NONBLOCK != 0);
+                let keep = sys::descriptor_flags(fd).is_ok_and(|flags| flags & 1 == 0);
+                epoll::forget(fd);
+                let _ = sys::dup3(inert, fd, if keep { 0 } else { O_CLOEXEC });
+            }
+        });
+        listener.set_inode(sys::inode(inert).unwrap_or(0));
+        listeners::out_of_the_way(other);
+        let _ = sys::close(inert);
+    }
+    let pid = sys::getpid();
+    if ASKED.swap(pid, AcqRel) != pid {
+        let _ = sys::kill(pid, SIGTERM);
+    }
+}
