@@ -7,6 +7,7 @@ pub mod clock;
 pub mod fdpass;
 pub mod inherited;
 pub mod limits;
+pub mod privileges;
 pub mod process;
 pub mod rights;
 pub mod signals;
