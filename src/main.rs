@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use forkfront::cli::{self, Action};
 use forkfront::client::{self, Target};
 use forkfront::error::{Error, Result};
+use forkfront::primary;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()).and_then(act) {
@@ -26,7 +27,8 @@ fn act(action: Action) -> Result<()> {
         }
         Action::Status { target, json } => status(&target, json),
         Action::Stop(target) => stop(&target),
-        _ => Err(Error::failed("this part is being built")),
+        Action::Run(config) | Action::Demo(config) => primary::run(*config),
+        Action::DemoWorker(_) => Err(Error::failed("this part is being built")),
     }
 }
 

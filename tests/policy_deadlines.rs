@@ -12,10 +12,10 @@ const fn at(ms: u64) -> Moment {
 #[test]
 fn the_earliest_is_the_time_out() {
     let mut deadlines = Deadlines::default();
-    assert_eq!(deadlines.next(), None);
+    assert_eq!(deadlines.earliest(), None);
     deadlines.set('b', at(20));
     deadlines.set('a', at(10));
-    assert_eq!(deadlines.next(), Some(at(10)));
+    assert_eq!(deadlines.earliest(), Some(at(10)));
     assert_eq!(deadlines.due(at(9)), None);
     assert_eq!(deadlines.due(at(25)), Some('a'));
     assert_eq!(deadlines.due(at(25)), Some('b'));
@@ -29,7 +29,7 @@ fn what_was_moved_or_cleared_does_not_wake_anybody() {
     deadlines.set('a', at(30));
     deadlines.set('b', at(15));
     deadlines.clear('b');
-    assert_eq!(deadlines.next(), Some(at(30)));
+    assert_eq!(deadlines.earliest(), Some(at(30)));
     assert_eq!(deadlines.due(at(29)), None);
     deadlines.set('a', at(5));
     assert_eq!(deadlines.due(at(29)), Some('a'));
@@ -85,7 +85,7 @@ fn behaves_like_a_map_over_random_walks() {
                 }
             }
             assert_eq!(
-                deadlines.next(),
+                deadlines.earliest(),
                 model.values().min().copied(),
                 "seed {seed}"
             );

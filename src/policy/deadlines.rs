@@ -60,14 +60,14 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
     }
 
     /// The earliest deadline.
-    pub fn next(&mut self) -> Option<Moment> {
+    pub fn earliest(&mut self) -> Option<Moment> {
         self.drop_stale();
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes one key whose deadline is at or before `now`, the earliest first.
     pub fn due(&mut self, now: Moment) -> Option<K> {
-        if self.next()? > now {
+        if self.earliest()? > now {
             return None;
         }
         let Reverse((_, key)) = self.heap.pop()?;

@@ -1,8 +1,10 @@
 //! The primary: the one process that listens, accepts and deals, and that looks after the workers.
 
+use crate::config::Config;
+use crate::error::Result;
+
 pub mod control;
 pub mod dispatcher;
-pub mod join;
 pub mod listeners;
 pub mod logs;
 pub mod messages;
@@ -13,3 +15,11 @@ pub mod socket_file;
 pub mod supervisor;
 pub mod verbs;
 pub mod workers;
+
+/// Runs a primary from its start to its end. To be called by the main thread, before any other is started.
+///
+/// # Errors
+/// The sentence for `main`: it could not start, or no worker ever could.
+pub fn run(config: Config) -> Result<()> {
+    supervisor::boot::boot(config)?.run()
+}

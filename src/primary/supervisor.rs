@@ -1,1 +1,236 @@
-//! (being written)
+//! The supervisor: the main thread's loop and everything that it owns.
+//!
+//! Waits on one poll for signals, worker exits, the rendezvous, the control socket and the dispatcher's
+//! reports; executes what the policy decides. Never touches a connection and never waits for anything but that
+//! poll. [`boot`] makes it, [`run`](Supervisor::run) is its life, one file per kind of source does the rest.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use log::{debug, error, info};
+use mio::{Events, Poll};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::policy::deadlines::{Deadlines, Moment};
+use crate::policy::fleet::Fleet;
+use crate::policy::ids::{ListenerId, SlotId, WorkerId};
+use crate::policy::lifecycle::Event;
+use crate::primary::dispatcher::Dispatcher;
+use crate::primary::listeners::Listeners;
+use crate::primary::logs::Logs;
+use crate::primary::messages::Report;
+use crate::primary::preflight::Suspicion;
+use crate::primary::rendezvous::Rendezvous;
+use crate::primary::rundir::RunDir;
+use crate::primary::workers::Workers;
+use crate::sys::limits::OpenFiles;
+use crate::sys::signals::Signals;
+
+mod awake;
+pub mod boot;
+mod commands;
+mod diagnosis;
+mod join;
+mod launch;
+mod lives;
+mod report;
+mod reports;
+mod signals;
+mod source;
+mod stop;
+mod words;
+
+use awake::{AwakeClock, LONGEST_SLEEP};
+use source::Source;
+use stop::Phase;
+
+/// What the supervisor waits for by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Timer {
+    /// The deadline of a worker's state, or the next look at what a dead one left.
+    Worker(WorkerId),
+    /// A worker that has not joined yet is to be looked at.
+    Diagnose(WorkerId),
+    /// A slot may start its next worker.
+    Start,
+    /// A slot may be well again.
+    Recovery,
+    /// Count the open connections again.
+    Census,
+    /// A stop waits no longer for open connections.
+    StopWaiting,
+}
+
+/// Everything the main thread owns.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    program: PathBuf,
+    suspicion: Option<Suspicion>,
+    open_files: OpenFiles,
+    queue_cap: usize,
+    poll: Poll,
+    signals: Signals,
+    run_dir: RunDir,
+    rendezvous: Rendezvous,
+    commands: commands::Clients,
+    listeners: Listeners,
+    /// Listeners whose sockets the dispatcher has.
+    dealt: HashSet<ListenerId>,
+    dispatcher: Dispatcher,
+    reports: Receiver<Report>,
+    logs: Logs,
+    fleet: Fleet,
+    workers: Workers,
+    /// What was found out about workers that are late.
+    late: HashMap<WorkerId, String>,
+    /// How the last worker of a slot ended.
+    last_words: HashMap<SlotId, String>,
+    deadlines: Deadlines<Timer>,
+    clock: AwakeClock,
+    started: Instant,
+    phase: Phase,
+    last_census: Option<u64>,
+    last_look: report::LastLook,
+    failure: Option<Error>,
+}
+
+impl Supervisor {
+    /// Runs until a stop is done.
+    ///
+    /// # Errors
+    /// The sentence for `main`: no worker could ever be started, or the poll itself failed.
+    pub fn run(mut self) -> Result<()> {
+        let mut events = Events::with_capacity(256);
+        self.start_workers();
+        while !self.is_done() {
+            let sleep = self.sleep();
+            match self.poll.poll(&mut events, sleep) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                    return Err(Error::io("cannot wait for events", &error));
+                }
+                _ => self.clock.tick(Instant::now(), sleep),
+            };
+            let ready: Vec<Source> = events
+                .iter()
+                .filter_map(|event| Source::decode(event.token()))
+                .collect();
+            self.hear_signals();
+            for source in ready {
+                self.on_ready(source);
+            }
+            self.on_deadlines();
+            self.start_workers();
+        }
+        self.farewell()
+    }
+
+    fn on_ready(&mut self, source: Source) {
+        match source {
+            // Read each turn, before anything else.
+            Source::Signals => {}
+            Source::Reports => self.hear_reports(),
+            Source::Rendezvous => self.hear_workers(),
+            Source::Control => self.hear_commands(),
+            Source::Exit(worker) => self.exited(worker),
+        }
+    }
+
+    /// How long the poll may sleep: until the next deadline, and not so long that a stop of ours would hide.
+    fn sleep(&mut self) -> Option<Duration> {
+        let now = self.clock.now();
+        let ours = self.deadlines.earliest().map(|at| at.since(now));
+        let wall = [self.rendezvous.deadline(), self.commands.deadline()];
+        let theirs = wall
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        // Rounded up to the poll's unit: a sleep that ends just before a deadline would be followed by
+        // sleeps of nothing.
+        let round_up = |sleep: Duration| (sleep + Duration::from_micros(999)).min(LONGEST_SLEEP);
+        ours.into_iter().chain(theirs).min().map(round_up)
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn on_deadlines(&mut self) {
+        while let Some(timer) = self.deadlines.due(self.clock.now()) {
+            match timer {
+                Timer::Worker(id) if self.is_mourned(id) => self.mourn(id),
+                Timer::Worker(id) => {
+                    self.note_lateness(id);
+                    self.happen(id, Event::Deadline);
+                }
+                Timer::Diagnose(id) => self.diagnose(id),
+                // The starts of this turn follow.
+                Timer::Start => {}
+                Timer::Recovery => self.watch_recovery(),
+                Timer::Census => self.take_census(),
+                Timer::StopWaiting => self.stop_waiting(),
+            }
+        }
+        let now = Instant::now();
+        if self.rendezvous.deadline().is_some_and(|at| at <= now) {
+            self.hear_workers();
+        }
+        if self.commands.deadline().is_some_and(|at| at <= now) {
+            self.hear_commands();
+        }
+    }
+
+    fn is_mourned(&self, id: WorkerId) -> bool {
+        self.workers
+            .get(id)
+            .is_some_and(|worker| worker.exit.is_some())
+    }
+
+    /// Said when the first worker is ready: from now on it works.
+    fn announce(&mut self) {
+        if let Some(port) = self.listeners.first_port()
+            && let Err(error) = self.run_dir.claim_name(port)
+        {
+            // The unnamed socket still answers, and `status` finds it if it is the only one.
+            error!("{error}");
+        }
+        let addresses = self.listeners.addresses().join(", ");
+        info!(
+            "listening on {addresses}; {}",
+            words::count(self.config.workers as u64, "worker")
+        );
+    }
+
+    /// This primary's name, as `--name` takes it.
+    fn name(&self) -> String {
+        let name = self.run_dir.name().map(str::to_owned);
+        name.unwrap_or_else(|| std::process::id().to_string())
+    }
+
+    fn command_name(&self) -> String {
+        words::command(&self.config.command)
+    }
+
+    /// The last words: to clients that wait for the end, and to the log.
+    fn farewell(mut self) -> Result<()> {
+        self.reap();
+        self.dispatcher.join();
+        let result = match self.failure.take() {
+            Some(error) => Err(error),
+            None => {
+                info!("stopped");
+                Ok(())
+            }
+        };
+        self.commands.stopped(result.as_ref().err());
+        debug!("removing {}", self.run_dir.control_path().display());
+        drop(self.run_dir);
+        self.logs.flush(Instant::now() + boot::FLUSH_PATIENCE);
+        result
+    }
+}

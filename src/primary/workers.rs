@@ -1,1 +1,210 @@
-//! (being written)
+//! The worker processes: what the supervisor knows of each, from its start until nothing of it is left.
+//!
+//! A worker stays in the table after its first process has died for as long as something that it started
+//! still lives. Until then the dead process is not reaped: its pid, which names the session and the group,
+//! cannot become anybody else's (B5). Decides nothing; the supervisor does.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use crate::policy::deadlines::Moment;
+use crate::policy::ids::{SlotId, WorkerId};
+use crate::policy::lifecycle::State;
+use crate::sys::board::Board;
+use crate::sys::process::{self, Exit};
+use crate::sys::signals::Signal;
+use crate::wire::{ENV_PRIMARY, ENV_WORKER};
+
+pub mod binding;
+pub mod environment;
+
+use binding::Binding;
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// Its id.
+    pub id: WorkerId,
+    /// Its slot.
+    pub slot: SlotId,
+    /// Its first process, leader of its session and group.
+    pub pid: u32,
+    /// Where that process is in its life.
+    pub state: State,
+    /// Raised by each reload.
+    pub generation: u32,
+    /// When it was started.
+    pub started: Instant,
+    /// What it says of itself.
+    pub board: Arc<Board>,
+    /// Its part in each listener it has bound.
+    pub bindings: Vec<Binding>,
+    /// Some process of it has called `bind` on an address that is shared, so the shim is at work.
+    pub joined: bool,
+    /// Built on `forkfront::worker`.
+    pub native: bool,
+    /// How the first process ended, once it has; from then until `mourned_until` the rest may finish.
+    pub exit: Option<Exit>,
+    /// When what is left of a dead worker gets SIGKILL.
+    pub mourned_until: Moment,
+    /// Does not die of SIGKILL: nothing waits for it any more.
+    pub abandoned: bool,
+    pidfd: OwnedFd,
+}
+
+impl Worker {
+    /// A worker that has just been started.
+    pub fn new(
+        id: WorkerId,
+        slot: SlotId,
+        (pid, pidfd): (u32, OwnedFd),
+        state: State,
+        board: Arc<Board>,
+    ) -> Self {
+        Self {
+            id,
+            slot,
+            pid,
+            state,
+            generation: 1,
+            started: Instant::now(),
+            board,
+            bindings: Vec::new(),
+            joined: false,
+            native: false,
+            exit: None,
+            mourned_until: Moment::default(),
+            abandoned: false,
+            pidfd,
+        }
+    }
+
+    /// For signals and waits.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// It has said that it is ready, and was not told to go.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// Connections that its living processes hold, by their own word. Those of a process that died without
+    /// closing them are struck from the scoreboard.
+    pub fn open(&self) -> u64 {
+        for process in &self.board.processes {
+            let pid = process.pid.load(Relaxed);
+            if pid != 0 && process::session_of(pid).is_none() {
+                self.board.strike(process);
+            }
+        }
+        self.board.open()
+    }
+
+    /// It was ready and has closed all its listeners since.
+    pub fn is_paused(&self) -> bool {
+        self.state == State::Ready && !self.bindings.iter().any(|binding| binding.listening)
+    }
+
+    /// The binding whose end has this inode.
+    pub fn binding(&mut self, inode: u64) -> Option<(usize, &mut Binding)> {
+        let mut numbered = self.bindings.iter_mut().enumerate();
+        numbered.find(|(_, binding)| binding.inode == inode)
+    }
+
+    /// All its processes that live: those of its session, and those that have left it and lost their parent,
+    /// which makes them ours (the primary is the subreaper).
+    pub fn processes(&self) -> Vec<u32> {
+        let mut all = process::session_members(self.pid);
+        all.extend(self.runaways());
+        all
+    }
+
+    /// Processes that it started and that live in a session of their own, without a parent: daemons.
+    pub fn runaways(&self) -> Vec<u32> {
+        let id = self.id.to_string();
+        let mut orphans = process::children_of(std::process::id());
+        orphans.retain(|&pid| {
+            pid != self.pid
+                && process::session_of(pid) != Some(self.pid)
+                && process::was_given(pid, ENV_WORKER, &id)
+                && process::was_given(pid, ENV_PRIMARY, &std::process::id().to_string())
+        });
+        orphans
+    }
+
+    /// Signals everything that it started. The runaways are our own children and collected by this thread
+    /// alone, so their pids are nobody else's.
+    pub fn signal_all(&self, signal: Signal) {
+        process::signal_session(self.pid, signal);
+        for pid in self.runaways() {
+            if let Ok(pidfd) = process::open_pidfd(pid) {
+                let _ = process::signal(pidfd.as_fd(), signal);
+            }
+        }
+    }
+}
+
+/// All workers, in the order of their starts.
+#[derive(Debug, Default)]
+pub struct Workers {
+    known: BTreeMap<WorkerId, Worker>,
+    started: u64,
+}
+
+impl Workers {
+    /// An id for the next worker.
+    pub fn next_id(&mut self) -> WorkerId {
+        self.started += 1;
+        WorkerId(self.started)
+    }
+
+    /// Takes a worker in.
+    pub fn insert(&mut self, worker: Worker) {
+        self.known.insert(worker.id, worker);
+    }
+
+    /// Forgets a worker of which nothing is left.
+    pub fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.known.remove(&id)
+    }
+
+    /// The worker of this id.
+    pub fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.known.get(&id)
+    }
+
+    /// The worker of this id.
+    pub fn get_mut(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.known.get_mut(&id)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Worker> {
+        self.known.values()
+    }
+
+    /// The ids of all of them.
+    pub fn ids(&self) -> Vec<WorkerId> {
+        self.known.keys().copied().collect()
+    }
+
+    /// The latest worker of `slot` whose first process lives.
+    pub fn of_slot(&self, slot: SlotId) -> Option<&Worker> {
+        let alive = |worker: &&Worker| worker.slot == slot && worker.exit.is_none();
+        self.known.values().rev().find(alive)
+    }
+
+    /// Nothing is left of any.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Whether `pid` is the first process of a worker: not to be reaped as a stray.
+    pub fn is_leader(&self, pid: u32) -> bool {
+        self.known.values().any(|worker| worker.pid == pid)
+    }
+}

@@ -11,7 +11,8 @@ mod proc_files;
 
 pub use launch::{Child, Credentials, Launch};
 pub use proc_files::{
-    Usage, holds_inode, parent_of, session_members, session_of, usage, usage_by_session,
+    Usage, children_of, holds_inode, parent_of, session_members, session_of, usage,
+    usage_by_session, was_given,
 };
 
 use std::fmt;

@@ -96,6 +96,23 @@ pub(super) fn zombies_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// The children of `parent` that have not ended.
+pub fn children_of(parent: u32) -> Vec<u32> {
+    all()
+        .filter(|(_, stat)| stat.parent == parent && stat.alive())
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// Whether `pid` was given the environment variable `name` with this value when its program was started.
+pub fn was_given(pid: u32, name: &str, value: &str) -> bool {
+    let wanted = format!("{name}={value}");
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| {
+        all.split(|byte| *byte == 0)
+            .any(|one| one == wanted.as_bytes())
+    })
+}
+
 /// The parent of `pid`. A zombie still has one.
 pub fn parent_of(pid: u32) -> Option<u32> {
     Stat::of(pid).map(|stat| stat.parent)

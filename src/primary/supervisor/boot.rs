@@ -1,0 +1,222 @@
+//! The start of a primary: everything is checked and opened here, in this order, before the first worker is
+//! started; what fails here fails in one sentence and leaves nothing behind.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Waker};
+
+use super::source::Source;
+use super::{AwakeClock, Phase, Supervisor, commands};
+use crate::config::{Balance, Config};
+use crate::error::{Error, Result};
+use crate::policy::deadlines::Deadlines;
+use crate::policy::fleet::Fleet;
+use crate::primary::dispatcher::{self, Dispatcher};
+use crate::primary::listeners::{self, Listeners};
+use crate::primary::rendezvous::Rendezvous;
+use crate::primary::rundir::{self, RunDir};
+use crate::primary::workers::Workers;
+use crate::primary::{logs, preflight};
+use crate::shim_image::SHIM;
+use crate::sys::signals::Signals;
+use crate::sys::{inherited, limits, process};
+
+/// How long the last lines may take to be written before the primary goes without them.
+pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Descriptors of the primary that have nothing to do with workers or connections, and some to spare: its own
+/// pollers and sockets, control clients, callers at the rendezvous, `/proc`.
+const RESERVE: u64 = 128;
+/// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr, and two pipes while it is started.
+const PER_WORKER: u64 = 8;
+/// Descriptors that each worker costs for each listener: both ends of the channel and the copy to read back.
+const PER_CHANNEL: u64 = 3;
+/// The longest queue of one worker on one listener.
+const QUEUE_CAP: u64 = 1024;
+/// The shortest queue that is worth a worker.
+const LEAST_QUEUE: u64 = 4;
+
+/// Checks and opens everything. Must be called by the main thread, before any other thread is started.
+///
+/// # Errors
+/// One sentence: a command that cannot be run, an address that cannot be listened on, a name that is taken, a
+/// limit that is too low.
+pub fn boot(config: Config) -> Result<Supervisor> {
+    // First of all: the descriptors of LISTEN_FDS have fixed numbers.
+    let inherited =
+        inherited::take().map_err(|error| Error::io("cannot use LISTEN_FDS", &error))?;
+    let program = preflight::resolve(
+        &config.command,
+        config.cwd.as_deref(),
+        path_of_workers(&config).as_deref(),
+        config.identity.as_ref().map(|who| (who.uid, who.gid)),
+    )?;
+    let open_files = limits::raise_open_files()
+        .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
+    let named = config.listen.len().max(inherited.len()).max(1) as u64;
+    let queue_cap = queue_cap(&config, named, open_files.now)?;
+    let own_user = config
+        .identity
+        .as_ref()
+        .is_none_or(|who| who.uid == nix::unistd::geteuid().as_raw());
+    let settings = listeners::Settings {
+        backlog: config.backlog,
+        own_user,
+    };
+    let listeners = Listeners::open(&config.listen, inherited, settings)?;
+    if config.balance == Balance::Kernel && listeners.shares_a_port_between_doors() {
+        return Err(Error::usage(
+            "with --balance kernel each port of the server has one listening socket: give it one -l",
+        ));
+    }
+    let run_dir = RunDir::create(&rundir::Wish {
+        name: config.name.as_deref(),
+        control: config.control.as_deref(),
+        workers_uid: config.identity.as_ref().map(|who| who.uid),
+        image: SHIM,
+    })?;
+    let opened = Opened {
+        program,
+        open_files,
+        queue_cap,
+        listeners,
+        run_dir,
+    };
+    assemble(config, opened).map_err(|error| Error::io("cannot start the primary", &error))
+}
+
+/// What is open when nothing can fail any more but for want of descriptors or memory.
+struct Opened {
+    program: preflight::Program,
+    open_files: limits::OpenFiles,
+    queue_cap: usize,
+    listeners: Listeners,
+    run_dir: RunDir,
+}
+
+fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
+    let Opened {
+        program,
+        open_files,
+        queue_cap,
+        listeners,
+        run_dir,
+    } = opened;
+    let poll = Poll::new()?;
+    let watch = |fd: RawFd, source: Source| {
+        let readable = Interest::READABLE;
+        poll.registry()
+            .register(&mut SourceFd(&fd), source.token(), readable)
+    };
+    // Before any thread is started: a thread that did not block a signal could be the one to get it.
+    let mut signals = Signals::block_and_watch()?;
+    poll.registry()
+        .register(&mut signals, Source::Signals.token(), Interest::READABLE)?;
+    process::become_subreaper()?;
+    let logs = logs::start(config.log_level)?;
+    let rendezvous = Rendezvous::new(run_dir.rendezvous_socket()?)?;
+    watch(rendezvous.as_raw_fd(), Source::Rendezvous)?;
+    let commands = commands::Clients::new(run_dir.control_socket()?)?;
+    watch(commands.as_raw_fd(), Source::Control)?;
+    let (report, reports) = crossbeam_channel::unbounded();
+    let waker = Arc::new(Waker::new(poll.registry(), Source::Reports.token())?);
+    let dispatcher = Dispatcher::start(
+        dispatcher_settings(&config, queue_cap, open_files.now),
+        report,
+        waker,
+    )?;
+    let now = Instant::now();
+    Ok(Supervisor {
+        fleet: Fleet::new(config.workers, limits::cpus()),
+        program: program.path,
+        suspicion: program.suspicion,
+        open_files,
+        queue_cap,
+        poll,
+        signals,
+        run_dir,
+        rendezvous,
+        commands,
+        listeners,
+        dealt: Default::default(),
+        dispatcher,
+        reports,
+        logs,
+        workers: Workers::default(),
+        late: Default::default(),
+        last_words: Default::default(),
+        deadlines: Deadlines::default(),
+        clock: AwakeClock::new(now),
+        started: now,
+        phase: Phase::Serving,
+        last_census: None,
+        last_look: Default::default(),
+        failure: None,
+        config,
+    })
+}
+
+fn dispatcher_settings(config: &Config, queue_cap: usize, limit: u64) -> dispatcher::Settings {
+    let ceiling = limit.saturating_sub(RESERVE / 2);
+    dispatcher::Settings {
+        slots: config.workers,
+        balance: config.balance,
+        sticky: config.sticky,
+        hash_key: (super::lives::random(), super::lives::random()),
+        queue_cap,
+        max_held: config.max_held,
+        steal_after: config.steal_after,
+        fd_ceiling: RawFd::try_from(ceiling).unwrap_or(RawFd::MAX),
+    }
+}
+
+/// The `PATH` by which the command is searched for: the workers' own.
+fn path_of_workers(config: &Config) -> Option<std::ffi::OsString> {
+    let given = config.env.iter().rev();
+    let mut given = given.filter(|(name, _)| name == OsStr::new("PATH"));
+    let given = given.next().map(|(_, value)| value.clone());
+    given.or_else(|| std::env::var_os("PATH"))
+}
+
+/// How many connections may be queued for one worker on one listener: what the limit of open files leaves, since
+/// descriptors in flight count against it (KF9).
+fn queue_cap(config: &Config, listeners: u64, limit: u64) -> Result<usize> {
+    let slots = config.workers as u64;
+    let held = config.max_held as u64;
+    let own = RESERVE + held + slots * (PER_WORKER + PER_CHANNEL * listeners);
+    let least = own + slots * listeners * LEAST_QUEUE;
+    if least > limit {
+        return Err(Error::failed(format!(
+            "{} need {least} open files ({held} of them for --max-held), and the limit is {limit}: raise it \
+             (ulimit -Hn) or start fewer workers",
+            super::words::count(slots, "worker"),
+        )));
+    }
+    let each = (limit - own) / (slots * listeners).max(1);
+    usize::try_from(each.min(QUEUE_CAP))
+        .map_err(|_| Error::failed("the limit of open files makes no sense"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_cannot_fit_is_refused_in_one_sentence() {
+        let config = |workers| Config {
+            workers,
+            ..Config::new(vec!["server".into()])
+        };
+        assert_eq!(queue_cap(&config(4), 1, 1_048_576).unwrap(), 1024);
+        let tight = queue_cap(&config(4), 1, 1300).unwrap();
+        assert!((LEAST_QUEUE as usize..1024).contains(&tight), "{tight}");
+        let error = queue_cap(&config(1000), 1, 1024).unwrap_err();
+        assert!(error.to_string().contains("1000 workers"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+}

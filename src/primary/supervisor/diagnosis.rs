@@ -1,0 +1,46 @@
+//! Why a worker does not come up, asked while it is late and remembered for the sentence about its end.
+
+use log::warn;
+
+use super::{Supervisor, words};
+use crate::error::Error;
+use crate::policy::ids::WorkerId;
+use crate::policy::lifecycle::State;
+use crate::primary::preflight;
+
+impl Supervisor {
+    /// A first look, soon after the start: what can never join is named now, not when patience ends.
+    pub(super) fn diagnose(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        if worker.joined || !matches!(worker.state, State::Starting { .. }) {
+            return;
+        }
+        let (slot, pid) = (worker.slot, worker.pid);
+        let suspected = self.suspicion.as_ref().filter(|found| found.holds(pid));
+        let found = suspected
+            .map(ToString::to_string)
+            .or_else(|| preflight::diagnose_early(pid, &self.config.listen));
+        let Some(reason) = found else { return };
+        if self.fleet.is_proven() {
+            warn!("slot {slot}: worker {pid} will not get ready: {reason}");
+            self.late.insert(id, reason);
+        } else {
+            self.fail(Error::failed(reason));
+        }
+    }
+
+    /// Patience is over: why it has not joined is asked while it still lives.
+    pub(super) fn note_lateness(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        if !matches!(worker.state, State::Starting { .. }) {
+            return;
+        }
+        let reason = preflight::diagnose(worker.pid, &self.config.listen);
+        let reason = reason.unwrap_or_else(words::not_listening);
+        self.late.insert(id, reason);
+    }
+}

@@ -1,0 +1,313 @@
+//! Answers what a worker's processes ask at the rendezvous: may I bind, I listen, I closed, what is this.
+//!
+//! The transport has decoded the request and knows who calls by the kernel's word; here it is checked that
+//! the caller belongs to the worker it claims to be. A worker can only ever reach its own channels.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use log::{debug, warn};
+use nix::unistd::{Pid, getsid};
+
+use super::Supervisor;
+use crate::config::Balance;
+use crate::policy::ids::{ListenerId, WorkerId};
+use crate::policy::lifecycle::Event;
+use crate::primary::listeners::BindDecision;
+use crate::primary::messages::{Command, Seat};
+use crate::primary::rendezvous::Joining;
+use crate::primary::workers::Worker;
+use crate::primary::workers::binding::{Binding, Ends};
+use crate::scoreboard;
+use crate::sys::process;
+use crate::wire::{Answer, Outcome, Request, Verb};
+
+/// How far up a caller's ancestors are searched for its worker: wrappers in wrappers end somewhere.
+const ANCESTORS: usize = 64;
+
+/// An answer and the descriptors that go with it.
+type Reply = (Answer, Vec<OwnedFd>);
+
+impl Supervisor {
+    /// Answers all who have asked.
+    pub(super) fn hear_workers(&mut self) {
+        for call in self.rendezvous.ready(Instant::now()) {
+            let Some((answer, fds)) = self.answer(&call) else {
+                continue;
+            };
+            let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+            if let Err(error) = call.connection.reply(&answer, &fds) {
+                debug!("process {} did not wait for its answer: {error}", call.pid);
+            }
+        }
+    }
+
+    /// Does what `call` asks. `None`: no answer is expected.
+    fn answer(&mut self, call: &Joining) -> Option<Reply> {
+        let request = &call.request;
+        let id = WorkerId(request.worker);
+        let known = self.workers.get(id);
+        if !known.is_some_and(|worker| worker.exit.is_none() && belongs(call.pid, worker)) {
+            debug!("process {} is none of worker {id}: refused", call.pid);
+            return Some(errno(libc::EACCES));
+        }
+        match request.verb {
+            Verb::Bind => Some(self.bind(id, call)),
+            Verb::Listen => Some(self.listen(id, call)),
+            Verb::Recognise => Some(self.recognise(id, request.inode)),
+            Verb::Options => Some(self.set_options(id, call)),
+            Verb::Closed => {
+                self.closed(id, request.inode, call.pid);
+                None
+            }
+            Verb::Wake => {
+                self.wake(id, request.inode, request.number);
+                None
+            }
+        }
+    }
+
+    fn bind(&mut self, id: WorkerId, call: &Joining) -> Reply {
+        let Request {
+            address,
+            v6only,
+            reuse_port,
+            native,
+            ..
+        } = call.request;
+        if !self.phase.is_serving() {
+            return errno(libc::EADDRNOTAVAIL);
+        }
+        let decision = self
+            .listeners
+            .for_bind(&address, v6only, reuse_port, &call.options);
+        let listener = match decision {
+            BindDecision::PassThrough => return (Answer::plain(Outcome::PassThrough), Vec::new()),
+            BindDecision::Errno(error) => return errno(error),
+            BindDecision::Share(listener) => listener,
+        };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return errno(libc::EACCES);
+        };
+        worker.joined = true;
+        worker.native |= native;
+        let known = worker
+            .bindings
+            .iter()
+            .position(|binding| binding.listener == listener);
+        let made = match known {
+            Some(index) => {
+                let same_family = worker.bindings[index].asked.family == address.family;
+                if same_family && !reuse_port && worker.bindings[index].is_held(worker.pid) {
+                    return errno(libc::EADDRINUSE);
+                }
+                Ok(index)
+            }
+            None => self.new_binding(id, listener, &call.request),
+        };
+        made.and_then(|index| self.with_channel(id, index))
+            .unwrap_or_else(|error| {
+                warn!("worker {id} cannot have a channel: {error}");
+                errno(error.raw_os_error().unwrap_or(libc::ENOBUFS))
+            })
+    }
+
+    /// Gives the worker its part in `listener`; returns its index.
+    fn new_binding(
+        &mut self,
+        id: WorkerId,
+        listener: ListenerId,
+        request: &Request,
+    ) -> io::Result<usize> {
+        let (asked, v6only) = (request.address, request.v6only);
+        let binding = if self.config.balance == Balance::Kernel {
+            let socket = self.listeners.socket_for_worker(listener)?;
+            Binding::over_socket(listener, asked, v6only, socket)?
+        } else {
+            Binding::over_channel(listener, asked, v6only, self.queue_cap)?
+        };
+        let worker = self.workers.get_mut(id).ok_or(io::ErrorKind::NotFound)?;
+        if worker.bindings.len() >= scoreboard::CHANNELS {
+            return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+        }
+        worker.bindings.push(binding);
+        Ok(worker.bindings.len() - 1)
+    }
+
+    /// The answer that hands out the channel (or the socket) and the scoreboard.
+    fn with_channel(&self, id: WorkerId, index: usize) -> io::Result<Reply> {
+        let worker = self.workers.get(id).ok_or(io::ErrorKind::NotFound)?;
+        let binding = &worker.bindings[index];
+        let outcome = if self.config.balance == Balance::Kernel {
+            Outcome::Listener
+        } else {
+            Outcome::Channel
+        };
+        let fds = vec![
+            binding.end().try_clone_to_owned()?,
+            worker.board.as_fd().try_clone_to_owned()?,
+        ];
+        Ok((describe(outcome, binding, index), fds))
+    }
+
+    fn listen(&mut self, id: WorkerId, call: &Joining) -> Reply {
+        let request = &call.request;
+        let Some((index, binding)) = self
+            .workers
+            .get_mut(id)
+            .and_then(|worker| worker.binding(request.inode))
+        else {
+            return errno(libc::EINVAL);
+        };
+        let (listener, first) = (binding.listener, !binding.listening);
+        if let Err(error) = self
+            .listeners
+            .listen(listener, request.number, &call.options)
+            .and_then(|_| self.open_listener(listener))
+        {
+            return errno(error.raw_os_error().unwrap_or(libc::EADDRINUSE));
+        }
+        if first {
+            self.seat(id, index);
+        }
+        self.happen(id, Event::ReadyReport);
+        errno(0)
+    }
+
+    /// Gives the listener's sockets to the dispatcher, the first time that any server listens on it.
+    fn open_listener(&mut self, id: ListenerId) -> io::Result<()> {
+        if self.config.balance == Balance::Kernel || self.dealt.contains(&id) {
+            return Ok(());
+        }
+        for (socket, local) in self.listeners.sockets(id)? {
+            self.dispatcher
+                .send(Command::AddListener { id, socket, local });
+        }
+        self.dealt.insert(id);
+        Ok(())
+    }
+
+    /// The worker's server listens on this binding: deal to it.
+    fn seat(&mut self, id: WorkerId, index: usize) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let binding = &mut worker.bindings[index];
+        binding.listening = true;
+        let listener = binding.listener;
+        if self.config.balance == Balance::Kernel {
+            return;
+        }
+        self.dispatcher.send(match binding.take_ends() {
+            Some(Ends { ours, kept }) => Command::Admit(Seat {
+                slot: worker.slot,
+                worker: id,
+                listener,
+                channel: index,
+                ours,
+                kept,
+                board: worker.board.clone(),
+                native: worker.native,
+            }),
+            None => Command::Resume {
+                worker: id,
+                listener,
+            },
+        });
+        if self.listeners.ipv4_only(listener) {
+            self.dispatcher.send(Command::Ipv4Only(listener));
+        }
+    }
+
+    fn recognise(&self, id: WorkerId, inode: u64) -> Reply {
+        let found = self.workers.get(id).and_then(|worker| {
+            let numbered = worker.bindings.iter().enumerate();
+            let (index, binding) = numbered.into_iter().find(|(_, one)| one.inode == inode)?;
+            let board = worker.board.as_fd().try_clone_to_owned().ok()?;
+            Some((describe(Outcome::Channel, binding, index), vec![board]))
+        });
+        found.unwrap_or_else(|| errno(libc::EINVAL))
+    }
+
+    fn set_options(&mut self, id: WorkerId, call: &Joining) -> Reply {
+        let Some((_, binding)) = self
+            .workers
+            .get_mut(id)
+            .and_then(|worker| worker.binding(call.request.inode))
+        else {
+            return errno(libc::EINVAL);
+        };
+        let set = self.listeners.set_options(binding.listener, &call.options);
+        errno(set.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EINVAL), |()| 0))
+    }
+
+    /// A process closed its listening socket. Others of the worker may still hold it (A14).
+    fn closed(&mut self, id: WorkerId, inode: u64, caller: u32) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let pid = worker.pid;
+        let Some((_, binding)) = worker.binding(inode) else {
+            return;
+        };
+        if !binding.listening || binding.is_held(pid) {
+            return;
+        }
+        binding.listening = false;
+        let listener = binding.listener;
+        debug!("process {caller} of worker {id} closed its listener {listener}");
+        self.dispatcher.send(Command::Evict {
+            worker: id,
+            listener: Some(listener),
+        });
+    }
+
+    fn wake(&mut self, id: WorkerId, inode: u64, count: i32) {
+        let Some((_, binding)) = self
+            .workers
+            .get_mut(id)
+            .and_then(|worker| worker.binding(inode))
+        else {
+            return;
+        };
+        let listener = binding.listener;
+        self.dispatcher.send(Command::Wake {
+            worker: id,
+            listener,
+            count: count.clamp(0, i32::from(u8::MAX)).unsigned_abs(),
+        });
+    }
+}
+
+/// Whether `caller` is a process of `worker`: in its session, or started by it.
+fn belongs(caller: u32, worker: &Worker) -> bool {
+    let session = i32::try_from(caller)
+        .ok()
+        .and_then(|pid| getsid(Some(Pid::from_raw(pid))).ok());
+    if session.is_some_and(|session| session.as_raw().unsigned_abs() == worker.pid) {
+        return true;
+    }
+    let mut ancestors = std::iter::successors(Some(caller), |pid| process::parent_of(*pid));
+    ancestors
+        .by_ref()
+        .take(ANCESTORS)
+        .take_while(|pid| *pid > 1)
+        .any(|pid| pid == worker.pid)
+}
+
+fn errno(number: i32) -> Reply {
+    (Answer::errno(number), Vec::new())
+}
+
+fn describe(outcome: Outcome, binding: &Binding, index: usize) -> Answer {
+    Answer {
+        listener: binding.listener.0,
+        // Bounded by scoreboard::CHANNELS.
+        channel: index as u16,
+        listening: binding.listening,
+        v6only: binding.v6only,
+        asked: binding.asked,
+        ..Answer::plain(outcome)
+    }
+}

@@ -1,0 +1,315 @@
+//! Executes the policy on worker processes: starts them, signals them, notes their ends and buries them.
+//!
+//! Every process is started from the main thread, here. Nothing decides here but the tables in `policy`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::{debug, error, info, warn};
+use mio::Interest;
+use mio::unix::SourceFd;
+
+use super::source::Source;
+use super::words::{self, in_words};
+use super::{Supervisor, Timer};
+use crate::error::Error;
+use crate::policy::deadlines::Moment;
+use crate::policy::fleet::{CRASH_LOOP, Verdict};
+use crate::policy::ids::{SlotId, WorkerId};
+use crate::policy::lifecycle::{Action, End, Event, KILL_PATIENCE, Patience, State, Why};
+use crate::primary::messages::Command;
+use crate::primary::workers::Worker;
+use crate::sys::board::Board;
+use crate::sys::process::{self, Child, Exit};
+use crate::sys::signals::Signal;
+
+/// How long a start may take before its worker is looked at: what cannot be preloaded is named by then.
+const DIAGNOSE_AFTER: Duration = Duration::from_millis(1500);
+
+/// How often what is left of a dead worker is looked for.
+const MOURNING_STEP: Duration = Duration::from_millis(10);
+
+impl Supervisor {
+    /// Starts a worker in each slot that is to have one now.
+    pub(super) fn start_workers(&mut self) {
+        while let Some(slot) = self.fleet.startable(self.now()) {
+            if let Err(error) = self.start_worker(slot) {
+                let verdict = self.fleet.start_failed(slot, self.now(), random());
+                let why = format!("cannot start {}: {error}", self.command_name());
+                self.pronounce(slot, &why, verdict);
+            }
+        }
+        match self.fleet.next_start() {
+            Some(at) => self.deadlines.set(Timer::Start, at),
+            None => self.deadlines.clear(Timer::Start),
+        }
+    }
+
+    fn start_worker(&mut self, slot: SlotId) -> io::Result<()> {
+        let id = self.workers.next_id();
+        let board = Arc::new(Board::create(slot.0, id.0)?);
+        let Child {
+            pid,
+            pidfd,
+            stdout,
+            stderr,
+        } = self.launch(slot, id).start()?;
+        self.poll.registry().register(
+            &mut SourceFd(&pidfd.as_raw_fd()),
+            Source::Exit(id).token(),
+            Interest::READABLE,
+        )?;
+        self.logs.attach(slot.0, pid, stdout, stderr);
+        let ready_by = self.now() + self.config.ready_timeout;
+        let state = State::Starting { ready_by };
+        let worker = Worker::new(id, slot, (pid, pidfd), state, board);
+        self.workers.insert(worker);
+        self.fleet.started(slot, id);
+        self.deadlines.set(Timer::Worker(id), ready_by);
+        let diagnose_at = self.now() + DIAGNOSE_AFTER;
+        self.deadlines.set(Timer::Diagnose(id), diagnose_at);
+        debug!("slot {slot}: started worker {pid}");
+        Ok(())
+    }
+
+    /// Something happened to a worker: the table says what comes of it.
+    pub(super) fn happen(&mut self, id: WorkerId, event: Event) {
+        let now = self.now();
+        let patience = Patience {
+            grace: self.config.grace,
+            kill: KILL_PATIENCE,
+        };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let (state, actions) = worker.state.after(event, now, patience);
+        worker.state = state;
+        match state.deadline() {
+            Some(at) => self.deadlines.set(Timer::Worker(id), at),
+            None => self.deadlines.clear(Timer::Worker(id)),
+        }
+        for action in actions {
+            match action {
+                Action::Admit => self.became_ready(id),
+                Action::Evict => self.dispatcher.send(Command::Evict {
+                    worker: id,
+                    listener: None,
+                }),
+                Action::Terminate => self.signal(id, Signal::SIGTERM),
+                Action::Kill => self.kill(id),
+                Action::Unkillable => self.give_up_on(id),
+            }
+        }
+    }
+
+    fn became_ready(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let (slot, pid) = (worker.slot, worker.pid);
+        let took = in_words(worker.started.elapsed());
+        self.deadlines.clear(Timer::Diagnose(id));
+        let first = !self.fleet.is_proven();
+        self.fleet.ready(slot, id, self.now());
+        self.watch_recovery();
+        info!("slot {slot}: worker {pid} is ready after {took}");
+        if first {
+            self.announce();
+        }
+    }
+
+    /// To the first process alone: a wrapper passes it on, and a server that heard it twice might take the
+    /// second for an order to hurry.
+    fn signal(&self, id: WorkerId, signal: Signal) {
+        if let Some(worker) = self.workers.get(id)
+            && let Err(error) = process::signal(worker.pidfd(), signal)
+        {
+            debug!("worker {}: {signal}: {error}", worker.pid);
+        }
+    }
+
+    /// To everything in the worker's session.
+    fn kill(&self, id: WorkerId) {
+        if let Some(worker) = self.workers.get(id) {
+            self.signal(id, Signal::SIGKILL);
+            worker.signal_all(Signal::SIGKILL);
+        }
+    }
+
+    /// It does not even die of SIGKILL (uninterruptible sleep): its slot goes on without it.
+    fn give_up_on(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let State::Killing { why, .. } = worker.state else {
+            return;
+        };
+        if std::mem::replace(&mut worker.abandoned, true) {
+            return;
+        }
+        let (slot, pid) = (worker.slot, worker.pid);
+        self.dispatcher.send(Command::Forget(id));
+        let verdict = self
+            .fleet
+            .ended(slot, id, End::Killed(why), self.now(), random());
+        let why = format!("worker {pid} does not die of SIGKILL, and is left to the kernel");
+        error!("slot {slot}: {why}");
+        if verdict != Verdict::Nothing {
+            self.pronounce(slot, &why, verdict);
+        }
+    }
+
+    /// The pidfd of a worker says that its first process has ended.
+    pub(super) fn exited(&mut self, id: WorkerId) {
+        let now = self.now();
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if worker.exit.is_some() {
+            return;
+        }
+        let exit = match process::peek_exit(worker.pidfd()) {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            // Somebody else waited for it; it is dead all the same.
+            Err(_) => Exit::Code(1),
+        };
+        worker.exit = Some(exit);
+        let patience_left = match worker.state {
+            State::Draining { until, .. } => until,
+            State::Starting { .. } | State::Ready | State::Killing { .. } | State::Gone(_) => {
+                Moment::default()
+            }
+        };
+        worker.mourned_until = patience_left;
+        let slot = worker.slot;
+        let pidfd = worker.pidfd().as_raw_fd();
+        // Level or edge, a dead process stays readable: it must not wake anybody again.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
+        let survivors = worker.processes();
+        if patience_left > now {
+            worker.signal_all(Signal::SIGTERM);
+        }
+        let success = exit == Exit::Code(0);
+        self.happen(id, Event::Exited { success });
+        self.dispatcher.send(Command::Forget(id));
+        self.deadlines.clear(Timer::Diagnose(id));
+        let why = self.obituary(id, exit, !survivors.is_empty());
+        if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
+            let verdict = self.fleet.ended(slot, id, end, now, random());
+            self.last_words.insert(slot, why.clone());
+            self.pronounce(slot, &why, verdict);
+        }
+        self.late.remove(&id);
+        self.mourn(id);
+    }
+
+    /// Waits until nothing is left of a dead worker's session, then collects its first process.
+    pub(super) fn mourn(&mut self, id: WorkerId) {
+        let now = self.now();
+        let Some(worker) = self.workers.get(id).filter(|worker| worker.exit.is_some()) else {
+            return;
+        };
+        if !worker.processes().is_empty() {
+            if now >= worker.mourned_until {
+                worker.signal_all(Signal::SIGKILL);
+            }
+            self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
+            return;
+        }
+        self.deadlines.clear(Timer::Worker(id));
+        if let Some(worker) = self.workers.remove(id) {
+            let _ = process::try_wait(worker.pidfd());
+        }
+        self.reap();
+    }
+
+    /// Collects orphans that have come to us and ended.
+    pub(super) fn reap(&self) {
+        process::reap_strays(|pid| self.workers.is_leader(pid));
+    }
+
+    /// What is said of a dead worker.
+    fn obituary(&self, id: WorkerId, exit: Exit, survivors: bool) -> String {
+        let Some(worker) = self.workers.get(id) else {
+            return String::new();
+        };
+        let pid = worker.pid;
+        match worker.state {
+            State::Gone(End::Early) if exit == Exit::Code(0) && survivors => {
+                format!(
+                    "{} went into the background (worker {pid} ended at once, what it started lives on); \
+                     run it in the foreground",
+                    self.command_name()
+                )
+            }
+            State::Gone(End::Early) => {
+                format!("worker {pid} ended with {exit} before it was ready")
+            }
+            State::Gone(End::Killed(Why::Late)) => {
+                let limit = in_words(self.config.ready_timeout);
+                let reason = self
+                    .late
+                    .get(&id)
+                    .cloned()
+                    .unwrap_or_else(words::not_listening);
+                format!("worker {pid} was not ready within {limit}: {reason}")
+            }
+            _ => format!("worker {pid} ended with {exit}"),
+        }
+    }
+
+    /// What comes of the end of a slot's worker, and the words for it.
+    fn pronounce(&mut self, slot: SlotId, why: &str, verdict: Verdict) {
+        match verdict {
+            Verdict::Nothing => debug!("slot {slot}: {why}"),
+            Verdict::Hopeless => self.fail(Error::failed(why)),
+            Verdict::Retry {
+                wait, failures: 0, ..
+            } => {
+                debug_assert!(wait.is_zero());
+                info!("slot {slot}: {why}; the next one starts");
+            }
+            Verdict::Retry {
+                wait,
+                crash_loop: true,
+                failures,
+            } => error!(
+                "slot {slot}: {why}, the {failures}th failure in a row; trying again in {}, then ever less \
+                 often, and silently",
+                in_words(wait)
+            ),
+            Verdict::Retry { wait, failures, .. } if failures < CRASH_LOOP => {
+                warn!(
+                    "slot {slot}: {why}; the next one starts in {}",
+                    in_words(wait)
+                );
+            }
+            Verdict::Retry { wait, .. } => {
+                debug!(
+                    "slot {slot}: {why}; the next one starts in {}",
+                    in_words(wait)
+                );
+            }
+        }
+    }
+
+    /// A slot whose crash loop was reported may be well again.
+    pub(super) fn watch_recovery(&mut self) {
+        while let Some(slot) = self.fleet.recovered(self.now()) {
+            info!("slot {slot}: is well again");
+        }
+        match self.fleet.next_recovery() {
+            Some(at) => self.deadlines.set(Timer::Recovery, at),
+            None => self.deadlines.clear(Timer::Recovery),
+        }
+    }
+}
+
+/// Spreads waits; nothing depends on its quality.
+pub(super) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}

@@ -1,0 +1,219 @@
+//! Puts the primary's state together for `status`: the dispatcher's ledger, the workers' scoreboards and what
+//! the kernel says they use. Changes nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use nix::unistd::{SysconfVar, sysconf};
+
+use super::Supervisor;
+use super::words::{self, in_words};
+use crate::policy::ids::SlotId;
+use crate::policy::lifecycle::State;
+use crate::primary::messages::{SlotCounts, Snapshot};
+use crate::primary::workers::Worker;
+use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
+use crate::status::{QueueWait, SlotState, SlotStatus, Status};
+use crate::sys::process::{self, Usage};
+
+/// What the processor time of each session was when last looked at.
+#[derive(Debug)]
+pub struct LastLook {
+    at: Instant,
+    ticks: HashMap<u32, u64>,
+}
+
+impl Default for LastLook {
+    fn default() -> Self {
+        Self {
+            at: Instant::now(),
+            ticks: HashMap::new(),
+        }
+    }
+}
+
+impl Supervisor {
+    /// The state as of now; `None` if the dispatcher does not answer.
+    pub(super) fn status(&mut self) -> Option<Status> {
+        let snapshot = self.dispatcher.snapshot()?;
+        let usage = process::usage_by_session();
+        let slots: Vec<SlotStatus> = (0..self.config.workers)
+            .filter_map(|number| u16::try_from(number).ok().map(SlotId))
+            .map(|slot| self.slot_status(slot, &snapshot, &usage))
+            .collect();
+        let ticks = usage
+            .iter()
+            .map(|(session, used)| (*session, used.cpu_ticks));
+        self.last_look = LastLook {
+            at: Instant::now(),
+            ticks: ticks.collect(),
+        };
+        let by_listener: HashMap<_, _> = snapshot.accepted.iter().copied().collect();
+        let accepted = |id| by_listener.get(&id).copied().unwrap_or(0);
+        Some(Status {
+            name: self.name(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            generation: 1,
+            balance: self.config.balance,
+            sticky: self.config.sticky.map(|sticky| sticky.to_string()),
+            command: words::lossy(&self.config.command),
+            stopping: !self.phase.is_serving(),
+            listeners: self.listeners.statuses(accepted),
+            held: snapshot.held,
+            accepted: snapshot.accepted.iter().map(|(_, count)| count).sum(),
+            dealt: snapshot.slots.iter().map(|slot| slot.dealt).sum(),
+            closed_by_policy: snapshot.closed_by_policy,
+            client_gone: snapshot.client_gone,
+            slots,
+        })
+    }
+
+    fn slot_status(
+        &self,
+        slot: SlotId,
+        snapshot: &Snapshot,
+        usage: &HashMap<u32, Usage>,
+    ) -> SlotStatus {
+        let counts = snapshot
+            .slots
+            .get(slot.index())
+            .copied()
+            .unwrap_or_default();
+        let worker = self.workers.of_slot(slot);
+        let used = worker
+            .and_then(|worker| usage.get(&worker.pid))
+            .copied()
+            .unwrap_or_default();
+        SlotStatus {
+            slot: slot.0,
+            pid: worker.map(|worker| worker.pid),
+            state: self.slot_state(worker),
+            why: self.why_not_ready(slot, worker),
+            generation: worker.map_or(1, |worker| worker.generation),
+            uptime_s: worker.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
+            restarts: self.fleet.restarts(slot),
+            dealt: counts.dealt,
+            accepted: self.taken(worker, counts),
+            open: worker.map_or(0, Worker::open),
+            queued: counts.queued,
+            read_back: counts.read_back,
+            rss_bytes: used.rss_bytes,
+            cpu_percent: worker.map_or(0.0, |worker| self.cpu_percent(worker, used)),
+            queue_wait_us: worker.map_or_else(QueueWait::default, |one| waits(&one.board)),
+        }
+    }
+
+    fn slot_state(&self, worker: Option<&Worker>) -> SlotState {
+        let Some(worker) = worker else {
+            return if self.phase.is_serving() {
+                SlotState::Waiting
+            } else {
+                SlotState::Stopped
+            };
+        };
+        match worker.state {
+            State::Starting { .. } => SlotState::Starting,
+            State::Ready if worker.is_paused() => SlotState::Paused,
+            State::Ready => SlotState::Ready,
+            State::Draining { .. } => SlotState::Draining,
+            State::Killing { .. } => SlotState::Killing,
+            State::Gone(_) => SlotState::Stopped,
+        }
+    }
+
+    fn why_not_ready(&self, slot: SlotId, worker: Option<&Worker>) -> Option<String> {
+        if let Some(worker) = worker {
+            return match worker.state {
+                State::Starting { .. } => Some("has not listened yet".to_owned()),
+                _ if worker.is_paused() => Some("has closed its listener".to_owned()),
+                _ => None,
+            };
+        }
+        let (failures, wait) = self.fleet.waiting(slot, self.now())?;
+        let last = self.last_words.get(&slot).map_or("", String::as_str);
+        (failures > 0 && self.phase.is_serving()).then(|| {
+            format!(
+                "{last}; {} in a row, next start in {}",
+                words::count(u64::from(failures), "failure"),
+                in_words(wait)
+            )
+        })
+    }
+
+    /// Connections that the slot's workers have taken. Never more than were dealt, whatever a worker says.
+    fn taken(&self, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
+        let now = worker.map_or(0, |worker| worker.board.taken_in_all());
+        let taken = counts.taken_by_former.saturating_add(now);
+        if self.config.balance == crate::config::Balance::Kernel {
+            taken
+        } else {
+            taken.min(counts.dealt)
+        }
+    }
+
+    /// Since the last look, or since the worker's start if that was later.
+    fn cpu_percent(&self, worker: &Worker, used: Usage) -> f64 {
+        let before = self.last_look.ticks.get(&worker.pid);
+        let time = match before {
+            Some(_) => self.last_look.at.elapsed(),
+            None => worker.started.elapsed(),
+        };
+        let ticks = used.cpu_ticks.saturating_sub(before.copied().unwrap_or(0));
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+        let percent = ticks as f64 * 100.0 / per_second as f64 / time.as_secs_f64().max(0.001);
+        (percent * 10.0).round() / 10.0
+    }
+}
+
+/// Quantiles from the histogram of a scoreboard: each one the floor of its bucket.
+fn waits(board: &Scoreboard) -> QueueWait {
+    let buckets: [u64; BUCKETS] = std::array::from_fn(|index| board.waits[index].load(Relaxed));
+    let total = buckets
+        .iter()
+        .fold(0u64, |sum, count| sum.saturating_add(*count));
+    let quantile = |permille: u64| {
+        let rank = (u128::from(total) * u128::from(permille))
+            .div_ceil(1000)
+            .max(1);
+        let mut seen = 0u128;
+        let reached = buckets.iter().position(|count| {
+            seen += u128::from(*count);
+            seen >= rank
+        });
+        reached.map_or(0, bucket_floor)
+    };
+    if total == 0 {
+        return QueueWait::default();
+    }
+    QueueWait {
+        p50: quantile(500),
+        p99: quantile(990),
+        max: board.longest_wait.load(Relaxed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::board::Board;
+
+    #[test]
+    fn quantiles_of_waits() {
+        let board = Board::create(0, 1).unwrap();
+        assert_eq!(waits(&board), QueueWait::default());
+        for _ in 0..98 {
+            board.note_taken(0, 100, 1);
+        }
+        board.note_taken(0, 5_000, 2);
+        board.note_taken(0, 70_000, 3);
+        let QueueWait { p50, p99, max } = waits(&board);
+        assert!((80..=100).contains(&p50), "{p50}");
+        assert!((4_000..=5_000).contains(&p99), "{p99}");
+        assert_eq!(max, 70_000);
+        board.waits[3].store(u64::MAX, Relaxed);
+        waits(&board);
+    }
+}

@@ -1,0 +1,40 @@
+//! What the dispatcher reports, and what comes of it.
+
+use log::{debug, error, info, warn};
+
+use super::Supervisor;
+use crate::policy::lifecycle::Event;
+use crate::primary::messages::Report;
+
+impl Supervisor {
+    /// Takes all reports that have come.
+    pub(super) fn hear_reports(&mut self) {
+        while let Ok(report) = self.reports.try_recv() {
+            match report {
+                Report::Broken { worker, listener } => {
+                    if let Some(worker) = self.workers.get(worker) {
+                        let (slot, pid) = (worker.slot, worker.pid);
+                        warn!(
+                            "slot {slot}: worker {pid} has shut down its channel (listener {listener}); it is \
+                             replaced"
+                        );
+                    }
+                    self.happen(worker, Event::ChannelTrouble);
+                }
+                Report::Stolen { worker, count } => {
+                    if let Some(worker) = self.workers.get(worker) {
+                        let (slot, pid) = (worker.slot, worker.pid);
+                        debug!("slot {slot}: worker {pid} left {count} waiting; dealt again");
+                    }
+                }
+                Report::ListenerFailed { listener, error } => {
+                    error!("listener {listener} takes no connections any more: {error}");
+                }
+                Report::Ipv6Refused(listener) => info!(
+                    "listener {listener}: the server takes IPv4 only, so clients that come by IPv6 are turned away"
+                ),
+                Report::Dry => self.ran_dry(),
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What one worker has to do with one listener: the channel that its `bind` was answered with.
+//!
+//! The primary's own end and the copy to read back from go to the dispatcher when the server first listens;
+//! what stays here answers further questions about the same channel.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::stat::fstat;
+
+use crate::policy::ids::ListenerId;
+use crate::sys::channel::Channel;
+use crate::sys::process;
+use crate::wire::Address;
+
+/// One worker's part in one listener.
+#[derive(Debug)]
+pub struct Binding {
+    /// The listener.
+    pub listener: ListenerId,
+    /// What the worker's end is known by, wherever it is inherited to.
+    pub inode: u64,
+    /// The address that the server asked for.
+    pub asked: Address,
+    /// `IPV6_V6ONLY` as the server asked.
+    pub v6only: bool,
+    /// Its server listens; not before the first `listen`, nor after the last close.
+    pub listening: bool,
+    /// What a `bind` is answered with: the worker's end, or under `--balance kernel` the listening socket.
+    end: OwnedFd,
+    /// Both ends for the dispatcher, until it has them.
+    unadmitted: Option<Ends>,
+}
+
+/// What the dispatcher gets.
+#[derive(Debug)]
+pub struct Ends {
+    /// The primary's end.
+    pub ours: OwnedFd,
+    /// The copy of the worker's end.
+    pub kept: OwnedFd,
+}
+
+impl Binding {
+    /// A fresh channel with room for `capacity` hand-offs.
+    ///
+    /// # Errors
+    /// Those of socketpair(2), setsockopt(2), fcntl(2) and fstat(2).
+    pub fn over_channel(
+        listener: ListenerId,
+        asked: Address,
+        v6only: bool,
+        capacity: usize,
+    ) -> io::Result<Self> {
+        let Channel { ours, theirs } = Channel::new(capacity)?;
+        let kept = theirs.try_clone()?;
+        Ok(Self {
+            unadmitted: Some(Ends { ours, kept }),
+            ..Self::over_socket(listener, asked, v6only, theirs)?
+        })
+    }
+
+    /// The listening socket itself, which the kernel deals from.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn over_socket(
+        listener: ListenerId,
+        asked: Address,
+        v6only: bool,
+        end: OwnedFd,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            listener,
+            inode: fstat(&end)?.st_ino,
+            asked,
+            v6only,
+            listening: false,
+            end,
+            unadmitted: None,
+        })
+    }
+
+    /// Whether some process of `session` still has the worker's end open.
+    pub fn is_held(&self, session: u32) -> bool {
+        let members = process::session_members(session);
+        members
+            .into_iter()
+            .any(|pid| process::holds_inode(pid, self.inode))
+    }
+
+    /// What the worker gets.
+    pub fn end(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+
+    /// The ends for the dispatcher, the first time.
+    pub fn take_ends(&mut self) -> Option<Ends> {
+        self.unadmitted.take()
+    }
+}
