@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -132,11 +132,8 @@ fn a_child_has_three_descriptors_whatever_leaks_into_us() {
     let mut leaks = Vec::new();
     for _ in 0..3 {
         let null = File::open("/dev/null").unwrap();
-        // SAFETY: dup(2) of an open descriptor; the copy, not close-on-exec, is owned right away.
-        leaks.push(unsafe {
-            use std::os::fd::FromRawFd;
-            OwnedFd::from_raw_fd(libc::dup(null.as_raw_fd()))
-        });
+        // dup(2): the copy is not close-on-exec.
+        leaks.push(nix::unistd::dup(&null).unwrap());
     }
     // `ls` itself opens the directory as 3.
     let text = output(&shell("exec ls -l /proc/self/fd"));
