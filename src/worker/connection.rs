@@ -262,6 +262,18 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// The ticket of a connection that no primary dealt, so that nobody counts.
+    pub(super) fn alone(id: u64, peer: Option<SocketAddr>, local: Option<SocketAddr>) -> Self {
+        Self {
+            id,
+            attempt: 0,
+            peer,
+            local,
+            waited: Duration::ZERO,
+            seat: None,
+        }
+    }
+
     /// Number of the connection: never given twice by one primary (or, standing alone, by one listener).
     pub fn id(&self) -> u64 {
         self.id

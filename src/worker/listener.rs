@@ -222,7 +222,8 @@ impl AsFd for Listener {
     }
 }
 
-/// Readable when there may be a connection to take, or the end to learn of.
+/// Readable when there may be a connection to take, or the end to learn of. Deregister it before dropping it
+/// when the poll lives on: the primary holds a copy of the channel, so closing ours does not take it out.
 impl Source for Listener {
     fn register(
         &mut self,

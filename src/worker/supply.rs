@@ -182,14 +182,8 @@ impl Supply {
                 ..
             } => {
                 let (fd, peer) = take_from_socket(socket.as_fd(), *nonblocking)?;
-                let ticket = Ticket {
-                    id: next_id.fetch_add(1, Relaxed),
-                    attempt: 0,
-                    peer: from_wire(&peer),
-                    local: socket.local_addr()?.as_socket(),
-                    waited: Duration::ZERO,
-                    seat: None,
-                };
+                let local = socket.local_addr()?.as_socket();
+                let ticket = Ticket::alone(next_id.fetch_add(1, Relaxed), from_wire(&peer), local);
                 Ok(Connection::new(Stream::new(fd, true), ticket))
             }
             Self::Shared {
