@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use forkfront::cli::{self, Action};
 use forkfront::client::{self, Target};
-use forkfront::error::{Error, Result};
+use forkfront::error::Result;
 use forkfront::primary;
+use forkfront::worker::demo;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()).and_then(act) {
@@ -28,7 +29,7 @@ fn act(action: Action) -> Result<()> {
         Action::Status { target, json } => status(&target, json),
         Action::Stop(target) => stop(&target),
         Action::Run(config) | Action::Demo(config) => primary::run(*config),
-        Action::DemoWorker(_) => Err(Error::failed("this part is being built")),
+        Action::DemoWorker(address) => demo::run(address),
     }
 }
 
