@@ -40,6 +40,12 @@ pub enum Reply<T = serde_json::Value> {
     Error(String),
 }
 
+/// In a run directory, the directory of one primary: this, then its pid.
+pub const INSTANCE_PREFIX: &str = "w.";
+
+/// In that directory, the control socket of a primary that has no name yet, since no port is known.
+pub const UNNAMED_SOCKET: &str = "control.sock";
+
 /// Directories in which a primary of this user and environment has its control socket, `NAME.sock`: the
 /// usual one first, then one for where that cannot be made.
 pub fn run_directories() -> Vec<PathBuf> {

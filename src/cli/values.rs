@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::config::{MAX_WORKERS, UNIX_PATH_MAX};
+use crate::protocol;
 use crate::sys::limits;
-
-/// Longest name: it becomes a file name beside others of the same stem.
-const NAME_MAX: usize = 64;
 
 /// Environment that forkfront itself sets for its workers.
 const OWN_ENVIRONMENT: &str = "FORKFRONT_";
@@ -27,14 +25,13 @@ pub fn workers(words: &str) -> Result<usize, String> {
 
 /// `--name`: what can be a file name and a word on a command line.
 pub fn name(words: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let starts = |c: char| c.is_ascii_alphanumeric();
-    if words.len() > NAME_MAX || !words.starts_with(starts) || !words.chars().all(plain) {
-        return Err(format!(
-            "a name has 1 to {NAME_MAX} letters, digits, '.', '_' or '-', a letter or digit first"
-        ));
+    if protocol::is_valid_name(words) {
+        return Ok(words.to_owned());
     }
-    Ok(words.to_owned())
+    Err(
+        "a name has 1 to 64 letters, digits, '.', '_' or '-', and begins with none of '.' and '-'"
+            .into(),
+    )
 }
 
 /// `--env K=V`.

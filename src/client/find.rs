@@ -15,7 +15,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Target;
 use crate::error::{Error, Result};
-use crate::protocol::run_directories;
+use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, is_valid_name, run_directories};
 
 /// How long a connect waits for room in the control socket's queue: a primary that lives accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,7 +115,7 @@ fn running(directories: &[PathBuf]) -> Result<Vec<Found>> {
     Ok(all)
 }
 
-/// `NAME.sock` in a directory that only its owner can write to.
+/// Control sockets in a directory that only its owner can write to, of named primaries and of others.
 fn sockets(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
     let cannot = |error: &io::Error| {
         let shown = directory.display();
@@ -134,11 +134,14 @@ fn sockets(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(|error| cannot(&error))? {
         let path = entry.map_err(|error| cannot(&error))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        // One that begins with a dot is not named yet.
-        let name = name.and_then(|name| name.strip_suffix(".sock"));
-        if let Some(name) = name.filter(|name| !name.starts_with('.')) {
-            found.push((name.to_owned(), path.clone()));
+        let file = path.file_name().and_then(|name| name.to_str());
+        let Some(file) = file else { continue };
+        if let Some(name) = file.strip_suffix(".sock") {
+            if is_valid_name(name) {
+                found.push((name.to_owned(), path));
+            }
+        } else if let Some(pid) = file.strip_prefix(INSTANCE_PREFIX) {
+            found.push((format!("of pid {pid}"), path.join(UNNAMED_SOCKET)));
         }
     }
     Ok(found)
@@ -154,7 +157,9 @@ enum Miss {
 
 fn connect(path: &Path) -> std::result::Result<UnixStream, Miss> {
     let stream = open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Miss::Gone,
+        io::ErrorKind::NotFound
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::ConnectionRefused => Miss::Gone,
         io::ErrorKind::WouldBlock => Miss::Trouble(io::Error::new(
             io::ErrorKind::TimedOut,
             "its primary is there but takes no connection; it may be stopped",
@@ -227,7 +232,7 @@ mod tests {
         drop(directory.listen("stale.sock"));
         std::fs::write(directory.0.join("file.sock"), "").unwrap();
         std::fs::write(directory.0.join("other"), "").unwrap();
-        let _unnamed = directory.listen(".123.sock");
+        let _hidden = directory.listen(".123.sock");
         assert_eq!(directory.only().unwrap_err().kind(), ErrorKind::NoPrimary);
         let _web = directory.listen("web.sock");
         assert_eq!(directory.only().unwrap().name, "web");
@@ -235,6 +240,15 @@ mod tests {
         let error = directory.named("stale").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NoPrimary);
         assert!(error.to_string().contains("there is web"), "{error}");
+    }
+
+    #[test]
+    fn one_that_has_no_name_yet_is_found() {
+        let directory = Directory::new("unnamed");
+        std::fs::create_dir(directory.0.join("w.123")).unwrap();
+        assert_eq!(directory.only().unwrap_err().kind(), ErrorKind::NoPrimary);
+        let _socket = directory.listen("w.123/control.sock");
+        assert_eq!(directory.only().unwrap().name, "of pid 123");
     }
 
     #[test]

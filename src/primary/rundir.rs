@@ -26,15 +26,12 @@ use nix::unistd::geteuid;
 
 use super::socket_file::{self, LOCK_TIMEOUT, Occupant, Shape, SocketFile};
 use crate::error::{Error, Result};
-use crate::protocol;
-use base::{Base, INSTANCE_PREFIX};
+use crate::protocol::{self, INSTANCE_PREFIX, UNNAMED_SOCKET};
+use base::Base;
 use image::Image;
 use private_dir::PrivateDir;
 
 const RENDEZVOUS: &str = "join.sock";
-/// A primary that has no name yet, since it knows no port, has its control socket in its own directory,
-/// where no command looks for it.
-const UNNAMED: &str = "control.sock";
 /// Longer than any name that [`PrivateDir`] makes for this process.
 const LONGEST_INSTANCE: &str = "w.4194304-64";
 const SOCKET_MODE: u32 = 0o600;
@@ -210,7 +207,7 @@ fn open_control(base: &Base, instance: &Path, wish: &Wish<'_>) -> Result<(OwnedF
     let path = match (wish.control, wish.name) {
         (Some(path), _) => path.to_owned(),
         (None, Some(name)) => base::socket_path(&base.path, name),
-        (None, None) => instance.join(UNNAMED),
+        (None, None) => instance.join(UNNAMED_SOCKET),
     };
     // The base is locked already; the directory of `--control` is locked as far as it can be opened: only
     // who may write it can take a name in it.
@@ -280,7 +277,7 @@ fn check_names(base: &Path, wish: &Wish<'_>) -> Result<()> {
     if let Some(path) = wish.control {
         socket_file::check_length(path, "give a shorter --control")?;
     }
-    let longest = base.join(LONGEST_INSTANCE).join(UNNAMED);
+    let longest = base.join(LONGEST_INSTANCE).join(UNNAMED_SOCKET);
     socket_file::check_length(&longest, "set XDG_RUNTIME_DIR to a shorter directory")
 }
 

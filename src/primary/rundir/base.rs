@@ -12,12 +12,11 @@ use nix::sys::socket::SockType;
 use super::private_dir;
 use crate::error::{Error, Result};
 use crate::primary::socket_file::{self, DirectoryLock, LOCK_TIMEOUT, Occupant};
+use crate::protocol::INSTANCE_PREFIX;
 
 /// Another primary that ends may remove the directory between our steps: so often they are begun anew.
 const ATTEMPTS: usize = 16;
 
-/// Directory of one primary: this, then its pid.
-pub const INSTANCE_PREFIX: &str = "w.";
 const SUFFIX: &str = "sock";
 
 /// The control socket of the primary `name`.
