@@ -56,8 +56,11 @@ pub fn diagnose_early(worker: u32, listen: &[Listen]) -> Option<String> {
 
 /// No program that runs in this worker, wrappers apart, can take the shim.
 pub(super) fn none_is_free(worker: u32) -> bool {
-    let processes = survey(worker);
-    leaves(&processes).all(|process| process.suspicion.is_some())
+    none_free_of(&survey(worker))
+}
+
+fn none_free_of(processes: &[Process]) -> bool {
+    leaves(processes).all(|process| process.suspicion.is_some())
 }
 
 fn survey(worker: u32) -> Vec<Process> {
@@ -122,13 +125,18 @@ fn named(process: &Process) -> Option<String> {
 /// It listens where nothing can be shared any more.
 fn certain(processes: &[Process], listen: &[Listen]) -> Option<String> {
     let listening = || processes.iter().filter(|process| !process.ports.is_empty());
-    if let Some(unfit) = listening().find(|process| process.suspicion.is_some()) {
-        return named(unfit);
-    }
     let shared = |port: &u16| match listen {
         [] => !listening::is_ephemeral(*port),
         listen => listen.iter().any(|one| one.shared_port() == Some(*port)),
     };
+    // A helper that serves something of its own beside a server that still starts proves nothing.
+    let alone = none_free_of(processes);
+    if let Some(unfit) = listening()
+        .filter(|process| alone || process.ports.iter().any(shared))
+        .find(|process| process.suspicion.is_some())
+    {
+        return named(unfit);
+    }
     let (process, port) = listening()
         .find_map(|process| Some((process, process.ports.iter().copied().find(shared)?)))?;
     let how = if !process.shim {
