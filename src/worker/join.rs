@@ -69,6 +69,15 @@ impl Membership {
         }))
     }
 
+    /// Of a primary that never answers.
+    #[cfg(test)]
+    pub fn nowhere() -> Self {
+        Self {
+            rendezvous: "/nonexistent/join.sock".into(),
+            worker: 1,
+        }
+    }
+
     /// Asks for `address`.
     ///
     /// # Errors

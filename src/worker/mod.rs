@@ -82,6 +82,8 @@ mod listener;
 mod options;
 mod stop;
 mod supply;
+#[cfg(test)]
+mod tests;
 
 pub use connection::{Connection, Stream, Ticket};
 pub use listener::{Incoming, Listener, Sleeping};
