@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 /// Where the shim's own sources are.
 const SOURCES: &str = "src/shim";
 /// Files of the main crate that the shim includes.
-const SHARED: [&str; 2] = ["src/wire.rs", "src/scoreboard.rs"];
+const SHARED: [&str; 2] = ["src/wire", "src/scoreboard.rs"];
 
 fn main() -> ExitCode {
     match compile() {

@@ -43,7 +43,7 @@ mod waits;
 #[path = "../scoreboard.rs"]
 mod scoreboard;
 #[allow(dead_code)]
-#[path = "../wire.rs"]
+#[path = "../wire/mod.rs"]
 mod wire;
 
 /// Runs before the program's `main`.
