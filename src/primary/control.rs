@@ -1,1 +1,238 @@
-//! (being written)
+//! The control socket: a line asks, lines answer ([`crate::protocol`]).
+//!
+//! Takes clients, bounds everything they can do (lines, number, time, unread answers), and hands requests to
+//! the supervisor, which answers whenever it can. Knows no verb's meaning ([`super::verbs`] and the supervisor
+//! do), never waits, and never receives a descriptor: it reads without a control buffer.
+//!
+//! Its own small epoll set, so that the supervisor registers one descriptor and one deadline.
+
+mod client;
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use nix::unistd::geteuid;
+use serde_json::Value;
+use socket2::Socket;
+
+use super::verbs;
+use crate::protocol::{Reply, Request};
+use client::{Client, Phase};
+
+/// Clients at one time (K2).
+pub const MOST_CLIENTS: usize = 32;
+/// Clients taken in one turn: the supervisor has other things to do as well.
+const TURN: usize = 64;
+/// How long to wait when no descriptor is free.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+const LISTENER: Token = Token(0);
+
+/// A client; the number is never used again, so an answer that comes late reaches nobody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientId(usize);
+
+/// The listening side and all clients.
+#[derive(Debug)]
+pub struct Control {
+    listener: Socket,
+    poll: Poll,
+    events: Events,
+    clients: Vec<Client>,
+    /// The id of the next client.
+    next: usize,
+    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
+    more: bool,
+    /// When to look again although nothing has happened.
+    retry: Option<Instant>,
+}
+
+impl Control {
+    /// Serves `listener`, a listening stream socket.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2) and epoll_ctl(2).
+    pub fn new(listener: OwnedFd) -> io::Result<Self> {
+        let listener = Socket::from(listener);
+        listener.set_nonblocking(true)?;
+        let poll = Poll::new()?;
+        let fd = listener.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
+        Ok(Self {
+            listener,
+            poll,
+            events: Events::with_capacity(MOST_CLIENTS + 1),
+            clients: Vec::new(),
+            next: 1,
+            more: true,
+            retry: None,
+        })
+    }
+
+    /// When [`Control::ready`] is to be called at the latest, event or not.
+    pub fn deadline(&self) -> Option<Instant> {
+        let clients = self.clients.iter().filter_map(Client::deadline);
+        clients.chain(self.retry).min()
+    }
+
+    /// Takes what has come, without waiting, and returns what is asked. Every request is to be answered by
+    /// [`Control::finish`] once. To be called when the descriptor is readable and at the
+    /// [`deadline`](Control::deadline).
+    pub fn ready(&mut self, now: Instant) -> Vec<(ClientId, Request)> {
+        self.retry = None;
+        self.take_events();
+        self.clients
+            .retain(|client| client.deadline().is_none_or(|deadline| deadline > now));
+        self.take_clients(now);
+        let asked = self.requests();
+        self.clients.retain(|client| client.phase != Phase::Gone);
+        if self.clients.iter().any(Client::has_line) {
+            self.retry = Some(now);
+        }
+        asked
+    }
+
+    /// Tells a client how far its request is.
+    pub fn progress(&mut self, client: ClientId, line: &str) {
+        if let Some(client) = self.client(client) {
+            client.send(&Reply::Progress(line.to_owned()));
+        }
+    }
+
+    /// Answers a client's request.
+    pub fn finish(&mut self, client: ClientId, outcome: Result<Value, String>) {
+        let now = Instant::now();
+        let reply = match outcome {
+            Ok(value) => Reply::Ok(value),
+            Err(sentence) => Reply::Error(sentence),
+        };
+        if let Some(client) = self.client(client) {
+            client.finish(&reply, now);
+            if client.has_line() || client.phase == Phase::Gone {
+                self.retry = Some(now);
+            }
+        }
+    }
+
+    fn client(&mut self, id: ClientId) -> Option<&mut Client> {
+        self.clients.iter_mut().find(|client| client.id == id)
+    }
+
+    fn take_events(&mut self) {
+        while self
+            .poll
+            .poll(&mut self.events, Some(Duration::ZERO))
+            .is_ok_and(|()| !self.events.is_empty())
+        {
+            for event in &self.events {
+                let token = event.token();
+                if token == LISTENER {
+                    self.more = true;
+                    continue;
+                }
+                let found = self.clients.iter_mut().find(|one| one.id.0 == token.0);
+                let Some(client) = found else { continue };
+                if event.is_writable() {
+                    client.flush();
+                }
+                // Both directions are closed: nobody is there for an answer.
+                if event.is_error() || (event.is_read_closed() && event.is_write_closed()) {
+                    client.phase = Phase::Gone;
+                } else if event.is_readable() {
+                    client.read();
+                }
+            }
+        }
+    }
+
+    fn requests(&mut self) -> Vec<(ClientId, Request)> {
+        let mut asked = Vec::new();
+        for client in &mut self.clients {
+            let Some(line) = client.next_line() else {
+                continue;
+            };
+            match verbs::decode(&line) {
+                Ok(request) => asked.push((client.id, request)),
+                Err(sentence) => client.refuse(&sentence),
+            }
+        }
+        asked
+    }
+
+    fn take_clients(&mut self, now: Instant) {
+        for _ in 0..TURN {
+            if !self.more {
+                return;
+            }
+            match self.listener.accept() {
+                Ok((socket, _)) => self.welcome(socket, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+                // No descriptor is free: the client waits in the backlog.
+                Err(_) => {
+                    self.retry = Some(now + ACCEPT_RETRY);
+                    return;
+                }
+            }
+        }
+        self.retry = Some(now);
+    }
+
+    fn welcome(&mut self, socket: Socket, now: Instant) {
+        if socket.set_nonblocking(true).is_err() {
+            return;
+        }
+        let peer = getsockopt(&socket, PeerCredentials).map(|peer| peer.uid());
+        let id = ClientId(self.next);
+        self.next += 1;
+        let mut client = Client::new(id, socket, now);
+        // The permissions of the socket file say the same; this holds whatever became of them (K4).
+        if !peer.is_ok_and(|uid| uid == 0 || uid == geteuid().as_raw()) {
+            return client.refuse("only the user who started this primary, and root, may ask it");
+        }
+        if !self.make_room() {
+            return client.refuse("this primary is busy with other clients: try again");
+        }
+        let fd = client.as_raw_fd();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registered = self
+            .poll
+            .registry()
+            .register(&mut SourceFd(&fd), Token(id.0), both);
+        if registered.is_ok() {
+            // What was sent right after connecting is here already: an honest client is served even if
+            // the next one takes its place.
+            client.read();
+            self.clients.push(client);
+        }
+    }
+
+    /// Makes room for one more: the client that has been silent for longest gives way.
+    fn make_room(&mut self) -> bool {
+        if self.clients.len() < MOST_CLIENTS {
+            return true;
+        }
+        // In the order of their arrival.
+        let Some(longest) = self.clients.iter().position(Client::is_silent) else {
+            return false;
+        };
+        let mut client = self.clients.remove(longest);
+        client.refuse("this primary is busy with other clients: ask sooner");
+        true
+    }
+}
+
+impl AsRawFd for Control {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -252,7 +252,7 @@ impl Listeners {
         let listener = self.get_mut(id).ok_or_else(no_such_listener)?;
         let mut newly = false;
         for door in &mut listener.doors {
-            let _ = options::apply(&door.socket, options, own_user);
+            let _ = options::apply(door.socket()?, options, own_user);
             newly |= door.backlog.is_none();
             door.listen(fixed.unwrap_or(backlog))?;
         }
@@ -269,7 +269,7 @@ impl Listeners {
         listener
             .doors
             .iter()
-            .try_for_each(|door| options::apply(&door.socket, options, own_user))
+            .try_for_each(|door| options::apply(door.socket()?, options, own_user))
     }
 
     /// Whether the listener is listening, so that the dispatcher can be given its sockets.
@@ -285,7 +285,7 @@ impl Listeners {
     pub fn sockets(&self, id: ListenerId) -> io::Result<Vec<(OwnedFd, Address)>> {
         let listener = self.get(id).ok_or_else(no_such_listener)?;
         let copy = |door: &Door| {
-            door.socket.set_nonblocking(true)?;
+            door.socket()?.set_nonblocking(true)?;
             Ok((door.copy()?, door.local()))
         };
         listener.doors.iter().map(copy).collect()
@@ -312,6 +312,14 @@ impl Listeners {
                 && !listener.asked_v6
                 && listener.doors.iter().any(Door::is_dual_stack)
         })
+    }
+
+    /// Closes the primary's own copies of all sockets and unlinks Unix ones: the dispatcher's are then the
+    /// only ones, and nobody can connect once it has closed them. What the listeners were is still known.
+    pub fn close(&mut self) {
+        for listener in &mut self.listeners {
+            listener.doors.iter_mut().for_each(Door::close);
+        }
     }
 
     /// Gives back the address of a listener that a server has bound and given up without ever listening.

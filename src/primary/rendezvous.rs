@@ -235,7 +235,8 @@ impl AsRawFd for Rendezvous {
 fn decode(message: &[u8]) -> Option<(Request, Vec<SocketOption>)> {
     let request = Request::decode(message)?;
     let rest = &message[Request::LEN..];
-    if rest.len() % SocketOption::LEN != 0 || rest.len() / SocketOption::LEN > MAX_OPTIONS {
+    if !rest.len().is_multiple_of(SocketOption::LEN) || rest.len() / SocketOption::LEN > MAX_OPTIONS
+    {
         return None;
     }
     let options = rest

@@ -21,8 +21,8 @@ pub const GREATEST_BACKLOG: i32 = -1;
 /// One listening socket.
 #[derive(Debug)]
 pub struct Door {
-    /// The socket: close-on-exec, at first blocking.
-    pub socket: Socket,
+    /// The socket, until it is closed: close-on-exec, at first blocking.
+    socket: Option<Socket>,
     /// Where it is.
     pub place: Place,
     /// The name to unlink, of a Unix socket that we made.
@@ -41,6 +41,32 @@ pub enum Place {
 }
 
 impl Door {
+    /// A door of this socket; `backlog` is what listen(2) was called with, if it was.
+    pub fn new(socket: Socket, place: Place, backlog: Option<i32>) -> Self {
+        Self {
+            socket: Some(socket),
+            place,
+            file: None,
+            backlog,
+        }
+    }
+
+    /// The socket.
+    ///
+    /// # Errors
+    /// `EINVAL` once it is closed.
+    pub fn socket(&self) -> io::Result<&Socket> {
+        self.socket
+            .as_ref()
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))
+    }
+
+    /// Closes our copy of the socket and unlinks its name.
+    pub fn close(&mut self) {
+        self.socket = None;
+        self.file = None;
+    }
+
     /// The address as people write it.
     pub fn text(&self) -> String {
         match &self.place {
@@ -64,9 +90,9 @@ impl Door {
 
     /// Connections in the accept queue now, and its limit; zeros where the kernel does not say.
     pub fn accept_queue(&self) -> (u32, u32) {
-        match self.place {
-            Place::Tcp(..) => sockopt::accept_queue(&self.socket).unwrap_or_default(),
-            Place::Unix(_) => (0, 0),
+        match (&self.place, &self.socket) {
+            (Place::Tcp(..), Some(socket)) => sockopt::accept_queue(socket).unwrap_or_default(),
+            _ => (0, 0),
         }
     }
 
@@ -76,14 +102,14 @@ impl Door {
         if self.backlog.is_some_and(|now| now as u32 >= backlog as u32) {
             return Ok(());
         }
-        self.socket.listen(backlog)?;
+        self.socket()?.listen(backlog)?;
         self.backlog = Some(backlog);
         Ok(())
     }
 
     /// A copy of the descriptor, close-on-exec.
     pub fn copy(&self) -> io::Result<OwnedFd> {
-        self.socket.as_fd().try_clone_to_owned()
+        self.socket()?.as_fd().try_clone_to_owned()
     }
 }
 
@@ -117,12 +143,8 @@ pub fn bind_tcp(address: SocketAddr, wish: &Wish<'_>) -> io::Result<Door> {
     }
     socket.bind(&address.into())?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok(Door {
-        socket,
-        place: Place::Tcp(bound, wish.v6only && address.is_ipv6()),
-        file: None,
-        backlog: None,
-    })
+    let place = Place::Tcp(bound, wish.v6only && address.is_ipv6());
+    Ok(Door::new(socket, place, None))
 }
 
 /// All addresses, both families: one dual-stack socket, or an IPv4 one if the kernel has no IPv6.
@@ -175,10 +197,5 @@ pub fn adopt(fd: OwnedFd) -> Result<Door, &'static str> {
     } else {
         return Err("neither TCP nor Unix");
     };
-    Ok(Door {
-        socket: fd.into(),
-        place,
-        file: None,
-        backlog: Some(GREATEST_BACKLOG),
-    })
+    Ok(Door::new(fd.into(), place, Some(GREATEST_BACKLOG)))
 }

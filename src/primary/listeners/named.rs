@@ -120,12 +120,10 @@ fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
     };
     let (socket, file) =
         socket_file::listen_at(path, shape).map_err(|error| refusal(&name, &error))?;
-    Ok(Door {
-        socket: socket.into(),
-        place: Place::Unix(name),
-        file: Some(file),
-        backlog: Some(backlog.unwrap_or(GREATEST_BACKLOG)),
-    })
+    let backlog = backlog.unwrap_or(GREATEST_BACKLOG);
+    let mut door = Door::new(socket.into(), Place::Unix(name), Some(backlog));
+    door.file = Some(file);
+    Ok(door)
 }
 
 fn matches(at: &ListenAt, door: &Door) -> bool {

@@ -35,7 +35,7 @@ impl Image {
     pub fn write(own: &Path, bytes: &[u8], other_user: bool) -> Result<Self> {
         let mut refused = Vec::new();
         match obstacle(own, other_user) {
-            None => return Ok(Self::in_own(own, bytes, other_user)?),
+            None => return Self::in_own(own, bytes, other_user),
             Some(why) => refused.push(format!("{} {why}", own.display())),
         }
         for directory in candidates() {
