@@ -44,8 +44,6 @@ pub struct Listeners {
     settings: Settings,
     /// `ListenOverflows` of the network namespace when this primary started.
     overflows_before: u64,
-    /// What they were, once all are closed.
-    closed: Vec<(ListenerId, ListenerStatus)>,
 }
 
 /// What a worker's channel is for: a port of the server, and the doors through which connections to it come.
@@ -84,7 +82,6 @@ impl Listeners {
             named: !listen.is_empty() || !inherited.is_empty(),
             settings,
             overflows_before: listen_overflows(),
-            closed: Vec::new(),
         };
         let doors = named::open(listen, inherited, settings.backlog)?;
         // A Unix door without a port leads where the first TCP door leads.
@@ -332,23 +329,8 @@ impl Listeners {
         self.listeners.len() < before
     }
 
-    /// Closes all listening sockets of the primary's; what they were is still told.
-    pub fn close(&mut self) {
-        let statuses = self.statuses(|_| 0);
-        self.closed = self.ids().zip(statuses).collect();
-        self.listeners.clear();
-    }
-
     /// The state of all listeners; `accepted` counts a listener's connections.
     pub fn statuses(&self, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
-        if !self.closed.is_empty() {
-            let last = self.closed.iter().map(|(id, last)| ListenerStatus {
-                accepted: accepted(*id),
-                backlog: 0,
-                ..last.clone()
-            });
-            return last.collect();
-        }
         let overflows = listen_overflows().saturating_sub(self.overflows_before);
         let status = |listener: &Listener| {
             let queues = listener.doors.iter().map(Door::accept_queue);

@@ -26,6 +26,7 @@ use crate::primary::messages::Report;
 use crate::primary::preflight::Suspicion;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
+use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
 use crate::sys::limits::OpenFiles;
 use crate::sys::signals::Signals;
@@ -77,7 +78,7 @@ pub struct Supervisor {
     signals: Signals,
     run_dir: RunDir,
     rendezvous: Rendezvous,
-    commands: commands::Clients,
+    commands: Clients,
     listeners: Listeners,
     /// Listeners whose sockets the dispatcher has.
     dealt: HashSet<ListenerId>,

@@ -11,7 +11,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
 
 use super::source::Source;
-use super::{AwakeClock, Phase, Supervisor, commands};
+use super::{AwakeClock, Phase, Supervisor};
 use crate::config::{Balance, Config};
 use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
@@ -20,6 +20,7 @@ use crate::primary::dispatcher::{self, Dispatcher};
 use crate::primary::listeners::{self, Listeners};
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::{self, RunDir};
+use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
 use crate::primary::{logs, preflight};
 use crate::shim_image::SHIM;
@@ -74,12 +75,15 @@ pub fn boot(config: Config) -> Result<Supervisor> {
             "with --balance kernel each port of the server has one listening socket: give it one -l",
         ));
     }
-    let run_dir = RunDir::create(&rundir::Wish {
+    let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),
         control: config.control.as_deref(),
         workers_uid: config.identity.as_ref().map(|who| who.uid),
         image: SHIM,
     })?;
+    if let Some(port) = listeners.first_port() {
+        run_dir.claim_name(port)?;
+    }
     let opened = Opened {
         program,
         open_files,
@@ -121,7 +125,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     let logs = logs::start(config.log_level)?;
     let rendezvous = Rendezvous::new(run_dir.rendezvous_socket()?)?;
     watch(rendezvous.as_raw_fd(), Source::Rendezvous)?;
-    let commands = commands::Clients::new(run_dir.control_socket()?)?;
+    let commands = Clients::new(run_dir.control_socket()?)?;
     watch(commands.as_raw_fd(), Source::Control)?;
     let (report, reports) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::new(poll.registry(), Source::Reports.token())?);

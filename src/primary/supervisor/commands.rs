@@ -1,40 +1,37 @@
-//! What people ask over the control socket, and the answers.
+//! What people ask over the control socket, done.
 
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use super::Supervisor;
-use crate::error::Error;
-
-/// The clients.
-#[derive(Debug)]
-pub struct Clients {
-    listener: OwnedFd,
-}
-
-impl Clients {
-    pub fn new(listener: OwnedFd) -> io::Result<Self> {
-        Ok(Self { listener })
-    }
-
-    pub fn deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    pub fn stopped(&mut self, _failure: Option<&Error>) {}
-}
-
-impl AsRawFd for Clients {
-    fn as_raw_fd(&self) -> RawFd {
-        self.listener.as_raw_fd()
-    }
-}
+use crate::primary::control::ClientId;
+use crate::protocol::Request;
 
 impl Supervisor {
-    pub(super) fn hear_commands(&mut self) {}
+    /// Takes what clients of the control socket ask.
+    pub(super) fn hear_commands(&mut self) {
+        for (client, request) in self.commands.ready(Instant::now()) {
+            self.perform(client, request);
+        }
+    }
 
+    fn perform(&mut self, client: ClientId, request: Request) {
+        match request {
+            Request::Status => {
+                let status = self.status();
+                let status = status.ok_or_else(|| "the dispatcher does not answer".to_owned());
+                self.commands.answer(client, status);
+            }
+            // One that comes while a stop is under way waits for its end as well.
+            Request::Stop => {
+                self.commands.await_stop(client);
+                self.stop("forkfront stop");
+            }
+        }
+    }
+
+    /// Tells those who wait for the stop how far it is.
     pub(super) fn progress(&mut self, line: &str) {
         log::debug!("{line}");
+        self.commands.progress(line);
     }
 }
