@@ -66,6 +66,8 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
     {
         return Err(EINVAL.into());
     }
+    // First of all: a fork registers itself here, with the connections that it inherited.
+    process::note_use(index);
     loop {
         prove_room(fd)?;
         let mut bytes = [0; Record::LEN];
@@ -74,7 +76,7 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
         let record = bytes.get(..received.len).and_then(Record::decode);
         match record {
             Some(record) if record.kind == Kind::Connection && connection >= 0 => {
-                present(connection, index, listener, &record, out, flags)?;
+                present(connection, listener, &record, out, flags)?;
                 return Ok(connection);
             }
             _ => discard(&received, record.as_ref(), listener, index),
@@ -129,7 +131,6 @@ fn discard(received: &Received, record: Option<&Record>, listener: &Listener, in
 /// Makes of the received descriptor what accept4(2) would have returned, and counts it.
 fn present(
     connection: i32,
-    index: usize,
     listener: &Listener,
     record: &Record,
     out: Out,
@@ -144,7 +145,7 @@ fn present(
         // SAFETY: checked by `accept` before anything was received; good by its caller's promise.
         unsafe { SockAddr::encode(&peer).write(out.address, out.len) }?;
     }
-    note(connection, index, shown);
+    note(connection, shown);
     let Some(board) = process::board() else {
         return Ok(());
     };
@@ -163,7 +164,8 @@ pub fn count(connection: i32, index: usize) -> i32 {
     if connection < 0 {
         return connection;
     }
-    note(connection, index, 0);
+    process::note_use(index);
+    note(connection, 0);
     if let (Some(board), Some(listener)) = (process::board(), listeners::at(index)) {
         if let Some(taken) = board.taken.get(usize::from(listener.channel.load(Relaxed))) {
             taken.fetch_add(1, Relaxed);
@@ -174,13 +176,12 @@ pub fn count(connection: i32, index: usize) -> i32 {
 }
 
 /// Notes a connection in the table and in this process's counts.
-fn note(connection: i32, index: usize, shown: u8) {
+fn note(connection: i32, shown: u8) {
     if table::set(connection, CONNECTION | shown) & CONNECTION != 0 {
         // Its number was given out again, so the former one was closed unseen.
         process::note_closed();
     }
     process::note_opened();
-    process::note_use(index);
 }
 
 /// The peer's address in the family that the server bound, and how the socket's addresses are to be shown

@@ -204,7 +204,9 @@ pub fn is_listening_now(listener: &Listener) -> bool {
 
 /// Notes that `fd` is the channel (or listening socket) that `reply` is about.
 pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static Listener)> {
-    let known = LISTENERS.iter().position(|l| l.inode() == inode);
+    // One channel may stand for two addresses that the server asked for: 0.0.0.0 and [::].
+    let same = |l: &Listener| l.inode() == inode && l.asked() == reply.answer.asked;
+    let known = LISTENERS.iter().position(same);
     let index = known.or_else(|| LISTENERS.iter().position(is_unused))?;
     let listener = at(index)?;
     let byte = table::listener_byte(index);

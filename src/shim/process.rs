@@ -125,8 +125,8 @@ pub fn has_used(listener: usize) -> bool {
 pub fn note_opened() {
     if let Some(local) = local() {
         local.taker.store(crate::arch::thread(), Relaxed);
-        if let Some(entry) = entry_of(local) {
-            entry.opened.fetch_add(1, Relaxed);
+        if let (Some(board), Some(entry)) = (board(), entry_of(local)) {
+            board.note_opened(entry, 1);
         }
     }
 }
@@ -134,8 +134,8 @@ pub fn note_opened() {
 /// Counts one connection that this process holds no longer.
 #[inline(always)]
 pub fn note_closed() {
-    if let Some(entry) = local().and_then(entry_of) {
-        entry.closed.fetch_add(1, Relaxed);
+    if let (Some(board), Some(entry)) = (board(), local().and_then(entry_of)) {
+        board.note_closed(entry, 1);
     }
 }
 
@@ -182,8 +182,10 @@ pub fn leave() {
     if pid == 0 || pid != sys::getpid() {
         return;
     }
-    if let Some(entry) = entry_of(local) {
-        let _ = entry.pid.compare_exchange(pid, 0, AcqRel, Relaxed);
+    if let (Some(board), Some(entry)) = (board(), entry_of(local))
+        && entry.pid.load(Relaxed) == pid
+    {
+        board.strike(entry);
     }
 }
 
@@ -217,30 +219,19 @@ fn register(local: &Local) {
 /// Finds an entry for `pid`: its own (it was exec'd), a free one, a dead process's, or the last, shared.
 fn claim(board: &Scoreboard, pid: u32, inherited: u64) -> usize {
     let entries = &board.processes;
-    let own = entries.iter().position(|e| e.pid.load(Relaxed) == pid);
-    let taken = own
-        .or_else(|| entries.iter().position(|e| take(e, 0, pid)))
-        .or_else(|| {
-            entries.iter().position(|e| {
-                let other = e.pid.load(Relaxed);
-                sys::kill(other, 0) == Err(ESRCH) && take(e, other, pid)
-            })
-        });
-    let index = taken.unwrap_or(PROCESSES - 1);
-    if let Some(entry) = entries.get(index) {
-        if taken.is_some() {
-            entry.opened.store(0, Relaxed);
-            entry.closed.store(0, Relaxed);
-            entry.asleep.store(0, Relaxed);
+    for entry in entries {
+        let holder = entry.pid.load(Relaxed);
+        if holder == pid || (holder != 0 && sys::kill(holder, 0) == Err(ESRCH)) {
+            board.strike(entry);
         }
-        entry.opened.fetch_add(inherited, Relaxed);
+    }
+    let free = |entry: &Process| {
+        let taken = entry.pid.compare_exchange(0, pid, AcqRel, Relaxed);
+        taken.is_ok()
+    };
+    let index = entries.iter().position(free).unwrap_or(PROCESSES - 1);
+    if let Some(entry) = entries.get(index) {
+        board.note_opened(entry, inherited);
     }
     index
-}
-
-fn take(entry: &Process, from: u32, to: u32) -> bool {
-    entry
-        .pid
-        .compare_exchange(from, to, AcqRel, Relaxed)
-        .is_ok()
 }
