@@ -30,7 +30,7 @@ enum Accepting {
     OnEvent,
     /// Some may be queued.
     Now,
-    /// Some may be queued, but no descriptor was free: the next tick looks again.
+    /// Some may be queued, but no descriptor was free: looked for again when a session ends, or at the next tick.
     OnTick,
 }
 
@@ -184,8 +184,13 @@ impl Server {
         match turn {
             Turn::Waiting => {}
             Turn::Again => self.again.push((place, age)),
-            // Closing the socket takes it out of the poll.
-            Turn::Over => drop(self.sessions.remove(place)),
+            Turn::Over => {
+                // Closing the socket takes it out of the poll.
+                drop(self.sessions.remove(place));
+                if self.accepting == Accepting::OnTick {
+                    self.accepting = Accepting::Now;
+                }
+            }
         }
     }
 
