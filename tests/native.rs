@@ -29,8 +29,11 @@ fn run_threads<'a>(site: &'a Site, n: &str, flags: &[&str]) -> Balancer<'a> {
     Balancer::start(site, &words)
 }
 
+/// The demo's worker as `forkfront demo` runs it, with the harness's own flags.
 fn run_demo<'a>(site: &'a Site, n: &str) -> Balancer<'a> {
-    Balancer::start(site, &["demo", "-l", &site.bind(), "-n", n])
+    let (program, address) = (env!("CARGO_BIN_EXE_forkfront"), site.bind());
+    let words = ["run", "-n", n, "--", program, "demo-worker", &address];
+    Balancer::start(site, &words)
 }
 
 /// One request on a connection of its own: status line and body.
