@@ -51,9 +51,9 @@ pub enum Command {
         /// How many.
         count: u32,
     },
-    /// The server takes IPv4 only: an IPv6 client of this (dual-stack) listener is closed, as the server's
-    /// own socket would have refused it.
-    Ipv4Only(ListenerId),
+    /// Whether the server takes IPv4 only: an IPv6 client of this (dual-stack) listener is then closed, as
+    /// the server's own socket would have refused it.
+    Ipv4Only(ListenerId, bool),
     /// Accept what the backlog holds, close the listeners, deal everything, then report [`Report::Dry`].
     Finish,
     /// Answer with the state as of now.

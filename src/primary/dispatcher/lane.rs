@@ -19,42 +19,60 @@ const ACCEPT_BATCH: usize = 64;
 /// How long a listener rests when there is no descriptor for a connection, ns (D1).
 const REST: u64 = 10_000_000;
 
-/// A listener and who is dealt its connections.
+/// A listener, the sockets through which its connections come, and who is dealt them.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub id: ListenerId,
-    /// `None` once the listener is closed.
-    pub socket: Option<OwnedFd>,
-    local: Address,
+    pub doors: Vec<Door>,
     pub rotation: Rotation,
     /// The seat of each slot that is admitted, as a key into the state's seats.
     pub seats: Vec<Option<usize>>,
     pub accepted: u64,
-    /// Something may be in the backlog. Edge-triggered: stays true until accept(2) has said otherwise.
-    pub readable: bool,
-    pub paused_until: Option<u64>,
     pub ipv4_only: bool,
     ipv6_refused: bool,
 }
 
+/// One listening socket.
+#[derive(Debug)]
+pub(super) struct Door {
+    /// `None` once it is closed.
+    pub socket: Option<OwnedFd>,
+    local: Address,
+    /// Something may be in the backlog. Edge-triggered: stays true until accept(2) has said otherwise.
+    pub readable: bool,
+    pub paused_until: Option<u64>,
+}
+
 impl Lane {
-    pub fn new(id: ListenerId, socket: OwnedFd, local: Address, slots: usize) -> Self {
+    pub fn new(id: ListenerId, slots: usize) -> Self {
         Self {
             id,
-            socket: Some(socket),
-            local,
+            doors: Vec::new(),
             rotation: Rotation::default(),
             seats: vec![None; slots],
             accepted: 0,
-            // What came before the registration is reported by no edge on some kernels: look once.
-            readable: true,
-            paused_until: None,
             ipv4_only: false,
             ipv6_refused: false,
         }
     }
 
     pub fn wants_accept(&self, now: u64) -> bool {
+        self.doors.iter().any(|door| door.wants_accept(now))
+    }
+}
+
+impl Door {
+    pub fn new(socket: OwnedFd, local: Address) -> Self {
+        Self {
+            socket: Some(socket),
+            local,
+            // What came before the registration is reported by no edge on some kernels: look once.
+            readable: true,
+            paused_until: None,
+        }
+    }
+
+    fn wants_accept(&self, now: u64) -> bool {
         self.readable && self.socket.is_some() && self.paused_until.is_none_or(|until| now >= until)
     }
 }
@@ -73,18 +91,24 @@ impl State {
         self.held.len() < self.settings.max_held
     }
 
-    /// One bounded batch from each listener that has something.
+    /// One bounded batch from each socket that has something.
     pub(super) fn accept_round(&mut self) {
         for index in 0..self.lanes.len() {
-            if !self.lanes[index].wants_accept(clock::now_ns()) {
-                continue;
-            }
-            self.lanes[index].paused_until = None;
-            let nonblocking = self.servers_want_nonblocking(index);
-            for _ in 0..ACCEPT_BATCH {
-                if !self.has_room() || matches!(self.accept_one(index, nonblocking), Step::Enough) {
-                    break;
+            for door in 0..self.lanes[index].doors.len() {
+                if self.lanes[index].doors[door].wants_accept(clock::now_ns()) {
+                    self.accept_batch(index, door);
                 }
+            }
+        }
+    }
+
+    fn accept_batch(&mut self, index: usize, door: usize) {
+        self.lanes[index].doors[door].paused_until = None;
+        let nonblocking = self.servers_want_nonblocking(index);
+        for _ in 0..ACCEPT_BATCH {
+            if !self.has_room() || matches!(self.accept_one(index, door, nonblocking), Step::Enough)
+            {
+                break;
             }
         }
     }
@@ -92,7 +116,9 @@ impl State {
     /// Accepts all that has come, room or not: the listener is about to be closed (G16).
     pub(super) fn drain_backlog(&mut self, index: usize) {
         let nonblocking = self.servers_want_nonblocking(index);
-        while matches!(self.accept_one(index, nonblocking), Step::More) {}
+        for door in 0..self.lanes[index].doors.len() {
+            while matches!(self.accept_one(index, door, nonblocking), Step::More) {}
+        }
     }
 
     /// Accepted as the servers want them, connections need no fcntl(2) in the worker.
@@ -104,26 +130,32 @@ impl State {
             .unwrap_or(false)
     }
 
-    fn accept_one(&mut self, index: usize, nonblocking: bool) -> Step {
+    fn accept_one(&mut self, index: usize, door: usize, nonblocking: bool) -> Step {
         let lane = &mut self.lanes[index];
-        let Some(listener) = &lane.socket else {
+        let entry = &mut lane.doors[door];
+        let Some(listener) = &entry.socket else {
             return Step::Enough;
         };
         match accept(listener.as_fd(), nonblocking) {
             Accepted::Connection(fd, peer) => {
                 lane.accepted += 1;
                 let scarce = fd.as_raw_fd() >= self.settings.fd_ceiling;
-                self.welcome(index, fd, peer, nonblocking);
-                if scarce { self.rest(index) } else { Step::More }
+                let local = entry.local;
+                self.welcome(index, fd, (peer, local), nonblocking);
+                if scarce {
+                    self.rest(index, door)
+                } else {
+                    Step::More
+                }
             }
             Accepted::Empty => {
-                lane.readable = false;
+                entry.readable = false;
                 Step::Enough
             }
             Accepted::ClientGone => Step::More,
-            Accepted::Exhausted(_) => self.rest(index),
+            Accepted::Exhausted(_) => self.rest(index, door),
             Accepted::Failed(error) => {
-                lane.socket = None;
+                entry.socket = None;
                 let report = Report::ListenerFailed {
                     listener: lane.id,
                     error,
@@ -136,12 +168,18 @@ impl State {
 
     /// No descriptor to be had: clients wait in the backlog, and we look again soon. No event would come
     /// when descriptors are free again (KF17).
-    fn rest(&mut self, index: usize) -> Step {
-        self.lanes[index].paused_until = Some(clock::now_ns() + REST);
+    fn rest(&mut self, index: usize, door: usize) -> Step {
+        self.lanes[index].doors[door].paused_until = Some(clock::now_ns() + REST);
         Step::Enough
     }
 
-    fn welcome(&mut self, index: usize, fd: OwnedFd, peer: Address, nonblocking: bool) {
+    fn welcome(
+        &mut self,
+        index: usize,
+        fd: OwnedFd,
+        (peer, local): (Address, Address),
+        nonblocking: bool,
+    ) {
         let lane = &self.lanes[index];
         if lane.ipv4_only && peer.family == Family::V6 && peer.mapped_v4().is_none() {
             self.refuse_ipv6(index, &fd);
@@ -153,7 +191,7 @@ impl State {
             connection: self.last_connection,
             accepted_at: clock::now_ns(),
             peer,
-            local: lane.local,
+            local,
             ..Record::control(Kind::Connection, lane.id.0)
         };
         self.place_or_hold(Hand {

@@ -30,7 +30,7 @@ use crate::policy::ids::ListenerId;
 use crate::primary::messages::{Command, Report, SlotCounts, Snapshot};
 use crate::sys::clock;
 use deal::Hand;
-use lane::Lane;
+use lane::{Door, Lane};
 use seat::SeatState;
 
 /// What the dispatcher is to do, fixed for its life.
@@ -122,14 +122,15 @@ impl Dispatcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Commands,
-    Listener(ListenerId),
+    /// A listener, and which of its sockets.
+    Listener(ListenerId, u16),
 }
 
 impl Source {
     fn token(self) -> Token {
         match self {
             Source::Commands => Token(usize::MAX - 1),
-            Source::Listener(id) => Token(usize::from(id.0)),
+            Source::Listener(id, door) => Token(usize::from(id.0) | usize::from(door) << 16),
         }
     }
 
@@ -138,9 +139,8 @@ impl Source {
         if token == Source::Commands.token() {
             return Some(Source::Commands);
         }
-        u16::try_from(token.0)
-            .ok()
-            .map(|id| Source::Listener(ListenerId(id)))
+        let door = u16::try_from(token.0 >> 16).ok()?;
+        Some(Source::Listener(ListenerId(token.0 as u16), door))
     }
 }
 
@@ -232,10 +232,11 @@ impl State {
                 Err(error) => panic!("epoll_wait on our own epoll fd cannot fail: {error}"),
             }
             for event in &events {
-                if let Some(Source::Listener(id)) = Source::of(event.token())
+                if let Some(Source::Listener(id, door)) = Source::of(event.token())
                     && let Some(lane) = self.lane_mut(id)
+                    && let Some(door) = lane.doors.get_mut(usize::from(door))
                 {
-                    lane.readable = true;
+                    door.readable = true;
                 }
             }
             self.obey();
@@ -254,7 +255,8 @@ impl State {
         if self.has_room() && (backlog || !self.recalled.is_empty()) {
             return Some(Duration::ZERO);
         }
-        let resumes = self.lanes.iter().filter_map(|lane| lane.paused_until);
+        let doors = self.lanes.iter().flat_map(|lane| &lane.doors);
+        let resumes = doors.filter_map(|door| door.paused_until);
         let look = self.watching.then_some(self.next_look);
         let next = resumes.chain(look).chain(self.retry_at).min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
@@ -273,9 +275,9 @@ impl State {
                     listener,
                     count,
                 } => self.wake(worker, listener, count),
-                Command::Ipv4Only(id) => {
+                Command::Ipv4Only(id, only) => {
                     if let Some(lane) = self.lane_mut(id) {
-                        lane.ipv4_only = true;
+                        lane.ipv4_only = only;
                     }
                 }
                 Command::Finish => self.finish(),
@@ -286,28 +288,33 @@ impl State {
         }
     }
 
+    /// The first socket of a listener makes its lane, further ones lead into it.
     fn add_listener(
         &mut self,
         id: ListenerId,
         socket: std::os::fd::OwnedFd,
         local: crate::wire::Address,
     ) {
+        let slots = self.settings.slots;
+        let index = self.lanes.iter().position(|lane| lane.id == id);
+        let index = index.unwrap_or_else(|| {
+            self.lanes.push(Lane::new(id, slots));
+            self.lanes.len() - 1
+        });
+        let doors = &mut self.lanes[index].doors;
         let fd = socket.as_raw_fd();
-        let source = &mut SourceFd(&fd);
-        let token = Source::Listener(id).token();
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(source, token, Interest::READABLE)
-        {
-            self.reports.send(Report::ListenerFailed {
+        let token = Source::Listener(id, doors.len() as u16).token();
+        let registered =
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&fd), token, Interest::READABLE);
+        match registered {
+            Ok(()) => doors.push(Door::new(socket, local)),
+            Err(error) => self.reports.send(Report::ListenerFailed {
                 listener: id,
                 error,
-            });
-            return;
+            }),
         }
-        self.lanes
-            .push(Lane::new(id, socket, local, self.settings.slots));
     }
 
     fn lane_mut(&mut self, id: ListenerId) -> Option<&mut Lane> {
@@ -326,12 +333,13 @@ impl State {
 
     /// Out of the epoll first: another copy of the descriptor would keep the events coming (KF19).
     fn close_listener(&mut self, index: usize) {
-        let lane = &mut self.lanes[index];
-        lane.readable = false;
-        if let Some(socket) = lane.socket.take() {
-            let fd = socket.as_raw_fd();
-            let gone = self.poll.registry().deregister(&mut SourceFd(&fd));
-            debug_assert!(gone.is_ok(), "it was registered when its lane was made");
+        for door in &mut self.lanes[index].doors {
+            door.readable = false;
+            if let Some(socket) = door.socket.take() {
+                let fd = socket.as_raw_fd();
+                let gone = self.poll.registry().deregister(&mut SourceFd(&fd));
+                debug_assert!(gone.is_ok(), "it was registered when its door was made");
+            }
         }
     }
 

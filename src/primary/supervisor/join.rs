@@ -87,6 +87,7 @@ impl Supervisor {
             BindDecision::Errno(error) => return errno(error),
             BindDecision::Share(listener) => listener,
         };
+        self.tell_families(listener);
         let Some(worker) = self.workers.get_mut(id) else {
             return errno(libc::EACCES);
         };
@@ -215,8 +216,14 @@ impl Supervisor {
                 listener,
             },
         });
-        if self.listeners.ipv4_only(listener) {
-            self.dispatcher.send(Command::Ipv4Only(listener));
+        self.tell_families(listener);
+    }
+
+    /// A server that has bound IPv4 only may bind IPv6 as well later (redis).
+    fn tell_families(&self, listener: ListenerId) {
+        if self.dealt.contains(&listener) {
+            let only = self.listeners.ipv4_only(listener);
+            self.dispatcher.send(Command::Ipv4Only(listener, only));
         }
     }
 
