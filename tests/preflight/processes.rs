@@ -1,7 +1,9 @@
 //! Workers that run and do not join.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -173,4 +175,30 @@ fn a_lost_preload_is_named() {
     let pid = worker.0.pid;
     drop(worker);
     assert_eq!(diagnose(pid, &[]), None);
+}
+
+#[test]
+fn a_set_user_id_server_is_named_though_it_has_changed_its_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    let program = place.gcc("server", &[]);
+    chown(&program, Some(65_534), None).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    let port = fixed_port().to_string();
+    let shim = idle_shim(&place);
+    let worker = Worker::start(&[program.as_os_str(), OsStr::new(&port)], Some(&shim));
+    let text = worker.ask(|pid| diagnose_early(pid, &[]));
+    assert_has(
+        &text,
+        &["cannot be a worker", "set-user-ID (to user 65534)"],
+    );
+    assert!(
+        look(&program)
+            .unwrap()
+            .suspicion
+            .unwrap()
+            .holds(worker.0.pid)
+    );
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::{Suspicion, listening, suspect};
@@ -97,11 +96,20 @@ fn name_of(pid: u32, exe: &Path) -> String {
 
 /// Read through `/proc`, since the path may mean another file by now; the sentence names the path.
 fn suspicion(pid: u32, exe: PathBuf) -> Option<Suspicion> {
-    let status = fs::metadata(format!("/proc/{pid}")).ok()?;
     let link = PathBuf::from(format!("/proc/{pid}/exe"));
-    let mut suspicion = suspect(&link, (status.uid(), status.gid()))?;
+    let mut suspicion = suspect(&link, real_ids(pid)?)?;
     suspicion.program = exe;
     Some(suspicion)
+}
+
+/// Who it was before its file gave it another user: the real ids stay.
+fn real_ids(pid: u32) -> Option<(u32, u32)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let first = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    };
+    Some((first("Uid:")?, first("Gid:")?))
 }
 
 /// The shim's file is called `shim-HASH.so`, wherever it is.
