@@ -14,7 +14,8 @@ const SO_RCVBUF: i32 = 8;
 
 /// What a listening socket can be told that matters to it or to those it accepts, from socket(7), tcp(7),
 /// ip(7) and ipv6(7).
-const INHERITED: [(i32, i32); 35] = [
+const INHERITED: [(i32, i32); 36] = [
+    (SOL_SOCKET, 2), // SO_REUSEADDR: or the port stays taken for a minute after the primary's end
     (SOL_SOCKET, SO_SNDBUF),
     (SOL_SOCKET, SO_RCVBUF),
     (SOL_SOCKET, 9),  // SO_KEEPALIVE
