@@ -14,7 +14,7 @@ use nix::unistd::getuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, is_valid_name, run_directories};
 
 /// How long a connect waits for room in the control socket's queue: a primary that lives accepts at once.
@@ -66,12 +66,22 @@ fn at(path: &Path) -> Result<Found> {
 }
 
 fn named(name: &str, directories: &[PathBuf]) -> Result<Found> {
-    let mut all = running(directories)?;
-    if let Some(found) = all.iter().position(|found| found.name == name) {
-        return Ok(all.swap_remove(found));
+    // Only its own socket: another primary that is stopped or stuck is nothing to this one.
+    for directory in directories {
+        for (_, path) in sockets(directory)?.into_iter().filter(|it| it.0 == name) {
+            match at(&path) {
+                Ok(Found { stream, .. }) => {
+                    let name = name.to_owned();
+                    return Ok(Found { name, stream });
+                }
+                Err(error) if error.kind() == ErrorKind::NoPrimary => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
+    let all = running(directories).unwrap_or_default();
     Err(Error::no_primary(match all.as_slice() {
-        [] => format!("no primary named '{name}' runs, nor any other of yours"),
+        [] => format!("no primary named '{name}' runs"),
         others => format!("no primary named '{name}' runs; there is {}", names(others)),
     }))
 }
