@@ -77,6 +77,7 @@ pub fn resolve(
         let next = match content {
             None => break,
             Some(Content::Elf(elf)) => {
+                check_machine(&file, &elf)?;
                 check_loader(&file, &elf)?;
                 return Ok(Program {
                     suspicion: suspicion_of(&search.seen_from_here(&file), &elf, uid, gid),
@@ -97,6 +98,19 @@ pub fn resolve(
 fn ours() -> (u32, u32) {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     (uid.as_raw(), gid.as_raw())
+}
+
+/// The kernel may run it all the same, but not with our shim in it; or execvp(3) gives it to a shell, which
+/// complains about the syntax.
+fn check_machine(program: &Path, elf: &Elf) -> Result<()> {
+    match elf.foreign {
+        Some(machine) => Err(Error::failed(format!(
+            "cannot start '{}': it is a program for {machine}, and this forkfront is for {}; use a build for that",
+            program.display(),
+            elf::OUR_MACHINE
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The kernel says only "No such file or directory" when it is the loader that is missing.
@@ -164,18 +178,29 @@ impl fmt::Display for Suspicion {
                 "'{program}' is a Go program, which accepts by its own system calls and not through the C library, so \
                  a preloaded library cannot answer them: run it as one process, which uses all cores by itself"
             ),
-            Why::Gains(gain) => write!(
-                f,
-                "'{program}' {}, so the loader ignores LD_PRELOAD: run forkfront as that user, or use a copy without it",
-                match gain {
-                    Gain::User(uid) => format!("is set-user-ID (to user {uid})"),
-                    Gain::Group(gid) => format!("is set-group-ID (to group {gid})"),
-                    Gain::Capabilities => "has file capabilities".to_owned(),
-                }
-            ),
+            Why::Gains(gain) => {
+                let (is, instead) = match gain {
+                    Gain::User(uid) => (
+                        format!("is set-uid (it runs as user {uid})"),
+                        "run forkfront as that user, or use a copy without it",
+                    ),
+                    Gain::Group(gid) => (
+                        format!("is set-gid (it runs with group {gid})"),
+                        "run forkfront with that group, or use a copy without it",
+                    ),
+                    Gain::Capabilities => (
+                        "has file capabilities".to_owned(),
+                        "use a copy without them; forkfront itself opens the ports below 1024",
+                    ),
+                };
+                write!(
+                    f,
+                    "'{program}' {is}, so the loader ignores LD_PRELOAD: {instead}"
+                )
+            }
             Why::Machine(machine) => write!(
                 f,
-                "'{program}' is a program for {machine}, and this forkfront is for {}: use a build for that",
+                "'{program}' is a program for {machine}, and the library to preload is for {}: use a build for that",
                 elf::OUR_MACHINE
             ),
         }

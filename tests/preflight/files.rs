@@ -146,7 +146,7 @@ fn programs_that_take_no_library_are_named() {
     foreign[4] = 1;
     foreign[18] = 3;
     assert_has(
-        &suspicion(place.file("foreign", foreign, 0o755)),
+        &refusal(place.file("foreign", foreign, 0o755)),
         &["a program for 32-bit x86"],
     );
 }
@@ -163,18 +163,15 @@ fn files_that_give_rights_are_named_unless_they_give_none() {
         let found = resolve(&command, None, None, Some((65_534, 65_534))).unwrap();
         found.suspicion.map(|found| found.to_string())
     };
-    assert_has(
-        &as_nobody(&program).unwrap(),
-        &["set-user-ID", "LD_PRELOAD"],
-    );
+    assert_has(&as_nobody(&program).unwrap(), &["set-uid", "LD_PRELOAD"]);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o2755)).unwrap();
-    assert_has(&as_nobody(&program).unwrap(), &["set-group-ID"]);
+    assert_has(&as_nobody(&program).unwrap(), &["set-gid"]);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o2745)).unwrap();
     assert_eq!(as_nobody(&program), None);
     if nix::unistd::geteuid().is_root() {
         chown(&program, Some(65_534), Some(65_534)).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-        assert_has(&suspicion(&program), &["set-user-ID (to user 65534)"]);
+        assert_has(&suspicion(&program), &["set-uid (it runs as user 65534)"]);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         give_capabilities(&program);
         let other = resolve(&words(&[program.as_os_str()]), None, None, Some((1, 1)));

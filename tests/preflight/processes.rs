@@ -192,7 +192,7 @@ fn a_set_user_id_server_is_named_though_it_has_changed_its_user() {
     let text = worker.ask(|pid| diagnose_early(pid, &[]));
     assert_has(
         &text,
-        &["cannot be a worker", "set-user-ID (to user 65534)"],
+        &["cannot be a worker", "set-uid (it runs as user 65534)"],
     );
     assert!(
         look(&program)

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Suspicion, listening, suspect};
@@ -17,10 +18,20 @@ struct Process {
     /// Some other process of the worker is its child: a wrapper, it seems.
     has_children: bool,
     suspicion: Option<Suspicion>,
+    /// We may not look into it: it has more rights than we, or has had, and then nothing was preloaded; or it
+    /// has made itself undumpable, which is rare.
+    closed: bool,
     shim: bool,
     /// Ports that it listens on by itself.
     ports: Vec<u16>,
     io_uring: bool,
+}
+
+impl Process {
+    /// Nothing speaks against the shim in it.
+    fn is_free(&self) -> bool {
+        self.suspicion.is_none() && !self.closed
+    }
 }
 
 impl fmt::Display for Process {
@@ -59,7 +70,7 @@ pub(super) fn none_is_free(worker: u32) -> bool {
 }
 
 fn none_free_of(processes: &[Process]) -> bool {
-    leaves(processes).all(|process| process.suspicion.is_some())
+    !leaves(processes).any(Process::is_free)
 }
 
 fn survey(worker: u32) -> Vec<Process> {
@@ -72,12 +83,15 @@ fn survey(worker: u32) -> Vec<Process> {
 
 fn look_at(pid: u32, has_children: bool) -> Process {
     let (ports, io_uring) = listening::of(pid);
-    let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    let exe = fs::read_link(format!("/proc/{pid}/exe"));
+    let closed = matches!(&exe, Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    let exe = exe.unwrap_or_default();
     Process {
         pid,
         name: name_of(pid, &exe),
         has_children,
         suspicion: suspicion(pid, exe),
+        closed,
         shim: has_shim(pid),
         ports,
         io_uring,
@@ -162,25 +176,35 @@ fn certain(processes: &[Process], listen: &[Listen]) -> Option<String> {
 /// It listens, but on a port that no `-l` names.
 fn elsewhere(processes: &[Process], listen: &[Listen]) -> Option<String> {
     let one = listen.first()?;
-    let fixed = |port: &u16| !listening::is_ephemeral(*port);
+    let shared = one.shared_port()?;
     let (process, port) = processes
         .iter()
-        .find_map(|process| Some((process, process.ports.iter().copied().find(fixed)?)))?;
-    let at = &one.at;
-    let shares = match one.shared_port() {
-        Some(shared) if one.app_port.is_some() => {
-            format!("-l {one} shares its port {shared}")
-        }
-        Some(shared) => format!("-l shares port {shared}"),
-        None => return None,
+        .flat_map(|process| process.ports.iter().map(move |&port| (process, port)))
+        .min_by_key(|&(_, port)| listening::is_ephemeral(port))?;
+    let shares = match one.app_port {
+        Some(_) => format!("-l {one} shares its port {shared}"),
+        None => format!("-l shares port {shared}"),
+    };
+    // The kernel may have chosen it, for something that is nobody's business.
+    let unless = if listening::is_ephemeral(port) {
+        "if that is where clients are to go, "
+    } else {
+        ""
     };
     Some(format!(
-        "{process} listens on port {port} by itself, but {shares}: say -l {at}={port}"
+        "{process} listens on port {port} by itself, but {shares}: {unless}say -l {}={port}",
+        one.at
     ))
 }
 
 fn without_shim(processes: &[Process]) -> Option<String> {
     let process = leaves(processes).find(|process| !process.shim)?;
+    if process.closed {
+        return Some(format!(
+            "{process} runs with rights that forkfront does not have (set-uid, file capabilities?), so the loader \
+             ignores LD_PRELOAD"
+        ));
+    }
     Some(format!(
         "{process} runs without forkfront's library: LD_PRELOAD was lost on the way, as by env -i, sudo or a wrapper \
          that cleans the environment"
