@@ -17,6 +17,8 @@ use crate::protocol::INSTANCE_PREFIX;
 /// Another primary that ends may remove the directory between our steps: so often they are begun anew.
 const ATTEMPTS: usize = 16;
 
+/// Others that leave at the same moment hold the lock for less. One that comes needs the directory anyway.
+const LEAVING: Duration = Duration::from_millis(200);
 const SUFFIX: &str = "sock";
 
 /// The control socket of the primary `name`.
@@ -112,7 +114,7 @@ impl Drop for Base {
     fn drop(&mut self) {
         // Under the lock, so that it is not taken from under somebody who has just checked it.
         if self.lock.is_none() {
-            self.lock = socket_file::lock_directory(&self.path, Duration::ZERO).ok();
+            self.lock = socket_file::lock_directory(&self.path, LEAVING).ok();
         }
         if self.lock.is_some() {
             let _ = fs::remove_dir(&self.path);
