@@ -75,7 +75,7 @@ impl Place {
             .arg("-o")
             .args([&program, &source])
             .env("GO111MODULE", "off")
-            .env("GOCACHE", std::env::temp_dir().join("forkfront-go-cache"))
+            .env("GOCACHE", concat!(env!("CARGO_TARGET_TMPDIR"), "/go"))
             .status();
         assert!(done.unwrap().success(), "go build {options:?}");
         program
