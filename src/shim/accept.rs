@@ -19,7 +19,7 @@ use crate::sys::{
 };
 use crate::table::{self, AS_V4, AS_V6, CONNECTION};
 use crate::wire::{Address, Family, Kind, Record};
-use crate::{epoll, next};
+use crate::{bind, epoll, next};
 
 /// Where the caller wants the peer's address.
 #[derive(Clone, Copy)]
@@ -258,7 +258,7 @@ fn outlive(listener: &Listener, index: usize) {
     /// The process that has been asked.
     static ASKED: AtomicU32 = AtomicU32::new(0);
 
-    if let Ok([inert, other]) = sys::socket_pair() {
+    if let Ok(inert) = bind::inert_socket() {
         table::each(0, u32::MAX, |fd, byte| {
             if table::listener_of(byte) == Some(index) && sys::inode(fd) == Ok(listener.inode()) {
                 let flags = sys::status_flags(fd).unwrap_or(0);
@@ -269,7 +269,6 @@ fn outlive(listener: &Listener, index: usize) {
             }
         });
         listener.set_inode(sys::inode(inert).unwrap_or(0));
-        listeners::out_of_the_way(other);
         let _ = sys::close(inert);
     }
     let pid = sys::getpid();

@@ -54,6 +54,10 @@ pub fn bind(
 /// listen(2). `None`: not ours.
 pub fn listen(fd: i32, backlog: i32) -> Option<Result<usize, Errno>> {
     let (index, listener) = listeners::of(fd).or_else(|| shared_socket(fd))?;
+    if listener.is_deaf.load(Relaxed) {
+        listener.listening.store(true, Relaxed);
+        return Some(Ok(0));
+    }
     let differing = if listener.is_socket.load(Relaxed) {
         OptionList::default()
     } else {
@@ -107,6 +111,7 @@ pub fn after_close(index: usize) {
     // The children of a server that forks per connection close what they inherited and never used; the
     // primary need not hear of each.
     if let Some(listener) = listeners::at(index)
+        && !listener.is_deaf.load(Relaxed)
         && (process::has_used(index) || process::is_original())
     {
         rendezvous::tell(&request(Verb::Closed, listener.inode()));
@@ -115,20 +120,34 @@ pub fn after_close(index: usize) {
 
 /// Replaces the server's socket by what the primary gave, under the same number and flags.
 fn take_over(fd: i32, asked: &Address, mut reply: Reply) -> Result<usize, Errno> {
-    let given = reply.fds[0];
+    reply.answer.asked = *asked;
+    let mut given = reply.fds[0];
+    // If both were channels, a server that selects and then accepts would block on the one that the other
+    // has emptied.
+    let is_deaf = reply.answer.outcome == Outcome::Channel
+        && sys::inode(given).is_ok_and(|inode| listeners::serves_other_family(inode, asked));
+    if is_deaf {
+        let _ = sys::close(given);
+        given = inert_socket()?;
+    }
     let replaced = replace(fd, given);
     let inode = sys::inode(given);
     let _ = sys::close(given);
     let shadow = replaced?;
-    reply.answer.asked = *asked;
-    match listeners::register(fd, inode?, &reply) {
-        Some((_, listener)) => listener.set_shadow(shadow),
-        None => {
-            let _ = sys::close(shadow);
-            return Err(sys::EMFILE);
-        }
-    }
+    let Some((_, listener)) = listeners::register(fd, inode?, &reply) else {
+        let _ = sys::close(shadow);
+        return Err(sys::EMFILE);
+    };
+    listener.is_deaf.store(is_deaf, Relaxed);
+    listener.set_shadow(shadow);
     Ok(0)
+}
+
+/// A socket on which nothing ever happens. Its other end stays open for as long as the process lives.
+pub fn inert_socket() -> Result<i32, Errno> {
+    let [inert, other] = sys::socket_pair()?;
+    listeners::out_of_the_way(other);
+    Ok(inert)
 }
 
 /// Puts `given` in the place of `fd`; the socket that was there comes back under a high number.
@@ -149,6 +168,9 @@ fn replace(fd: i32, given: i32) -> Result<i32, Errno> {
 /// Makes every thread in accept() look around, and leaves the listener readable, as a listening socket is
 /// after shutdown(2).
 fn wake(listener: &Listener) {
+    if listener.is_deaf.load(Relaxed) {
+        return;
+    }
     let sleepers = listener.blocked.load(Relaxed) as i32;
     rendezvous::tell(&Request {
         number: sleepers.saturating_add(1),

@@ -28,6 +28,8 @@ pub struct Listener {
     inode: AtomicU64,
     /// The listening socket itself was handed over (`--balance kernel`), not a channel.
     pub is_socket: AtomicBool,
+    /// Nothing ever arrives here: another address of the server's, in the other family, has the channel.
+    pub is_deaf: AtomicBool,
     /// Index in the scoreboard's `taken`.
     pub channel: AtomicU16,
     /// The server has called listen().
@@ -53,6 +55,7 @@ impl Listener {
         Self {
             inode: AtomicU64::new(0),
             is_socket: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
             channel: AtomicU16::new(0),
             listening: AtomicBool::new(false),
             shut: AtomicBool::new(false),
@@ -202,17 +205,35 @@ pub fn is_listening_now(listener: &Listener) -> bool {
     listening
 }
 
+/// The channel with this inode already serves an address of the other family: 0.0.0.0 and [::] share one
+/// when the primary's listener takes both.
+pub fn serves_other_family(inode: u64, asked: &Address) -> bool {
+    LISTENERS.iter().enumerate().any(|(index, listener)| {
+        listener.inode() == inode
+            && listener.asked().family != asked.family
+            && has_descriptors(index)
+    })
+}
+
+/// Some number of this process is known to be the listener with this index.
+fn has_descriptors(index: usize) -> bool {
+    let mut found = false;
+    table::each(0, u32::MAX, |_, byte| {
+        found |= table::listener_of(byte) == Some(index);
+    });
+    found
+}
+
 /// Notes that `fd` is the channel (or listening socket) that `reply` is about.
 pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static Listener)> {
-    // One channel may stand for two addresses that the server asked for: 0.0.0.0 and [::].
-    let same = |l: &Listener| l.inode() == inode && l.asked() == reply.answer.asked;
-    let known = LISTENERS.iter().position(same);
-    let index = known.or_else(|| LISTENERS.iter().position(is_unused))?;
+    let known = LISTENERS.iter().position(|l| l.inode() == inode);
+    let unused = |index: &usize| {
+        let free = at(*index).is_some_and(|listener| listener.inode() == 0);
+        free || !has_descriptors(*index)
+    };
+    let index = known.or_else(|| (0..MAX).find(unused))?;
     let listener = at(index)?;
-    let byte = table::listener_byte(index);
-    let mut has_others = false;
-    table::each(0, u32::MAX, |_, other| has_others |= other == byte);
-    if !has_others {
+    if !has_descriptors(index) {
         listener.listening.store(false, Relaxed);
         listener.shut.store(false, Relaxed);
     }
@@ -220,24 +241,10 @@ pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static L
     listener.channel.store(reply.answer.channel, Relaxed);
     let is_socket = reply.answer.outcome == Outcome::Listener;
     listener.is_socket.store(is_socket, Relaxed);
+    listener.is_deaf.store(false, Relaxed);
     listener.set_inode(inode);
-    table::set(fd, byte);
+    table::set(fd, table::listener_byte(index));
     Some((index, listener))
-}
-
-/// Nobody has used this place, or nothing of this process refers to it any more.
-fn is_unused(listener: &Listener) -> bool {
-    if listener.inode() == 0 {
-        return true;
-    }
-    let Some(index) = LISTENERS.iter().position(|l| core::ptr::eq(l, listener)) else {
-        return false;
-    };
-    let mut used = false;
-    table::each(0, u32::MAX, |_, byte| {
-        used |= table::listener_of(byte) == Some(index);
-    });
-    !used
 }
 
 /// A channel is a SEQPACKET Unix socket made by the primary: a pair's credentials name its creator (KF25).

@@ -122,7 +122,7 @@ pub unsafe fn setsockopt(
     if (level, name) == (SOL_SOCKET, SO_RCVTIMEO) {
         native(fd)?;
     }
-    if listener.listening.load(Relaxed) {
+    if listener.listening.load(Relaxed) && !listener.is_deaf.load(Relaxed) {
         // SAFETY: the kernel has just read these bytes.
         let bytes = unsafe { core::slice::from_raw_parts(value, (len as usize).min(17)) };
         if let Some(option) = options::forwarded(level, name, bytes) {

@@ -14,7 +14,7 @@ const SO_RCVBUF: i32 = 8;
 
 /// What a listening socket can be told that matters to it or to those it accepts, from socket(7), tcp(7),
 /// ip(7) and ipv6(7).
-const INHERITED: [(i32, i32); 36] = [
+const INHERITED: [(i32, i32); 38] = [
     (SOL_SOCKET, 2), // SO_REUSEADDR: or the port stays taken for a minute after the primary's end
     (SOL_SOCKET, SO_SNDBUF),
     (SOL_SOCKET, SO_RCVBUF),
@@ -49,8 +49,10 @@ const INHERITED: [(i32, i32); 36] = [
     (IPPROTO_IP, 15),   // IP_FREEBIND
     (IPPROTO_IP, 19),   // IP_TRANSPARENT
     (IPPROTO_IPV6, 16), // IPV6_UNICAST_HOPS
+    (IPPROTO_IPV6, 23), // IPV6_MTU_DISCOVER
     (IPPROTO_IPV6, 67), // IPV6_TCLASS
     (IPPROTO_IPV6, 75), // IPV6_TRANSPARENT
+    (IPPROTO_IPV6, 78), // IPV6_FREEBIND
 ];
 
 /// Options to send.

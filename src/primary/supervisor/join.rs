@@ -140,16 +140,20 @@ impl Supervisor {
     fn with_channel(&self, id: WorkerId, index: usize) -> io::Result<Reply> {
         let worker = self.workers.get(id).ok_or(io::ErrorKind::NotFound)?;
         let binding = &worker.bindings[index];
-        let outcome = if self.config.balance == Balance::Kernel {
-            Outcome::Listener
-        } else {
-            Outcome::Channel
-        };
         let fds = vec![
             binding.end().try_clone_to_owned()?,
             worker.board.as_fd().try_clone_to_owned()?,
         ];
-        Ok((describe(outcome, binding, index), fds))
+        Ok((describe(self.outcome(), binding, index), fds))
+    }
+
+    /// What a worker's end is.
+    fn outcome(&self) -> Outcome {
+        if self.config.balance == Balance::Kernel {
+            Outcome::Listener
+        } else {
+            Outcome::Channel
+        }
     }
 
     fn listen(&mut self, id: WorkerId, call: &Joining) -> Reply {
@@ -232,7 +236,7 @@ impl Supervisor {
             let numbered = worker.bindings.iter().enumerate();
             let (index, binding) = numbered.into_iter().find(|(_, one)| one.inode == inode)?;
             let board = worker.board.as_fd().try_clone_to_owned().ok()?;
-            Some((describe(Outcome::Channel, binding, index), vec![board]))
+            Some((describe(self.outcome(), binding, index), vec![board]))
         });
         found.unwrap_or_else(|| errno(libc::EINVAL))
     }
