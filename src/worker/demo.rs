@@ -18,6 +18,8 @@ mod server;
 mod session;
 mod socket;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 
