@@ -86,7 +86,8 @@ impl Supervisor {
             return self.leave();
         }
         if self.last_census != Some(open) {
-            self.progress(&format!("waiting for {}", count(open, "open connection")));
+            self.commands
+                .progress(&format!("waiting for {}", count(open, "open connection")));
             self.last_census = Some(open);
         }
         let again = self.now() + CENSUS;
