@@ -163,6 +163,26 @@ fn native_workers_leave_when_their_primary_is_killed() {
 }
 
 #[test]
+fn forkfront_demo_needs_nothing_else() {
+    let site = Site::new();
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_forkfront"))
+        .args(["demo", "-q", "-n", "2", "-l", &site.bind()])
+        .spawn()
+        .expect("started");
+    let seen = eventually("both slots answer", || {
+        TcpStream::connect(site.to()).ok()?;
+        let (one, two) = (who(&site), who(&site));
+        (one["slot"] != two["slot"]).then_some(one)
+    });
+    assert_eq!(
+        (&seen["workers"], &seen["balanced"]),
+        (&2.into(), &true.into())
+    );
+    send(demo.id(), Signal::SIGTERM);
+    assert!(demo.wait().expect("ended").success());
+}
+
+#[test]
 fn the_demo_answers_in_turn_and_says_who() {
     let site = Site::new();
     let balancer = run_demo(&site, "2");
