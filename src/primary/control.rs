@@ -17,7 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
-use serde_json::Value;
+use serde::Serialize;
 use socket2::Socket;
 
 use super::verbs;
@@ -100,12 +100,12 @@ impl Control {
     /// Tells a client how far its request is.
     pub fn progress(&mut self, client: ClientId, line: &str) {
         if let Some(client) = self.client(client) {
-            client.send(&Reply::Progress(line.to_owned()));
+            client.send(&Reply::<()>::Progress(line.to_owned()));
         }
     }
 
     /// Answers a client's request.
-    pub fn finish(&mut self, client: ClientId, outcome: Result<Value, String>) {
+    pub fn finish<T: Serialize>(&mut self, client: ClientId, outcome: Result<T, String>) {
         let now = Instant::now();
         let reply = match outcome {
             Ok(value) => Reply::Ok(value),

@@ -41,7 +41,7 @@ pub const VERBS: &[Verb] = &[
 /// # Errors
 /// A sentence that names the verbs there are.
 pub fn decode(line: &[u8]) -> Result<Request, String> {
-    serde_json::from_slice(line).map_err(|_| {
+    understand(line).ok_or_else(|| {
         let known = VERBS
             .iter()
             .map(|verb| format!("{{\"verb\":\"{}\"}} ({})", verb.name, verb.help));
@@ -54,11 +54,21 @@ pub fn decode(line: &[u8]) -> Result<Request, String> {
     })
 }
 
+/// A request with something in it that we would not heed is not understood: it may have been meant.
+fn understand(line: &[u8]) -> Option<Request> {
+    let value: Value = serde_json::from_slice(line).ok()?;
+    let request: Request = serde_json::from_value(value.clone()).ok()?;
+    let heeded = serde_json::to_value(request).ok()?;
+    (heeded == value).then_some(request)
+}
+
 /// The clients of the control socket, and those among them that wait for the stop.
 #[derive(Debug)]
 pub struct Clients {
     control: Control,
     stopping: Vec<ClientId>,
+    /// How far the stop is, for those who ask for it when it is under way.
+    last: Option<String>,
 }
 
 impl Clients {
@@ -70,6 +80,7 @@ impl Clients {
         Ok(Self {
             control: Control::new(listener)?,
             stopping: Vec::new(),
+            last: None,
         })
     }
 
@@ -85,14 +96,15 @@ impl Clients {
 
     /// Answers with `value`, or says why not.
     pub fn answer<T: Serialize>(&mut self, client: ClientId, value: Result<T, String>) {
-        let outcome =
-            value.and_then(|value| serde_json::to_value(value).map_err(|error| error.to_string()));
-        self.control.finish(client, outcome);
+        self.control.finish(client, value);
     }
 
     /// The client has asked for the stop and gets its progress and its end.
     pub fn await_stop(&mut self, client: ClientId) {
         self.stopping.push(client);
+        if let Some(line) = &self.last {
+            self.control.progress(client, line);
+        }
     }
 
     /// Tells those who wait for the stop how far it is.
@@ -100,13 +112,14 @@ impl Clients {
         for client in &self.stopping {
             self.control.progress(*client, line);
         }
+        self.last = Some(line.to_owned());
     }
 
     /// All workers are gone, and the primary is about to be: the last word to those who waited for it.
     pub fn stopped(&mut self, failure: Option<&Error>) {
         for client in std::mem::take(&mut self.stopping) {
             let outcome = match failure {
-                None => Ok(Value::Null),
+                None => Ok(()),
                 Some(error) => Err(error.to_string()),
             };
             self.control.finish(client, outcome);
@@ -141,6 +154,7 @@ mod tests {
             "{}",
             "[]",
             "GET / HTTP/1.1\r",
+            "{\"verb\":\"stop\",\"how\":\"gently\"}",
             "{\"verb\":\"dance\"}",
         ] {
             let sentence = decode(garbage.as_bytes()).unwrap_err();

@@ -19,7 +19,7 @@ mod turns;
 pub use balancer::Balancer;
 pub use census::{children_in_state_z, cpu_ticks, descriptors, members_of, rss_kib, session_of};
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
-pub use command::{Finished, run_to_end};
+pub use command::{Finished, forkfront, run_to_end};
 pub use load::{Load, Report};
 pub use random::Random;
 pub use site::{Site, python, server};

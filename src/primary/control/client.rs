@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
 use socket2::Socket;
 
 use super::ClientId;
@@ -124,12 +125,14 @@ impl Client {
     }
 
     /// Sends a line; a client that has too much unread already is gone.
-    pub fn send(&mut self, reply: &Reply) {
+    pub fn send<T: Serialize>(&mut self, reply: &Reply<T>) {
         if self.phase == Phase::Gone {
             return;
         }
-        // Strings and values of strings: they can always be written as JSON.
-        let line = serde_json::to_vec(reply).unwrap_or_default();
+        let Ok(line) = serde_json::to_vec(reply) else {
+            self.phase = Phase::Gone;
+            return;
+        };
         if self.output.len() + line.len() >= OUTPUT_MAX {
             self.phase = Phase::Gone;
             return;
@@ -140,7 +143,7 @@ impl Client {
     }
 
     /// The last line of an answer; then the client may ask again.
-    pub fn finish(&mut self, reply: &Reply, now: Instant) {
+    pub fn finish<T: Serialize>(&mut self, reply: &Reply<T>, now: Instant) {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Asking;
             self.deadline = Some(now + IDLE_TIMEOUT);
@@ -153,7 +156,7 @@ impl Client {
     pub fn refuse(&mut self, why: &str) {
         if self.phase != Phase::Gone {
             self.phase = Phase::Leaving;
-            self.send(&Reply::Error(why.to_owned()));
+            self.send(&Reply::<()>::Error(why.to_owned()));
         }
     }
 

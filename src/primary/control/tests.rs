@@ -80,7 +80,7 @@ fn asks_and_is_answered_with_progress() {
     assert_eq!(asked[0].1, Request::Stop);
     assert!(door.ready().is_empty());
     door.control.progress(asked[0].0, "2 left");
-    door.control.finish(asked[0].0, Err("no".into()));
+    door.control.finish::<()>(asked[0].0, Err("no".into()));
     let mut reader = BufReader::new(&client);
     let mut text = String::new();
     reader.read_line(&mut text).unwrap();
