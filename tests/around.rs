@@ -30,6 +30,11 @@ fn a_helper_gets_neither_the_channel_nor_the_shim() {
         &site,
         &["run", "-n", "2", "--", "python3", &server("helper.py")],
     );
+    // Both listen before their helper has ended, and accept only after: until then they count as stuck.
+    balancer.until("both take connections", |status| {
+        ask(site.to(), 1);
+        status.slots.iter().all(|slot| slot.accepted > 0)
+    });
     in_turn(&slots(&balancer, site.to()));
     for slot in 0..2 {
         let text =

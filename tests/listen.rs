@@ -187,20 +187,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 "#;
     std::fs::write(&script, text).expect("written");
     let words = ["run", "-n", "2", "--", "node", &server("http.js")];
-    let mut balancer = Balancer::spawn_changed(&site, &words, |command| {
-        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-        let mut launcher = std::process::Command::new("python3");
-        launcher
-            .arg(&script)
-            .arg(env!("CARGO_BIN_EXE_forkfront"))
-            .args(arguments)
-            .envs(site.environment());
-        launcher.stdin(std::process::Stdio::null());
-        launcher
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped());
-        *command = launcher;
-    });
+    let script = script.display().to_string();
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_forkfront"));
+    let mut balancer = Balancer::spawn_behind(&site, &["python3", &script], binary, &words);
     balancer.all_ready();
     answers(&site.bind());
     balancer.finish();

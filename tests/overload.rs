@@ -95,12 +95,25 @@ fn errors_of_single_connections_are_weather() {
 #[test]
 fn more_than_may_be_held_waits_in_the_backlog() {
     let site = Site::new();
-    let balancer = Balancer::nodes(&site, 2, &["--max-held", "10"]);
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_forkfront"));
+    let words = [
+        "run",
+        "-n",
+        "2",
+        "--max-held",
+        "10",
+        "--",
+        "node",
+        &server("http.js"),
+    ];
+    let mut balancer =
+        Balancer::spawn_behind(&site, &["prlimit", "--nofile=256:256"], binary, &words);
+    balancer.all_ready();
     let workers = balancer.workers();
     workers
         .iter()
         .for_each(|&worker| send(worker, Signal::SIGSTOP));
-    let crowd = Crowd::gather(site.to(), 0..300);
+    let crowd = Crowd::gather(site.to(), 0..400);
     let status = balancer.until("the backlog fills", |status| {
         status.listeners[0].backlog > 0
     });
@@ -108,7 +121,7 @@ fn more_than_may_be_held_waits_in_the_backlog() {
     workers
         .iter()
         .for_each(|&worker| send(worker, Signal::SIGCONT));
-    crowd.answers().all_answered(300);
+    crowd.answers().all_answered(400);
     balancer.finish();
 }
 

@@ -27,22 +27,15 @@ fn a_crash_loop_in_one_slot_is_slowed_down_and_leaves_the_rest_alone() {
         mended.display()
     );
     let mut balancer = shells(&site, 3, &[], &line);
-    let status = balancer.until("the others ready, slot 1 failing", |status| {
+    balancer.until("the others ready, slot 1 failing", |status| {
         let ready = status
             .slots
             .iter()
             .filter(|slot| slot.state == SlotState::Ready)
             .count();
-        ready == 2 && status.slots[1].restarts >= 3
+        let why = status.slots[1].why.as_deref().unwrap_or_default();
+        ready == 2 && status.slots[1].restarts >= 3 && why.contains("exit code 3")
     });
-    assert!(
-        status.slots[1]
-            .why
-            .as_ref()
-            .is_some_and(|why| why.contains('3')),
-        "{:?}",
-        status.slots[1].why
-    );
     let load = Load::start(site.to(), 4, 1, DEADLINE);
     let before = balancer.status().slots[1].restarts;
     let start = Instant::now();
@@ -105,14 +98,10 @@ fn a_command_that_disappears_is_named_and_comes_back() {
     place(false);
     let victim = balancer.workers()[1];
     send(victim, Signal::SIGKILL);
-    let status = balancer.until("slot 1 says why it waits", |status| {
-        status.slots[1].state == SlotState::Waiting && status.slots[1].why.is_some()
+    balancer.until("slot 1 says why it waits", |status| {
+        let why = status.slots[1].why.as_deref().unwrap_or_default();
+        status.slots[1].state == SlotState::Waiting && why.contains("No such file")
     });
-    let why = status.slots[1].why.clone().expect("checked");
-    assert!(
-        why.contains("No such file") || why.contains("not found"),
-        "{why}"
-    );
     Crowd::gather(site.to(), 0..20)
         .answers()
         .all_answered(20)

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::process::{Child, Command};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,6 +83,24 @@ impl<'a> Balancer<'a> {
             base: None,
             ended: false,
         }
+    }
+
+    /// As [`Balancer::spawn`], with `front` before the binary's path (or `binary`, a copy of it): prlimit, setpriv, a
+    /// launcher; they all exec.
+    #[track_caller]
+    pub fn spawn_behind<W: AsRef<str>>(
+        site: &'a Site,
+        front: &[&str],
+        binary: &Path,
+        words: &[W],
+    ) -> Self {
+        Self::spawn_changed(site, words, |command| {
+            let mut whole = Command::new(front[0]);
+            whole.args(&front[1..]).arg(binary).args(command.get_args());
+            whole.envs(site.environment()).stdin(Stdio::null());
+            whole.stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = whole;
+        })
     }
 
     /// The primary's pid.

@@ -26,7 +26,7 @@ const paths = {
   },
   '/print': (response) => {
     const line = 'x'.repeat(1023) + '\n';
-    for (let i = 0; i < 1024; i += 1) fs.writeSync(1, line);
+    for (let i = 0; i < 1024; i += 1) process.stdout.write(line);
     say(response, `${slot} ${process.pid} print\n`);
   },
   '/relisten': (response) => {
