@@ -32,7 +32,7 @@ impl Source {
             .enumerate()
             .map(|(at, line)| (at + 1, line))
             .collect();
-        if self.path.ends_with("/tests.rs") {
+        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
             return Vec::new();
         }
         let tests = all.windows(2).position(|two| {

@@ -138,7 +138,7 @@ impl State {
         match seat.standing {
             Standing::Forgotten => {
                 let former = self.seats.remove(key);
-                self.slots[former.slot()].taken_by_former += former.taken();
+                self.slots[former.slot()].taken_by_former += former.received();
             }
             Standing::Evicted if seat.drains_natively() => seat.tell(Kind::Drain),
             Standing::Evicted | Standing::Admitted => {}

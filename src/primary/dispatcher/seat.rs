@@ -77,6 +77,12 @@ impl SeatState {
         self.seat.board.taken[self.seat.channel.min(CHANNELS - 1)].load(Relaxed)
     }
 
+    /// Connections that the worker has received, whether it lived to say so or not: all dealt and not read back.
+    /// True once its channel is empty.
+    pub fn received(&self) -> u64 {
+        self.sent - self.read_back
+    }
+
     /// Connections dealt and not taken, by the worker's own count: no system call, untrusted.
     pub fn queued(&self) -> u64 {
         (self.sent - self.read_back).saturating_sub(self.taken())

@@ -39,6 +39,7 @@ impl Supervisor {
             if let Err(error) = self.start_worker(slot) {
                 let verdict = self.fleet.start_failed(slot, self.now(), random());
                 let why = format!("cannot start {}: {error}", self.command_name());
+                self.last_words.insert(slot, why.clone());
                 self.pronounce(slot, &why, verdict);
             }
         }
