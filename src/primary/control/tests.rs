@@ -1,3 +1,5 @@
+//! Tests of [`super`] on real sockets and directories; nothing else calls them.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Tests of [`super`] on real sockets and directories; nothing else calls them.
+
 use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::path::PathBuf;

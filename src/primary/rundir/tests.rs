@@ -1,3 +1,5 @@
+//! Tests of [`super`] on real sockets and directories; nothing else calls them.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;

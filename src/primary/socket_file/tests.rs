@@ -1,3 +1,5 @@
+//! Tests of [`super`] on real socket files; nothing else calls them.
+
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 
