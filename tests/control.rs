@@ -8,14 +8,14 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::*;
 use nix::sys::signal::Signal;
 
-/// The uid of `nobody`, as whom a test tries what only another user can.
-const NOBODY: u32 = 65534;
+/// One that is not in somebody's home.
+const PYTHON: &str = "/usr/bin/python3";
 
 fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).expect("the primary takes connections");
@@ -126,14 +126,14 @@ fn a_client_that_never_reads_holds_nobody_up() {
 #[test]
 fn another_user_is_refused_by_the_file_and_by_the_primary() {
     // K3, K4. In a directory that everybody may enter.
-    if !nix::unistd::geteuid().is_root() {
+    if !nobody_can_use(PYTHON, "/dev/null") {
         return;
     }
     let site = Site::new();
     let path = site.file("open.sock");
     // Somebody who tries to connect from before the socket is there, as fast as can be.
     let mut racer = as_nobody(&[
-        "python3",
+        PYTHON,
         "-c",
         "import socket, sys, time
 end = time.time() + float(sys.argv[2])
@@ -169,7 +169,7 @@ while time.time() < end:
     let open = std::fs::Permissions::from_mode(0o666);
     std::fs::set_permissions(&path, open).expect("mode");
     let answer = as_nobody(&[
-        "python3",
+        PYTHON,
         "-c",
         "import socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -188,16 +188,6 @@ print(s.recv(4096).decode(), end='')",
     assert!(!balancer.status().stopping);
     std::fs::remove_file(&path).expect("removed");
     balancer.finish();
-}
-
-fn as_nobody(words: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    let (uid, gid) = (format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"));
-    command
-        .args([&uid, &gid, "--clear-groups", "--"])
-        .args(words);
-    command.env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    command
 }
 
 #[test]

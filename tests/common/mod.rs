@@ -12,6 +12,7 @@ mod census;
 mod clients;
 mod command;
 mod load;
+mod nobody;
 mod random;
 mod site;
 mod turns;
@@ -21,6 +22,7 @@ pub use census::{children_in_state_z, cpu_ticks, descriptors, members_of, rss_ki
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Finished, forkfront, run_to_end};
 pub use load::{Load, Report};
+pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use random::Random;
 pub use site::{Site, python, server};
 pub use turns::{TURNS, in_turn, serves, slots};
