@@ -30,13 +30,16 @@ use crate::sys::{inherited, limits, process};
 /// How long the last lines may take to be written before the primary goes without them.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Descriptors of the primary that have nothing to do with workers or connections, and some to spare: its own
-/// pollers and sockets, control clients, callers at the rendezvous, `/proc`.
-const RESERVE: u64 = 128;
-/// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr, and two pipes while it is started.
-const PER_WORKER: u64 = 8;
+/// Descriptors of the primary that have nothing to do with workers or connections: its pollers, sockets and
+/// directories (22 when nothing happens), and some for a start, a client of the control socket, `/proc`.
+const OWN: u64 = 32;
+/// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr.
+const PER_WORKER: u64 = 4;
 /// Descriptors that each worker costs for each listener: both ends of the channel and the copy to read back.
 const PER_CHANNEL: u64 = 3;
+/// Descriptors that connections never take where there are plenty: for whoever asks at the control socket
+/// and at the rendezvous.
+const SPARE: u64 = 128;
 /// The longest queue of one worker on one listener.
 const QUEUE_CAP: u64 = 1024;
 /// The shortest queue that is worth a worker.
@@ -60,7 +63,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     let open_files = limits::raise_open_files()
         .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
     let named = config.listen.len().max(inherited.len()).max(1) as u64;
-    let queue_cap = queue_cap(&config, named, open_files.now)?;
+    let (queue_cap, fd_ceiling) = room(&config, named, open_files.now)?;
     let own_user = config
         .identity
         .as_ref()
@@ -88,6 +91,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         program,
         open_files,
         queue_cap,
+        fd_ceiling,
         listeners,
         run_dir,
     };
@@ -99,6 +103,7 @@ struct Opened {
     program: preflight::Program,
     open_files: limits::OpenFiles,
     queue_cap: usize,
+    fd_ceiling: RawFd,
     listeners: Listeners,
     run_dir: RunDir,
 }
@@ -108,6 +113,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         program,
         open_files,
         queue_cap,
+        fd_ceiling,
         listeners,
         run_dir,
     } = opened;
@@ -130,7 +136,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     let (report, reports) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::new(poll.registry(), Source::Reports.token())?);
     let dispatcher = Dispatcher::start(
-        dispatcher_settings(&config, queue_cap, open_files.now),
+        dispatcher_settings(&config, queue_cap, fd_ceiling),
         report,
         waker,
     )?;
@@ -165,8 +171,11 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     })
 }
 
-fn dispatcher_settings(config: &Config, queue_cap: usize, limit: u64) -> dispatcher::Settings {
-    let ceiling = limit.saturating_sub(RESERVE / 2);
+fn dispatcher_settings(
+    config: &Config,
+    queue_cap: usize,
+    fd_ceiling: RawFd,
+) -> dispatcher::Settings {
     dispatcher::Settings {
         slots: config.workers,
         balance: config.balance,
@@ -175,7 +184,7 @@ fn dispatcher_settings(config: &Config, queue_cap: usize, limit: u64) -> dispatc
         queue_cap,
         max_held: config.max_held,
         steal_after: config.steal_after,
-        fd_ceiling: RawFd::try_from(ceiling).unwrap_or(RawFd::MAX),
+        fd_ceiling,
     }
 }
 
@@ -187,23 +196,27 @@ fn path_of_workers(config: &Config) -> Option<std::ffi::OsString> {
     given.or_else(|| std::env::var_os("PATH"))
 }
 
-/// How many connections may be queued for one worker on one listener: what the limit of open files leaves, since
-/// descriptors in flight count against it (KF9).
-fn queue_cap(config: &Config, listeners: u64, limit: u64) -> Result<usize> {
+/// How many connections may be queued for one worker on one listener, and the descriptor number at which
+/// accepting stops, as far as the limit of open files allows: it counts what is open here, and once more what
+/// is in flight (KF9).
+fn room(config: &Config, listeners: u64, limit: u64) -> Result<(usize, RawFd)> {
     let slots = config.workers as u64;
     let held = config.max_held as u64;
-    let own = RESERVE + held + slots * (PER_WORKER + PER_CHANNEL * listeners);
-    let least = own + slots * listeners * LEAST_QUEUE;
+    let own = OWN + held + slots * (PER_WORKER + PER_CHANNEL * listeners) + 2 * listeners;
+    let channels = (slots * listeners).max(1);
+    let least = own.max(channels * LEAST_QUEUE);
     if least > limit {
         return Err(Error::failed(format!(
-            "{} need {least} open files ({held} of them for --max-held), and the limit is {limit}: raise it \
-             (ulimit -Hn) or start fewer workers",
+            "{} and {held} held connections (--max-held) need {least} open files, and the limit is {limit}: raise \
+             it (ulimit -Hn), or give fewer of them",
             super::words::count(slots, "worker"),
         )));
     }
-    let each = (limit - own) / (slots * listeners).max(1);
-    usize::try_from(each.min(QUEUE_CAP))
-        .map_err(|_| Error::failed("the limit of open files makes no sense"))
+    let ceiling = limit - ((limit - own) / 2).min(SPARE);
+    Ok((
+        (limit / channels).min(QUEUE_CAP) as usize,
+        RawFd::try_from(ceiling).unwrap_or(RawFd::MAX),
+    ))
 }
 
 #[cfg(test)]
@@ -216,10 +229,12 @@ mod tests {
             workers,
             ..Config::new(vec!["server".into()])
         };
-        assert_eq!(queue_cap(&config(4), 1, 1_048_576).unwrap(), 1024);
-        let tight = queue_cap(&config(4), 1, 1300).unwrap();
-        assert!((LEAST_QUEUE as usize..1024).contains(&tight), "{tight}");
-        let error = queue_cap(&config(1000), 1, 1024).unwrap_err();
+        assert_eq!(
+            room(&config(4), 1, 1_048_576).unwrap(),
+            (1024, 1_048_576 - 128)
+        );
+        assert_eq!(room(&config(4), 1, 1200).unwrap().0, 300);
+        let error = room(&config(1000), 1, 1024).unwrap_err();
         assert!(error.to_string().contains("1000 workers"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }

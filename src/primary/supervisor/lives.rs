@@ -201,7 +201,6 @@ impl Supervisor {
         let why = self.obituary(id, exit, !survivors.is_empty());
         if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
             let verdict = self.fleet.ended(slot, id, end, now, random());
-            self.last_words.insert(slot, why.clone());
             self.pronounce(slot, &why, verdict);
         }
         self.late.remove(&id);
@@ -265,6 +264,7 @@ impl Supervisor {
 
     /// What comes of the end of a slot's worker, and the words for it.
     fn pronounce(&mut self, slot: SlotId, why: &str, verdict: Verdict) {
+        self.last_words.insert(slot, why.to_owned());
         match verdict {
             Verdict::Nothing => debug!("slot {slot}: {why}"),
             Verdict::Hopeless => self.fail(Error::failed(why)),
