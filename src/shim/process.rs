@@ -54,10 +54,11 @@ pub fn join(board: i32) {
         && let Ok(page) = sys::map(-1, PAGE)
     {
         let _ = sys::wipe_on_fork(page, PAGE);
-        LOCAL.store(page.cast(), Release);
         JOINED_AS.store(sys::getpid(), Relaxed);
+        // SAFETY: PAGE bytes, just mapped and zero, which is a valid `Local`; never unmapped.
+        register(unsafe { &*page.cast::<Local>() });
+        LOCAL.store(page.cast(), Release);
     }
-    let _ = local();
 }
 
 /// The scoreboard, once the worker has joined.
@@ -206,7 +207,7 @@ fn register(local: &Local) {
     table::each(0, u32::MAX, |fd, byte| {
         if byte & CONNECTION != 0 {
             inherited += 1;
-        } else if byte == EPOLL {
+        } else if byte == EPOLL && JOINED_AS.load(Relaxed) != pid {
             // Shared with the parent, whose registrations are not this process's to take away.
             table::set(fd, 0);
         }
