@@ -1,9 +1,7 @@
 """Listeners that are shared, duplicated, inherited, shut down, closed and opened again."""
 
-import ctypes
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -45,7 +43,6 @@ def serve(server, count):
 def forked():
     """Children that inherit the listener, and a parent that closes it."""
     server = listening()
-    go, gone = os.pipe()
     children = []
     for _ in range(3):
         pid = os.fork()
@@ -63,7 +60,6 @@ def forked():
     counts = sorted(answers.count(b"%d" % pid) for pid in children)
     say("each child took", counts)
     say("exits", [os.waitpid(pid, 0)[1] for pid in children])
-    del go, gone
 
 
 def fork_per_connection():
@@ -181,22 +177,6 @@ def inherited():
         say("exit", child.wait(PATIENCE))
 
 
-def replaced():
-    """A program that replaces itself and takes its listener along."""
-    server = listening()
-    if "REPLACED" in os.environ:
-        return
-    fd = server.fileno()
-    os.set_inheritable(fd, True)
-    code = CHILD + "\nos.write(3, b'') if False else None\n"
-    pid = os.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", code, str(fd), "accept"])
-    server.close()
-    say("answer", client().recv(20))
-    say("exit", os.waitpid(pid, 0)[1])
-
-
 def helpers():
     """Programs that the server starts have nothing of its listener."""
     server = listening()
@@ -220,6 +200,4 @@ def vforked():
         subprocess.run(["true"], close_fds=True, check=True)
         peer = client()
         say(echo(take(server)[0], peer))
-    libc = ctypes.CDLL(None)
     say("name", show(server.getsockname()))
-    del libc
