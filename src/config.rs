@@ -61,6 +61,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// How much is said on stderr; the environment variable `FORKFRONT_LOG` can say otherwise.
     pub log_level: log::LevelFilter,
+    /// What to try first, said when the first worker is ready.
+    pub invitation: Option<String>,
     /// The server: program and arguments.
     pub command: Vec<OsString>,
 }
@@ -86,6 +88,7 @@ impl Config {
             cwd: None,
             identity: None,
             log_level: log::LevelFilter::Info,
+            invitation: None,
             command,
         }
     }

@@ -51,9 +51,10 @@ impl DemoWords {
             .map_err(|error| Error::io("cannot find the path of forkfront itself", &error))?;
         let command = vec![program.into(), WORKER.into(), bind.to_string().into()];
         Ok(Config {
-            listen: vec![listen],
             workers: self.workers,
             log_level: self.loudness.level(),
+            invitation: Some(invitation(&listen.at)),
+            listen: vec![listen],
             ..Config::new(command)
         })
     }
@@ -68,6 +69,27 @@ fn bind_address(listen: &Listen) -> SocketAddr {
         ListenAt::Unix(_) => ADDRESS.ip(),
     };
     SocketAddr::new(ip, port)
+}
+
+/// Where to look, in words that can be copied.
+fn invitation(at: &ListenAt) -> String {
+    let mut address = match at {
+        ListenAt::AnyAddress(port) => SocketAddr::new(ADDRESS.ip(), *port),
+        ListenAt::Tcp(address) => *address,
+        ListenAt::Unix(path) => {
+            let path = path.display();
+            return format!("try: curl --unix-socket {path} http://localhost/api/who");
+        }
+    };
+    if address.ip().is_unspecified() {
+        let v4 = address.is_ipv4();
+        address.set_ip(if v4 {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    format!("open http://{address} in a browser, or: curl http://{address}/api/who")
 }
 
 /// The address asked for, or one with another port when that one is taken.
@@ -98,6 +120,22 @@ mod tests {
         assert_eq!(found.ip(), held.ip());
         assert_ne!(found.port(), held.port());
         assert_ne!(found.port(), 0);
+    }
+
+    #[test]
+    fn the_invitation_leads_there() {
+        let table = [
+            ("80", "open http://127.0.0.1:80 in"),
+            ("0.0.0.0:80", "open http://127.0.0.1:80 in"),
+            ("[::]:80", "open http://[::1]:80 in"),
+            ("192.0.2.1:80=3000", "open http://192.0.2.1:80 in"),
+            ("unix:/run/a.sock", "--unix-socket /run/a.sock"),
+        ];
+        for (listen, part) in table {
+            let listen: Listen = listen.parse().unwrap();
+            let said = invitation(&listen.at);
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl RunWords {
             cwd: self.cwd,
             identity: identity::resolve(self.user.as_deref(), self.group.as_deref())?,
             log_level: self.loudness.level(),
+            invitation: None,
             command: self.command,
         })
     }

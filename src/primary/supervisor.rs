@@ -205,6 +205,14 @@ impl Supervisor {
             "listening on {addresses}; {}",
             words::count(self.config.workers as u64, "worker")
         );
+        let which = match &self.config.control {
+            Some(path) => format!("with --control {}", path.display()),
+            None => format!("with --name {} if several run", self.name()),
+        };
+        info!("commands: forkfront status, forkfront stop ({which})");
+        if let Some(invitation) = &self.config.invitation {
+            info!("{invitation}");
+        }
     }
 
     /// This primary's name, as `--name` takes it.
