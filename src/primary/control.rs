@@ -26,7 +26,7 @@ use client::{Client, Phase};
 
 /// Clients at one time (K2).
 pub const MOST_CLIENTS: usize = 32;
-/// Clients taken in one turn: the supervisor has other things to do as well.
+/// Clients taken, and sets of events looked at, in one turn: the supervisor has other things to do as well.
 const TURN: usize = 64;
 /// How long to wait when no descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -85,7 +85,7 @@ impl Control {
     /// [`deadline`](Control::deadline).
     pub fn ready(&mut self, now: Instant) -> Vec<(ClientId, Request)> {
         self.retry = None;
-        self.take_events();
+        self.take_events(now);
         self.clients
             .retain(|client| client.deadline().is_none_or(|deadline| deadline > now));
         self.take_clients(now);
@@ -123,29 +123,34 @@ impl Control {
         self.clients.iter_mut().find(|client| client.id == id)
     }
 
-    fn take_events(&mut self) {
-        while self
-            .poll
-            .poll(&mut self.events, Some(Duration::ZERO))
-            .is_ok_and(|()| !self.events.is_empty())
-        {
-            for event in &self.events {
-                let token = event.token();
-                if token == LISTENER {
-                    self.more = true;
-                    continue;
-                }
-                let found = self.clients.iter_mut().find(|one| one.id.0 == token.0);
-                let Some(client) = found else { continue };
-                if event.is_writable() {
-                    client.flush();
-                }
-                // Both directions are closed: nobody is there for an answer.
-                if event.is_error() || (event.is_read_closed() && event.is_write_closed()) {
-                    client.phase = Phase::Gone;
-                } else if event.is_readable() {
-                    client.read();
-                }
+    fn take_events(&mut self, now: Instant) {
+        for _ in 0..TURN {
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                Ok(()) if self.events.is_empty() => return,
+                _ => self.heed_events(),
+            }
+        }
+        // Others want their turn too.
+        self.retry = Some(now);
+    }
+
+    fn heed_events(&mut self) {
+        for event in &self.events {
+            let token = event.token();
+            if token == LISTENER {
+                self.more = true;
+                continue;
+            }
+            let found = self.clients.iter_mut().find(|one| one.id.0 == token.0);
+            let Some(client) = found else { continue };
+            if event.is_writable() {
+                client.flush();
+            }
+            // Both directions are closed: nobody is there for an answer.
+            if event.is_error() || (event.is_read_closed() && event.is_write_closed()) {
+                client.phase = Phase::Gone;
+            } else if event.is_readable() {
+                client.read();
             }
         }
     }

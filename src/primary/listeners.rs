@@ -9,8 +9,8 @@ pub mod address;
 pub mod door;
 mod named;
 mod options;
+mod overflows;
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -58,6 +58,24 @@ struct Listener {
     asked_v6: bool,
 }
 
+impl Listener {
+    /// What a server keeps to this machine, `-l` may show to the world: said once.
+    fn warn_if_widened(&self, asked: SocketAddr) {
+        let first = !self.asked_v4 && !self.asked_v6;
+        let wide =
+            |door: &&Door| matches!(&door.place, Place::Tcp(at, _) if !at.ip().is_loopback());
+        if first
+            && asked.ip().is_loopback()
+            && let Some(door) = self.doors.iter().find(wide)
+        {
+            log::warn!(
+                "the server asks for {asked} only, but clients reach it through {} from elsewhere too",
+                door.text()
+            );
+        }
+    }
+}
+
 /// The answer to a server's `bind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BindDecision {
@@ -81,7 +99,7 @@ impl Listeners {
             next: 0,
             named: !listen.is_empty() || !inherited.is_empty(),
             settings,
-            overflows_before: listen_overflows(),
+            overflows_before: overflows::now(),
         };
         let doors = named::open(listen, inherited, settings.backlog)?;
         // A Unix door without a port leads where the first TCP door leads.
@@ -171,6 +189,7 @@ impl Listeners {
         if let BindDecision::Share(id) = decision
             && let Some(listener) = self.get_mut(id)
         {
+            listener.warn_if_widened(address);
             listener.asked_v4 |= address.is_ipv4();
             listener.asked_v6 |= address.is_ipv6();
         }
@@ -331,7 +350,7 @@ impl Listeners {
 
     /// The state of all listeners; `accepted` counts a listener's connections.
     pub fn statuses(&self, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
-        let overflows = listen_overflows().saturating_sub(self.overflows_before);
+        let overflows = overflows::now().saturating_sub(self.overflows_before);
         let status = |listener: &Listener| {
             let queues = listener.doors.iter().map(Door::accept_queue);
             let (backlog, backlog_limit) = queues.fold((0, 0), |sum: (u32, u32), queue| {
@@ -368,24 +387,6 @@ fn covers(at: SocketAddr, v6only: bool, address: SocketAddr) -> bool {
     at.port() == address.port()
         && at.ip().is_unspecified()
         && (at.is_ipv4() == address.is_ipv4() || (at.is_ipv6() && !v6only))
-}
-
-/// `ListenOverflows` of this network namespace; 0 where the kernel does not say.
-fn listen_overflows() -> u64 {
-    fs::read_to_string("/proc/self/net/netstat")
-        .ok()
-        .and_then(|table| overflows_in(&table))
-        .unwrap_or(0)
-}
-
-/// proc_net(5): pairs of lines, names above, values below.
-fn overflows_in(table: &str) -> Option<u64> {
-    let mut lines = table.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, values) = (lines.next()?, lines.next()?);
-    let column = names
-        .split_whitespace()
-        .position(|name| name == "ListenOverflows")?;
-    values.split_whitespace().nth(column)?.parse().ok()
 }
 
 #[cfg(test)]

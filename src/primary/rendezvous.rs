@@ -28,6 +28,8 @@ const MOST_CALLERS: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait when no descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Sets of events looked at in one turn.
+const TURN: usize = 16;
 /// The longest request, and one byte to see that a message is longer.
 const BUFFER: usize = Request::LEN + MAX_OPTIONS * SocketOption::LEN + 1;
 const LISTENER: Token = Token(usize::MAX);
@@ -133,23 +135,30 @@ impl Rendezvous {
     /// descriptor is readable and at the [`deadline`](Rendezvous::deadline).
     pub fn ready(&mut self, now: Instant) -> Vec<Joining> {
         let mut asked = Vec::new();
-        while self
-            .poll
-            .poll(&mut self.events, Some(Duration::ZERO))
-            .is_ok_and(|()| !self.events.is_empty())
-        {
+        self.retry = None;
+        self.take_events(now, &mut asked);
+        self.expire(now);
+        self.take_callers(now, &mut asked);
+        asked
+    }
+
+    fn take_events(&mut self, now: Instant, asked: &mut Vec<Joining>) {
+        for _ in 0..TURN {
+            let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
+            if polled.is_ok() && self.events.is_empty() {
+                return;
+            }
             let tokens: Vec<Token> = self.events.iter().map(|event| event.token()).collect();
             for token in tokens {
                 if token == LISTENER {
                     self.more = true;
                 } else if let Some(caller) = self.callers.try_remove(token.0) {
-                    self.hear(caller, &mut asked);
+                    self.hear(caller, asked);
                 }
             }
         }
-        self.expire(now);
-        self.take_callers(now, &mut asked);
-        asked
+        // Others want their turn too.
+        self.retry = Some(now);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -159,7 +168,6 @@ impl Rendezvous {
     }
 
     fn take_callers(&mut self, now: Instant, asked: &mut Vec<Joining>) {
-        self.retry = None;
         for _ in 0..MOST_CALLERS {
             if !self.more || self.callers.len() >= MOST_CALLERS {
                 return;
@@ -181,7 +189,6 @@ impl Rendezvous {
                 }
             }
         }
-        // Others want their turn too.
         self.retry = Some(now);
     }
 

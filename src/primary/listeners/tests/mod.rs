@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
 use super::address::to_wire;
-use super::{BindDecision, Listeners, MOST_LISTENERS, Settings, overflows_in};
+use super::{BindDecision, Listeners, MOST_LISTENERS, Settings};
 use crate::policy::ids::ListenerId;
 use crate::sys::sockopt;
 use crate::wire::SocketOption;
@@ -182,14 +182,6 @@ fn a_server_that_binds_without_end_stops_somewhere() {
     assert_eq!(errno, libc::ENOBUFS);
     let first = listeners.ids().next().unwrap();
     assert!(listeners.release(first) && !listeners.release(first));
-}
-
-#[test]
-fn overflows_are_found_by_name() {
-    let table = "IpExt: A\nIpExt: 9\nTcpExt: SyncookiesSent ListenOverflows X\nTcpExt: 1 42 7\n";
-    assert_eq!(overflows_in(table), Some(42));
-    assert_eq!(overflows_in("TcpExt: ListenDrops\nTcpExt: 1\n"), None);
-    assert_eq!(overflows_in(""), None);
 }
 
 /// What the kernel answers a server that has the same sockets itself is what a worker is answered, whatever
