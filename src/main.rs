@@ -1,7 +1,10 @@
 //! Parse, dispatch, exit code.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+
+use nix::poll::{PollFd, PollFlags, poll};
 
 use forkfront::cli::{self, Action};
 use forkfront::client::{self, Target};
@@ -9,11 +12,14 @@ use forkfront::error::Result;
 use forkfront::primary;
 use forkfront::worker::demo;
 
+/// How long the last sentence waits for a reader, ms.
+const LAST_WORD_PATIENCE: u16 = 1000;
+
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os()).and_then(act) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&mut io::stderr(), &format!("forkfront: {error}"));
+            complain(&format!("forkfront: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -47,6 +53,16 @@ fn stop(target: &Target) -> Result<()> {
     let name = client::stop(target, |line| say(&mut io::stdout(), line))?;
     say(&mut io::stdout(), &format!("{name} has stopped"));
     Ok(())
+}
+
+/// One line on stderr, unless nobody takes it: whoever reads our output must not be able to keep us from
+/// ending. A pipe that poll(2) calls writable takes a line whole (pipe(7), `PIPE_BUF`).
+fn complain(line: &str) {
+    let stderr = io::stderr();
+    let mut writable = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    if poll(&mut writable, LAST_WORD_PATIENCE).is_ok_and(|ready| ready > 0) {
+        say(&mut stderr.lock(), line);
+    }
 }
 
 /// One line; whether anybody reads it changes nothing about what was done.
