@@ -246,3 +246,32 @@ fn own_bind(at: SocketAddr, v6only: bool) -> io::Result<socket2::Socket> {
     socket.bind(&at.into())?;
     Ok(socket)
 }
+
+#[test]
+fn a_queue_that_overflows_is_told() {
+    // D4, KF18.
+    let mut listeners = without_names();
+    let at = address(&format!("127.0.0.1:{}", free_port()));
+    let id = shared(bind(&mut listeners, &at.to_string(), false));
+    listeners.listen(id, 1, &[]).unwrap();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let client =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            // In progress; some of them for good.
+            let _ = client.connect(&at.into());
+            client
+        })
+        .collect();
+    let full = || {
+        let status = &listeners.statuses(|_| 0)[0];
+        status.backlog > status.backlog_limit && status.overflows > 0
+    };
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !full() {
+        assert!(std::time::Instant::now() < patience, "never told");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(clients);
+}
