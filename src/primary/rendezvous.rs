@@ -1,7 +1,7 @@
 //! The rendezvous: where workers ask. One request and one answer per connection, `SOCK_SEQPACKET`.
 //!
 //! Takes connections, names the caller (`SO_PEERCRED`), decodes, and hands a [`Joining`] to the supervisor,
-//! which decides ([`super::join`]) and answers through its [`Connection`]. Never waits for a caller, never
+//! which decides and answers through its [`Connection`]. Never waits for a caller, never
 //! receives a descriptor: messages are read without a control buffer, so the kernel closes what came along
 //! (A12).
 //!

@@ -116,7 +116,12 @@ impl Drop for Base {
         if self.lock.is_none() {
             self.lock = socket_file::lock_directory(&self.path, LEAVING).ok();
         }
-        if self.lock.is_some() {
+        // What is locked may be gone already, and another have made it anew and be at work in it.
+        if self
+            .lock
+            .as_ref()
+            .is_some_and(|lock| lock.is_on(&self.path))
+        {
             let _ = fs::remove_dir(&self.path);
         }
     }
