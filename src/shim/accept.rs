@@ -14,8 +14,8 @@ use crate::listeners::{self, Listener};
 use crate::process::{self, Asleep};
 use crate::received::{self, Received};
 use crate::sys::{
-    self, AF_INET, EAGAIN, EBADF, EFAULT, EINVAL, ENOTCONN, ENOTSOCK, Errno, IPPROTO_IPV6,
-    IPV6_ADDRFORM, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK,
+    self, AF_INET, EAGAIN, EBADF, ECONNRESET, EFAULT, EINVAL, ENOTCONN, ENOTSOCK, Errno,
+    IPPROTO_IPV6, IPV6_ADDRFORM, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK,
 };
 use crate::table::{self, AS_V4, AS_V6, CONNECTION};
 use crate::wire::{Address, Family, Kind, Record};
@@ -71,7 +71,11 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
     loop {
         prove_room(fd)?;
         let mut bytes = [0; Record::LEN];
-        let received = receive(fd, listener, &mut bytes, flags)?;
+        let received = match receive(fd, listener, &mut bytes, flags) {
+            // Said once when the primary has died; what is queued can still be read, then comes the end.
+            Err(Refusal::Errno(ECONNRESET)) => continue,
+            other => other?,
+        };
         let connection = received.fds[0];
         let record = bytes.get(..received.len).and_then(Record::decode);
         match record {
@@ -251,7 +255,7 @@ fn prove_room(fd: i32) -> Result<(), Errno> {
 }
 
 /// The primary is dead. The channel is replaced by a socket on which nothing ever happens, so that the
-/// server does not spin on its end, and the process is asked to terminate.
+/// server does not spin on its end, and the server is asked to terminate.
 #[cold]
 fn outlive(listener: &Listener, index: usize) {
     const SIGTERM: i32 = 15;
@@ -271,8 +275,8 @@ fn outlive(listener: &Listener, index: usize) {
         listener.set_inode(sys::inode(inert).unwrap_or(0));
         let _ = sys::close(inert);
     }
-    let pid = sys::getpid();
-    if ASKED.swap(pid, AcqRel) != pid {
-        let _ = sys::kill(pid, SIGTERM);
+    let head = process::head();
+    if ASKED.swap(head, AcqRel) != head {
+        let _ = sys::kill(head, SIGTERM);
     }
 }

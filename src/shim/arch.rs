@@ -142,6 +142,7 @@ pub mod number {
     pub const GETSOCKOPT: usize = 55;
     pub const KILL: usize = 62;
     pub const FCNTL: usize = 72;
+    pub const GETPPID: usize = 110;
     pub const EPOLL_CREATE: usize = 213;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EPOLL_CTL: usize = 233;
@@ -176,6 +177,7 @@ pub mod number {
     pub const CLOCK_GETTIME: usize = 113;
     pub const KILL: usize = 129;
     pub const GETPID: usize = 172;
+    pub const GETPPID: usize = 173;
     pub const SOCKET: usize = 198;
     pub const SOCKETPAIR: usize = 199;
     pub const BIND: usize = 200;

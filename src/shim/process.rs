@@ -102,6 +102,17 @@ pub fn is_original() -> bool {
     JOINED_AS.load(Relaxed) == sys::getpid()
 }
 
+/// Who is to be told that the service is over: the process that joined, which looks after its forks and
+/// would only replace one that ended by itself. This process, if it is that one or has lost it.
+pub fn head() -> u32 {
+    let joined = JOINED_AS.load(Relaxed);
+    if sys::getppid() == joined {
+        joined
+    } else {
+        sys::getpid()
+    }
+}
+
 /// Notes that this very process uses the listener.
 #[inline(always)]
 pub fn note_use(listener: usize) {

@@ -19,6 +19,7 @@ pub const EINVAL: Errno = Errno(22);
 pub const EMFILE: Errno = Errno(24);
 pub const EPROTO: Errno = Errno(71);
 pub const ENOTSOCK: Errno = Errno(88);
+pub const ECONNRESET: Errno = Errno(104);
 pub const ENOTCONN: Errno = Errno(107);
 pub const ETIMEDOUT: Errno = Errno(110);
 pub const ESRCH: Errno = Errno(3);
@@ -133,6 +134,11 @@ pub fn close(fd: i32) -> Result<usize, Errno> {
 /// getpid(2), never cached.
 pub fn getpid() -> u32 {
     plain(nr::GETPID, [0; 6]).map_or(0, |pid| pid as u32)
+}
+
+/// getppid(2).
+pub fn getppid() -> u32 {
+    plain(nr::GETPPID, [0; 6]).map_or(0, |pid| pid as u32)
 }
 
 /// kill(2).
