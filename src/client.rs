@@ -86,15 +86,19 @@ impl Conversation {
         Ok(conversation)
     }
 
+    /// The first line comes at once; `patience` is for those that follow progress.
     fn answer<T: DeserializeOwned>(
         &mut self,
         patience: Option<Duration>,
         mut progress: impl FnMut(&str),
     ) -> Result<T> {
-        self.set_patience(patience)?;
+        self.set_patience(Some(ANSWER_TIMEOUT))?;
         loop {
             match self.line()? {
-                Reply::Progress(line) => progress(&line),
+                Reply::Progress(line) => {
+                    progress(&line);
+                    self.set_patience(patience)?;
+                }
                 Reply::Ok(answer) => return Ok(answer),
                 Reply::Error(sentence) => return Err(Error::failed(sentence)),
             }

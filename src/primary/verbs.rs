@@ -99,12 +99,12 @@ impl Clients {
         self.control.finish(client, value);
     }
 
-    /// The client has asked for the stop and gets its progress and its end.
+    /// The client has asked for the stop and gets its progress and its end. The first line goes out at once:
+    /// it tells the client that it was heard.
     pub fn await_stop(&mut self, client: ClientId) {
         self.stopping.push(client);
-        if let Some(line) = &self.last {
-            self.control.progress(client, line);
-        }
+        let line = self.last.as_deref().unwrap_or("taking no new connections");
+        self.control.progress(client, line);
     }
 
     /// Tells those who wait for the stop how far it is.
