@@ -89,10 +89,10 @@ fn named(name: &str, directories: &[PathBuf]) -> Result<Found> {
 fn only(directories: &[PathBuf]) -> Result<Found> {
     let mut all = running(directories)?;
     match all.len() {
+        1 => all.swap_remove(0).connected(),
         0 => Err(Error::no_primary(
             "no running primary of yours was found; one is started by 'forkfront run -- COMMAND'",
         )),
-        1 => Ok(all.swap_remove(0)),
         _ => Err(Error::usage(format!(
             "several primaries run: {}; say which one with --name",
             names(&all)
@@ -100,32 +100,55 @@ fn only(directories: &[PathBuf]) -> Result<Found> {
     }
 }
 
-fn names(all: &[Found]) -> String {
+/// A primary that runs, though it may not take a connection.
+struct Running {
+    name: String,
+    path: PathBuf,
+    connection: io::Result<UnixStream>,
+}
+
+impl Running {
+    fn connected(self) -> Result<Found> {
+        let path = self.path.display();
+        let stream = self.connection.map_err(|error| {
+            let doing = format!("cannot connect to the control socket {path}");
+            Error::io(doing, &error)
+        })?;
+        Ok(Found {
+            name: self.name,
+            stream,
+        })
+    }
+}
+
+fn names(all: &[Running]) -> String {
     let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
     names.join(", ")
 }
 
-/// All that answer, by name.
-fn running(directories: &[PathBuf]) -> Result<Vec<Found>> {
+/// All that run, by name.
+fn running(directories: &[PathBuf]) -> Result<Vec<Running>> {
     let mut all = Vec::new();
     for directory in directories {
         for (name, path) in sockets(directory)? {
-            match connect(&path) {
-                Ok(stream) => all.push(Found { name, stream }),
-                Err(Miss::Gone) => {}
-                Err(Miss::Trouble(error)) => {
-                    let path = path.display();
-                    let doing = format!("cannot connect to the control socket {path}");
-                    return Err(Error::io(doing, &error));
-                }
-            }
+            let connection = match connect(&path) {
+                Ok(stream) => Ok(stream),
+                Err(Miss::Gone) => continue,
+                Err(Miss::Trouble(error)) => Err(error),
+            };
+            all.push(Running {
+                name,
+                path,
+                connection,
+            });
         }
     }
     all.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(all)
 }
 
-/// Control sockets in a directory that only its owner can write to, of named primaries and of others.
+/// Control sockets in a directory that only its owner can write to. A primary that knows no port and was
+/// given no name goes by its pid.
 fn sockets(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
     let cannot = |error: &io::Error| {
         let shown = directory.display();
@@ -151,7 +174,7 @@ fn sockets(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
                 found.push((name.to_owned(), path));
             }
         } else if let Some(pid) = file.strip_prefix(INSTANCE_PREFIX) {
-            found.push((format!("of pid {pid}"), path.join(UNNAMED_SOCKET)));
+            found.push((pid.to_owned(), path.join(UNNAMED_SOCKET)));
         }
     }
     Ok(found)
@@ -258,7 +281,8 @@ mod tests {
         std::fs::create_dir(directory.0.join("w.123")).unwrap();
         assert_eq!(directory.only().unwrap_err().kind(), ErrorKind::NoPrimary);
         let _socket = directory.listen("w.123/control.sock");
-        assert_eq!(directory.only().unwrap().name, "of pid 123");
+        assert_eq!(directory.only().unwrap().name, "123");
+        assert_eq!(directory.named("123").unwrap().name, "123");
     }
 
     #[test]
