@@ -35,7 +35,7 @@ pub struct Request {
     pub native: bool,
     /// The server asks for non-blocking connections (`accept4` with `SOCK_NONBLOCK`): a hint.
     pub nonblocking: bool,
-    /// The worker, from [`ENV_WORKER`].
+    /// The worker, from `FORKFRONT_WORKER` in its environment.
     pub worker: u64,
     /// Backlog for [`Verb::Listen`], count for [`Verb::Wake`].
     pub number: i32,
