@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::policy::deadlines::Moment;
-use crate::policy::ids::{SlotId, WorkerId};
+use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::policy::lifecycle::State;
 use crate::sys::board::Board;
 use crate::sys::process::{self, Exit};
@@ -118,29 +118,28 @@ impl Worker {
     /// All its processes that live: those of its session, and those that have left it and lost their parent,
     /// which makes them ours (the primary is the subreaper).
     pub fn processes(&self) -> Vec<u32> {
-        let mut all = process::session_members(self.pid);
-        all.extend(self.runaways());
+        let (mut all, runaways) = self.members_and_runaways();
+        all.extend(runaways);
         all
     }
 
-    /// Processes that it started and that live in a session of their own, without a parent: daemons.
-    pub fn runaways(&self) -> Vec<u32> {
-        let id = self.id.to_string();
-        let mut orphans = process::children_of(std::process::id());
+    fn members_and_runaways(&self) -> (Vec<u32>, Vec<u32>) {
+        let primary = std::process::id();
+        let (members, mut orphans) = process::members_and_children(self.pid, primary);
+        let (worker, primary) = (self.id.to_string(), primary.to_string());
+        // The first processes of other workers are our children too.
         orphans.retain(|&pid| {
-            pid != self.pid
-                && process::session_of(pid) != Some(self.pid)
-                && process::was_given(pid, ENV_WORKER, &id)
-                && process::was_given(pid, ENV_PRIMARY, &std::process::id().to_string())
+            process::was_given(pid, ENV_WORKER, &worker)
+                && process::was_given(pid, ENV_PRIMARY, &primary)
         });
-        orphans
+        (members, orphans)
     }
 
     /// Signals everything that it started. The runaways are our own children and collected by this thread
     /// alone, so their pids are nobody else's.
     pub fn signal_all(&self, signal: Signal) {
         process::signal_session(self.pid, signal);
-        for pid in self.runaways() {
+        for pid in self.members_and_runaways().1 {
             if let Ok(pidfd) = process::open_pidfd(pid) {
                 let _ = process::signal(pidfd.as_fd(), signal);
             }
@@ -196,6 +195,14 @@ impl Workers {
     pub fn of_slot(&self, slot: SlotId) -> Option<&Worker> {
         let alive = |worker: &&Worker| worker.slot == slot && worker.exit.is_none();
         self.known.values().rev().find(alive)
+    }
+
+    /// A listener is no more.
+    pub fn forget_listener(&mut self, listener: ListenerId) {
+        let bindings = self.known.values_mut().flat_map(|one| &mut one.bindings);
+        for binding in bindings.filter(|binding| binding.listener == listener) {
+            binding.released = true;
+        }
     }
 
     /// Nothing is left of any.

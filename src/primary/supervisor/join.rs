@@ -13,7 +13,7 @@ use nix::unistd::{Pid, getsid};
 use super::Supervisor;
 use crate::config::Balance;
 use crate::policy::ids::{ListenerId, WorkerId};
-use crate::policy::lifecycle::Event;
+use crate::policy::lifecycle::{Event, State};
 use crate::primary::listeners::BindDecision;
 use crate::primary::messages::{Command, Seat};
 use crate::primary::rendezvous::Joining;
@@ -96,7 +96,7 @@ impl Supervisor {
         let known = worker
             .bindings
             .iter()
-            .position(|binding| binding.listener == listener);
+            .position(|binding| binding.listener == listener && !binding.released);
         let made = match known {
             Some(index) => {
                 let same_family = worker.bindings[index].asked.family == address.family;
@@ -201,7 +201,9 @@ impl Supervisor {
         let binding = &mut worker.bindings[index];
         binding.listening = true;
         let listener = binding.listener;
-        if self.config.balance == Balance::Kernel {
+        // One that was told to go gets nothing more, whatever its server does on its way out.
+        let wanted = matches!(worker.state, State::Starting { .. } | State::Ready);
+        if self.config.balance == Balance::Kernel || !wanted {
             return;
         }
         self.dispatcher.send(match binding.take_ends() {
@@ -262,16 +264,34 @@ impl Supervisor {
         let Some((_, binding)) = worker.binding(inode) else {
             return;
         };
-        if !binding.listening || binding.is_held(pid) {
+        if binding.is_held(pid) {
             return;
         }
-        binding.listening = false;
         let listener = binding.listener;
+        if !std::mem::replace(&mut binding.listening, false) {
+            return self.give_back(listener);
+        }
         debug!("process {caller} of worker {id} closed its listener {listener}");
         self.dispatcher.send(Command::Evict {
             worker: id,
             listener: Some(listener),
         });
+    }
+
+    /// A server looked whether it could have an address, and left it. Unless some server listens there, or is
+    /// about to, the address is free for others again.
+    fn give_back(&mut self, listener: ListenerId) {
+        let wanted = |worker: &Worker| {
+            let mut bindings = worker.bindings.iter();
+            bindings.any(|one| one.listener == listener && one.is_held(worker.pid))
+        };
+        if !self.listeners.is_listening(listener)
+            && !self.workers.iter().any(wanted)
+            && self.listeners.release(listener)
+        {
+            debug!("listener {listener} was bound and left again");
+            self.workers.forget_listener(listener);
+        }
     }
 
     fn wake(&mut self, id: WorkerId, inode: u64, count: i32) {

@@ -190,21 +190,26 @@ impl Supervisor {
         let pidfd = worker.pidfd().as_raw_fd();
         // Level or edge, a dead process stays readable: it must not wake anybody again.
         let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
-        let survivors = worker.processes();
-        if patience_left > now {
+        let survives = !worker.processes().is_empty();
+        if survives && patience_left > now {
             worker.signal_all(Signal::SIGTERM);
         }
         let success = exit == Exit::Code(0);
         self.happen(id, Event::Exited { success });
         self.dispatcher.send(Command::Forget(id));
         self.deadlines.clear(Timer::Diagnose(id));
-        let why = self.obituary(id, exit, !survivors.is_empty());
+        let why = self.obituary(id, exit, survives);
         if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
             let verdict = self.fleet.ended(slot, id, end, now, random());
             self.pronounce(slot, &why, verdict);
         }
         self.late.remove(&id);
-        self.mourn(id);
+        if survives {
+            self.mourn(id);
+        } else {
+            // The dead start nothing: none can have appeared since.
+            self.bury(id);
+        }
     }
 
     /// Waits until nothing is left of a dead worker's session, then collects its first process.
@@ -220,6 +225,11 @@ impl Supervisor {
             self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
             return;
         }
+        self.bury(id);
+    }
+
+    /// Nothing is left of a worker: its pid may be somebody else's from now on.
+    fn bury(&mut self, id: WorkerId) {
         self.deadlines.clear(Timer::Worker(id));
         if let Some(worker) = self.workers.remove(id) {
             let _ = process::try_wait(worker.pidfd());
@@ -233,13 +243,13 @@ impl Supervisor {
     }
 
     /// What is said of a dead worker.
-    fn obituary(&self, id: WorkerId, exit: Exit, survivors: bool) -> String {
+    fn obituary(&self, id: WorkerId, exit: Exit, survives: bool) -> String {
         let Some(worker) = self.workers.get(id) else {
             return String::new();
         };
         let pid = worker.pid;
         match worker.state {
-            State::Gone(End::Early) if exit == Exit::Code(0) && survivors => {
+            State::Gone(End::Early) if exit == Exit::Code(0) && survives => {
                 format!(
                     "{} went into the background (worker {pid} ended at once, what it started lives on); \
                      run it in the foreground",

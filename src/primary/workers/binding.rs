@@ -26,6 +26,8 @@ pub struct Binding {
     pub v6only: bool,
     /// Its server listens; not before the first `listen`, nor after the last close.
     pub listening: bool,
+    /// Its listener is no more. The binding stays for its place in the scoreboard.
+    pub released: bool,
     /// What a `bind` is answered with: the worker's end, or under `--balance kernel` the listening socket.
     end: OwnedFd,
     /// Both ends for the dispatcher, until it has them.
@@ -76,6 +78,7 @@ impl Binding {
             asked,
             v6only,
             listening: false,
+            released: false,
             end,
             unadmitted: None,
         })

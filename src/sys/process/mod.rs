@@ -11,7 +11,7 @@ mod proc_files;
 
 pub use launch::{Child, Credentials, Launch};
 pub use proc_files::{
-    Usage, children_of, holds_inode, parent_of, session_members, session_of, usage,
+    Usage, holds_inode, members_and_children, parent_of, session_members, session_of, usage,
     usage_by_session, was_given,
 };
 

@@ -96,12 +96,18 @@ pub(super) fn zombies_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The children of `parent` that have not ended.
-pub fn children_of(parent: u32) -> Vec<u32> {
-    all()
-        .filter(|(_, stat)| stat.parent == parent && stat.alive())
-        .map(|(pid, _)| pid)
-        .collect()
+/// Processes that have not ended: those of `session`, and the children of `parent` in other sessions. One walk
+/// over `/proc`.
+pub fn members_and_children(session: u32, parent: u32) -> (Vec<u32>, Vec<u32>) {
+    let (mut members, mut children) = (Vec::new(), Vec::new());
+    for (pid, stat) in all().filter(|(_, stat)| stat.alive()) {
+        if stat.session == session {
+            members.push(pid);
+        } else if stat.parent == parent {
+            children.push(pid);
+        }
+    }
+    (members, children)
 }
 
 /// Whether `pid` was given the environment variable `name` with this value when its program was started.
