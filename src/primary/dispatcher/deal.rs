@@ -86,7 +86,7 @@ impl Fleet for Bench<'_> {
 impl State {
     /// Deals a connection, or holds it. New ones queue behind those that wait for anybody.
     pub(super) fn place_or_hold(&mut self, hand: Hand) {
-        if !self.held.is_empty() && self.affinity.is_none() {
+        if self.lanes[hand.lane].held != 0 && self.affinity.is_none() {
             self.hold(hand);
             return;
         }
@@ -96,21 +96,36 @@ impl State {
     }
 
     pub(super) fn hold(&mut self, hand: Hand) {
-        self.held.push_back(hand);
+        self.keep(hand);
         self.schedule_retry();
     }
 
-    /// Tries everything held once more, in order.
+    fn keep(&mut self, hand: Hand) {
+        self.lanes[hand.lane].held += 1;
+        self.held.push_back(hand);
+    }
+
+    /// Tries everything held once more, each listener's in order. One whose workers take nothing holds up no
+    /// other: its connections only go round.
     pub(super) fn retry_held(&mut self) {
         if self.held.is_empty() {
             self.retry_at = None;
             return;
         }
         let now = clock::now_ns();
+        for lane in &mut self.lanes {
+            lane.nobody_takes = false;
+        }
         for _ in 0..self.held.len() {
             let Some(hand) = self.held.pop_front() else {
                 break;
             };
+            let lane = hand.lane;
+            self.lanes[lane].held -= 1;
+            if self.lanes[lane].nobody_takes {
+                self.keep(hand);
+                continue;
+            }
             if now.saturating_sub(hand.record.accepted_at) > STALE && peer_is_gone(hand.fd.as_fd())
             {
                 self.client_gone += 1;
@@ -119,10 +134,10 @@ impl State {
             match self.place(hand) {
                 Ok(()) => {}
                 Err(NotNow::Nobody(hand)) => {
-                    self.held.push_front(hand);
-                    break;
+                    self.lanes[lane].nobody_takes = true;
+                    self.keep(hand);
                 }
-                Err(NotNow::NotItsSlot(hand)) => self.held.push_back(hand),
+                Err(NotNow::NotItsSlot(hand)) => self.keep(hand),
             }
         }
         self.schedule_retry();
@@ -130,11 +145,9 @@ impl State {
 
     /// With seats that may come free, by the clock; without, the next `Admit` brings us back.
     fn schedule_retry(&mut self) {
-        let ready = self
-            .seats
-            .iter()
-            .any(|(_, seat)| seat.standing == Standing::Admitted);
-        let waits = !self.held.is_empty() && ready;
+        let admitted = |&key: &usize| self.seats[key].standing == Standing::Admitted;
+        let mut waiting = self.lanes.iter().filter(|lane| lane.held != 0);
+        let waits = waiting.any(|lane| lane.seats.iter().flatten().any(admitted));
         self.retry_at = waits.then(|| clock::now_ns() + RETRY);
     }
 
@@ -159,7 +172,12 @@ impl State {
                     // Our copy goes here: kept any longer, it would swallow the worker's FIN (KF21).
                     return Ok(());
                 }
-                Sent::Full => seat.note_full(),
+                Sent::Full => {
+                    seat.note_full();
+                    // Short of memory, the kernel says so of an empty channel too. Nothing would be taken from
+                    // that one and nothing sent to it, if nobody looked.
+                    self.watch(now);
+                }
                 // The limit is the user's, over all channels: no other seat would do better.
                 Sent::InFlightLimit => return Err(NotNow::Nobody(hand)),
                 Sent::Broken(_) => {
@@ -181,13 +199,17 @@ impl State {
         } = self;
         let lane = &mut lanes[hand.lane];
         let attempt = hand.record.attempt;
-        let bench = Bench {
+        let mut bench = Bench {
             seats,
             of_slot: &lane.seats,
             settings,
             now,
             attempt,
         };
+        if attempt != 0 && !(0..bench.slots()).any(|slot| bench.takes(slot)) {
+            // All were found stuck, and whether one of them moves again is only seen if it is tried.
+            bench.attempt = 0;
+        }
         let key = affinity
             .as_ref()
             .and_then(|affinity| affinity.key(&hand.record.peer));

@@ -18,6 +18,8 @@ use crate::wire::{Address, Family, Kind, Record};
 const ACCEPT_BATCH: usize = 64;
 /// How long a listener rests when there is no descriptor for a connection, ns (D1).
 const REST: u64 = 10_000_000;
+/// How long a listener that is about to be closed is accepted from, ns: enough for the longest backlog.
+const LAST_ROUND: u64 = 500_000_000;
 
 /// A listener, the sockets through which its connections come, and who is dealt them.
 #[derive(Debug)]
@@ -28,6 +30,10 @@ pub(super) struct Lane {
     /// The seat of each slot that is admitted, as a key into the state's seats.
     pub seats: Vec<Option<usize>>,
     pub accepted: u64,
+    /// How many of the connections held are its own.
+    pub held: usize,
+    /// In the retry that is under way, nobody took one of them.
+    pub nobody_takes: bool,
     pub ipv4_only: bool,
     ipv6_refused: bool,
 }
@@ -51,6 +57,8 @@ impl Lane {
             rotation: Rotation::default(),
             seats: vec![None; slots],
             accepted: 0,
+            held: 0,
+            nobody_takes: false,
             ipv4_only: false,
             ipv6_refused: false,
         }
@@ -86,9 +94,11 @@ enum Step {
 }
 
 impl State {
-    /// One more connection can be kept here if nobody takes it.
-    pub(super) fn has_room(&self) -> bool {
-        self.held.len() < self.settings.max_held
+    /// One more connection of this lane can be kept here if nobody takes it. Each lane has its share, so that
+    /// one whose servers have all closed it does not keep the others from accepting.
+    pub(super) fn has_room(&self, index: usize) -> bool {
+        let share = self.settings.max_held / self.lanes.len().max(1);
+        self.lanes[index].held < share.max(1)
     }
 
     /// One bounded batch from each socket that has something.
@@ -106,18 +116,23 @@ impl State {
         self.lanes[index].doors[door].paused_until = None;
         let nonblocking = self.servers_want_nonblocking(index);
         for _ in 0..ACCEPT_BATCH {
-            if !self.has_room() || matches!(self.accept_one(index, door, nonblocking), Step::Enough)
+            if !self.has_room(index)
+                || matches!(self.accept_one(index, door, nonblocking), Step::Enough)
             {
                 break;
             }
         }
     }
 
-    /// Accepts all that has come, room or not: the listener is about to be closed (G16).
+    /// Accepts all that has come, room or not: the listener is about to be closed (G16). Where they come faster
+    /// than they can be accepted, that is never all.
     pub(super) fn drain_backlog(&mut self, index: usize) {
         let nonblocking = self.servers_want_nonblocking(index);
         for door in 0..self.lanes[index].doors.len() {
-            while matches!(self.accept_one(index, door, nonblocking), Step::More) {}
+            let until = clock::now_ns() + LAST_ROUND;
+            while clock::now_ns() < until
+                && matches!(self.accept_one(index, door, nonblocking), Step::More)
+            {}
         }
     }
 

@@ -173,6 +173,8 @@ struct State {
     seats: Slab<SeatState>,
     /// Seats whose connections are being got back, oldest first.
     recalled: VecDeque<usize>,
+    /// Not before this: there was no descriptor for what comes back.
+    recall_from: u64,
     held: VecDeque<Hand>,
     slots: Vec<SlotCounts>,
     /// Some seat may have something queued: keep looking at how the queues move.
@@ -208,6 +210,7 @@ impl State {
             lanes: Vec::new(),
             seats: Slab::new(),
             recalled: VecDeque::new(),
+            recall_from: 0,
             held: VecDeque::with_capacity(settings.max_held + 1),
             slots: vec![SlotCounts::default(); settings.slots],
             watching: false,
@@ -251,14 +254,18 @@ impl State {
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> Option<Duration> {
         let now = clock::now_ns();
-        let backlog = self.lanes.iter().any(|lane| lane.wants_accept(now));
-        if self.has_room() && (backlog || !self.recalled.is_empty()) {
+        let mut lanes = self.lanes.iter().enumerate();
+        let backlog = lanes.any(|(index, lane)| lane.wants_accept(now) && self.has_room(index));
+        let recalled = self.next_recalled().is_some();
+        if backlog || (recalled && now >= self.recall_from) {
             return Some(Duration::ZERO);
         }
         let doors = self.lanes.iter().flat_map(|lane| &lane.doors);
         let resumes = doors.filter_map(|door| door.paused_until);
         let look = self.watching.then_some(self.next_look);
-        let next = resumes.chain(look).chain(self.retry_at).min()?;
+        let recall = recalled.then_some(self.recall_from);
+        let next = resumes.chain(look).chain(self.retry_at).chain(recall);
+        let next = next.min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
@@ -335,6 +342,7 @@ impl State {
     fn close_listener(&mut self, index: usize) {
         for door in &mut self.lanes[index].doors {
             door.readable = false;
+            door.paused_until = None;
             if let Some(socket) = door.socket.take() {
                 let fd = socket.as_raw_fd();
                 let gone = self.poll.registry().deregister(&mut SourceFd(&fd));

@@ -15,6 +15,9 @@ const RECALL_BATCH: usize = 256;
 /// Bounds of the time between two looks at the queues, ns: often enough to see that a queue lags.
 const LOOK_EVERY: std::ops::RangeInclusive<u64> = 5_000_000..=20_000_000;
 
+/// How long nothing is read back when there is no descriptor for it, ns.
+const REST: u64 = 10_000_000;
+
 /// What was found in a channel.
 enum Recalled {
     /// A connection, in hand again.
@@ -23,6 +26,8 @@ enum Recalled {
     Other,
     /// Nothing more.
     Nothing,
+    /// No descriptor is free for what may be there.
+    NotNow,
 }
 
 impl State {
@@ -114,22 +119,38 @@ impl State {
     /// Deals again what is left in the channels of workers that are gone or going, as far as there is
     /// room; the rest is safe where it is.
     pub(super) fn pump_recalled(&mut self) {
+        if self.recalled.is_empty() || clock::now_ns() < self.recall_from {
+            return;
+        }
         for _ in 0..RECALL_BATCH {
-            let Some(&key) = self.recalled.front() else {
+            let Some(key) = self.next_recalled() else {
                 return;
             };
-            if !self.has_room() {
-                return;
-            }
             match self.read_back(key) {
                 Recalled::Connection(hand) => self.place_or_hold(hand),
                 Recalled::Other => {}
                 Recalled::Nothing => {
-                    self.recalled.pop_front();
+                    self.recalled.retain(|&recalled| recalled != key);
                     self.let_go(key);
+                }
+                Recalled::NotNow => {
+                    self.recall_from = clock::now_ns() + REST;
+                    return;
                 }
             }
         }
+    }
+
+    /// The first seat to get connections back from whose lane has room for one.
+    pub(super) fn next_recalled(&self) -> Option<usize> {
+        let mut recalled = self.recalled.iter().copied();
+        recalled.find(|&key| self.has_room(self.lane_of(key)))
+    }
+
+    fn lane_of(&self, key: usize) -> usize {
+        let listener = self.seats[key].listener();
+        let lane = self.lanes.iter().position(|lane| lane.id == listener);
+        lane.expect("a lane outlives the seats on it")
     }
 
     /// A dead worker's seat goes; a native worker that drains is told that nothing more will come.
@@ -148,7 +169,12 @@ impl State {
     /// Takes one message out of a channel.
     fn read_back(&mut self, key: usize) -> Recalled {
         let mut buffer = [0; Record::LEN];
+        let lane = self.lane_of(key);
         let seat = &mut self.seats[key];
+        // Received without a free number, a connection would be closed by the kernel (KF8).
+        if !seat.can_receive() {
+            return Recalled::NotNow;
+        }
         let received = match seat.receive(&mut buffer) {
             Ok(Received::Message {
                 length,
@@ -162,19 +188,17 @@ impl State {
         match (record, fd) {
             (Some(record), Some(fd)) if record.kind == Kind::Connection => {
                 seat.note_read_back();
-                let (slot, listener) = (seat.slot(), seat.listener());
+                let slot = seat.slot();
                 self.slots[slot].dealt -= 1;
                 self.slots[slot].read_back += 1;
                 let record = Record {
                     attempt: record.attempt.saturating_add(1),
                     ..record
                 };
-                let lane = self.lanes.iter().position(|lane| lane.id == listener);
-                let lane = lane.expect("a lane outlives the seats on it");
                 Recalled::Connection(Hand { record, fd, lane })
             }
             _ => {
-                // Out of descriptors in spite of the ceiling: the kernel has closed the connection (KF8).
+                // Another thread took the last number in this very moment.
                 if truncated {
                     let slot = seat.slot();
                     seat.note_read_back();
@@ -247,14 +271,15 @@ impl State {
         self.seats[key].progress.declare_stuck(now);
         let mut count = 0;
         let mut wakes = 0;
-        while self.has_room() {
+        let lane = self.lane_of(key);
+        while self.has_room(lane) {
             match self.read_back(key) {
                 Recalled::Connection(hand) => {
                     count += 1;
                     self.place_or_hold(hand);
                 }
                 Recalled::Other => wakes += 1,
-                Recalled::Nothing => break,
+                Recalled::Nothing | Recalled::NotNow => break,
             }
         }
         // Messages that are the worker's own business go back to it.

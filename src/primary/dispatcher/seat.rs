@@ -141,6 +141,11 @@ impl SeatState {
         fdpass::send(self.seat.ours.as_fd(), &record.encode(), None);
     }
 
+    /// A descriptor number is free for what [`SeatState::receive`] may find.
+    pub fn can_receive(&self) -> bool {
+        self.seat.kept.as_fd().try_clone_to_owned().is_ok()
+    }
+
     /// Takes one message back out of the channel.
     pub fn receive(&mut self, buffer: &mut [u8; Record::LEN]) -> std::io::Result<fdpass::Received> {
         fdpass::receive(self.seat.kept.as_fd(), buffer, false)

@@ -1,5 +1,7 @@
 //! The dispatcher on real sockets; its workers are channel ends that this test receives from.
 
+mod trouble;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -52,21 +54,23 @@ impl Bench {
         let up = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let (sender, reports) = crossbeam_channel::unbounded();
         let dispatcher = Dispatcher::start(settings, sender, up).unwrap();
+        let mut bench = Self {
+            dispatcher: Some(dispatcher),
+            reports,
+            at: ([0; 4], 0).into(),
+            _poll: poll,
+        };
+        bench.at = bench.listen(LISTENER);
+        bench
+    }
+
+    fn listen(&self, id: ListenerId) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let at = listener.local_addr().unwrap();
         let (socket, local) = (listener.into(), Address::default());
-        dispatcher.send(Command::AddListener {
-            id: LISTENER,
-            socket,
-            local,
-        });
-        Self {
-            dispatcher: Some(dispatcher),
-            reports,
-            at,
-            _poll: poll,
-        }
+        self.send(Command::AddListener { id, socket, local });
+        at
     }
 
     fn send(&self, command: Command) {
@@ -74,13 +78,20 @@ impl Bench {
     }
 
     fn hire(&self, slot: u16, id: u64) -> Worker {
-        let channel = Channel::new(128).unwrap();
+        self.hire_on(LISTENER, slot, id)
+    }
+
+    fn hire_on(&self, listener: ListenerId, slot: u16, id: u64) -> Worker {
+        self.hire_with(listener, slot, id, Channel::new(128).unwrap())
+    }
+
+    fn hire_with(&self, listener: ListenerId, slot: u16, id: u64, channel: Channel) -> Worker {
         let board = Arc::new(Board::create(slot, id).unwrap());
         let end = channel.theirs.try_clone().unwrap();
         self.send(Command::Admit(Seat {
             slot: SlotId(slot),
             worker: WorkerId(id),
-            listener: LISTENER,
+            listener,
             channel: 0,
             ours: channel.ours,
             kept: channel.theirs,
