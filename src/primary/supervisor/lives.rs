@@ -4,7 +4,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,11 +58,16 @@ impl Supervisor {
             stdout,
             stderr,
         } = self.launch(slot, id).start()?;
-        self.poll.registry().register(
+        let watched = self.poll.registry().register(
             &mut SourceFd(&pidfd.as_raw_fd()),
             Source::Exit(id).token(),
             Interest::READABLE,
-        )?;
+        );
+        if let Err(error) = watched {
+            // Nobody would ever hear of its end. Unknown to the workers, it is reaped as a stray.
+            let _ = process::signal(pidfd.as_fd(), Signal::SIGKILL);
+            return Err(error);
+        }
         self.logs.attach(slot.0, pid, stdout, stderr);
         let ready_by = self.now() + self.config.ready_timeout;
         let state = State::Starting { ready_by };
@@ -235,6 +240,7 @@ impl Supervisor {
             let _ = process::try_wait(worker.pidfd());
         }
         self.reap();
+        self.left_alone();
     }
 
     /// Collects orphans that have come to us and ended.

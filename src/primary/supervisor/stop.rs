@@ -47,8 +47,10 @@ impl Supervisor {
         self.fleet.stop();
         self.deadlines.clear(Timer::Start);
         let ready = self.workers.iter().any(|worker| worker.is_ready());
-        self.dispatcher.send(Command::Finish);
+        // Ours first: whoever came between the dispatcher's last look at a backlog and the close of the last
+        // copy of its socket would be reset.
         self.listeners.close();
+        self.dispatcher.send(Command::Finish);
         if !ready || self.config.balance == Balance::Kernel {
             // Nobody to wait for, or nobody who could be told but by a signal.
             info!("stopping ({asked_by})");
@@ -92,6 +94,13 @@ impl Supervisor {
         }
         let again = self.now() + CENSUS;
         self.deadlines.set(Timer::Census, again);
+    }
+
+    /// A worker is gone. Without any, nobody finishes anything.
+    pub(super) fn left_alone(&mut self) {
+        if self.workers.is_empty() && matches!(self.phase, Phase::Finishing | Phase::Draining) {
+            self.leave();
+        }
     }
 
     /// Patience with open connections is over.
