@@ -102,6 +102,7 @@ sections! {
     errors_of_the_calls: "errors.calls",
     other_sockets_are_left_alone: "errors.others_left_alone",
     no_descriptor_left: "errors.no_descriptor_left",
+    threads_at_the_limit: "errors.threads_at_the_limit",
     accept_with_a_deadline: "errors.times_out",
     accept_and_signals: "errors.interrupted",
     poll_and_select: "readiness.poll_and_select",

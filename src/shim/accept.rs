@@ -5,7 +5,7 @@
 //! a number to put it under.
 
 use core::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU32,
     Ordering::{AcqRel, Relaxed},
 };
 
@@ -19,7 +19,7 @@ use crate::sys::{
 };
 use crate::table::{self, AS_V4, AS_V6, CONNECTION};
 use crate::wire::{Address, Family, Kind, Record};
-use crate::{bind, epoll, next};
+use crate::{bind, epoll, next, room};
 
 /// Where the caller wants the peer's address.
 #[derive(Clone, Copy)]
@@ -69,12 +69,20 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
     // First of all: a fork registers itself here, with the connections that it inherited.
     process::note_use(index);
     loop {
-        prove_room(fd)?;
         let mut bytes = [0; Record::LEN];
-        let received = match receive(fd, listener, &mut bytes, flags) {
+        let received = match take(fd, &mut bytes, flags & SOCK_CLOEXEC != 0) {
+            Ok(received) => received,
+            Err(EAGAIN) => {
+                wait(fd, listener)?;
+                continue;
+            }
             // Said once when the primary has died; what is queued can still be read, then comes the end.
-            Err(Refusal::Errno(ECONNRESET)) => continue,
-            other => other?,
+            Err(ECONNRESET) => continue,
+            Err(EBADF | ENOTSOCK | ENOTCONN | EINVAL) => {
+                table::set(fd, 0);
+                return Err(Refusal::NotOurs);
+            }
+            Err(error) => return Err(error.into()),
         };
         let connection = received.fds[0];
         let record = bytes.get(..received.len).and_then(Record::decode);
@@ -91,29 +99,26 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
     }
 }
 
-fn receive(
-    fd: i32,
-    listener: &Listener,
-    bytes: &mut [u8; Record::LEN],
-    flags: i32,
-) -> Result<Received, Refusal> {
+/// Takes a message off the channel if there is one, and a number for what is in it.
+#[inline(always)]
+fn take(fd: i32, bytes: &mut [u8], close_on_exec: bool) -> Result<Received, Errno> {
+    let _gate = room::prove(fd)?;
+    received::record(fd, bytes, close_on_exec)
+}
+
+/// Waits for a message if the descriptor waits, as accept(2) would, else fails as it would.
+fn wait(fd: i32, listener: &Listener) -> Result<(), Errno> {
+    if sys::status_flags(fd)? & O_NONBLOCK != 0 {
+        return Err(EAGAIN);
+    }
     listener.blocked.fetch_add(1, Relaxed);
-    // Only a listener that has never come back empty-handed may be blocking.
-    let asleep = (!listener.returns_empty.load(Relaxed)).then(Asleep::begin);
-    let received = received::record(fd, bytes, flags & SOCK_CLOEXEC != 0);
+    let asleep = Asleep::begin();
+    let waited = received::wait(fd);
     drop(asleep);
     listener.blocked.fetch_sub(1, Relaxed);
-    match received {
-        Ok(received) => Ok(received),
-        Err(EAGAIN) => {
-            listener.returns_empty.store(true, Relaxed);
-            Err(EAGAIN.into())
-        }
-        Err(EBADF | ENOTSOCK | ENOTCONN | EINVAL) => {
-            table::set(fd, 0);
-            Err(Refusal::NotOurs)
-        }
-        Err(error) => Err(error.into()),
+    match waited {
+        Err(ECONNRESET) => Ok(()),
+        other => other,
     }
 }
 
@@ -229,29 +234,6 @@ pub fn shown(address: &Address, byte: u8) -> Address {
         (_, AS_V6) => mapped(address),
         _ => *address,
     }
-}
-
-/// Proves that there is a number for one more descriptor. Without one, recvmsg(2) would take the connection
-/// off the channel and drop it (KF8).
-#[inline]
-fn prove_room(fd: i32) -> Result<(), Errno> {
-    /// The limit, as last read; 0 at first.
-    static LIMIT: AtomicU64 = AtomicU64::new(0);
-    static TURN: AtomicU32 = AtomicU32::new(0);
-    /// How many turns a limit is believed.
-    const TURNS: u32 = 64;
-
-    if TURN.fetch_add(1, Relaxed).is_multiple_of(TURNS) {
-        LIMIT.store(sys::open_files_limit().unwrap_or(0), Relaxed);
-    }
-    let last = LIMIT.load(Relaxed).wrapping_sub(1).min(i32::MAX as u64) as i32;
-    // Numbers are given out from below: if the last one is free, one is free. That costs least.
-    if sys::descriptor_flags(last) == Err(EBADF) {
-        return Ok(());
-    }
-    let proof = sys::duplicate(fd, 0)?;
-    let _ = sys::close(proof);
-    Ok(())
 }
 
 /// The primary is dead. The channel is replaced by a socket on which nothing ever happens, so that the

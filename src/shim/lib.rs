@@ -8,7 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `interpose`, `waits` | the functions that the program calls |
-//! | `bind`, `accept`, `names`, `descriptors` | what they mean for a channel |
+//! | `bind`, `accept`, `room`, `names`, `descriptors` | what they mean for a channel |
 //! | `listeners`, `table`, `process`, `epoll`, `options` | what the shim knows |
 //! | `rendezvous`, `received`, `address`, `environment` | talking to the primary |
 //! | `sys`, `next`, `arch` | the kernel, the C library, machine code |
@@ -35,6 +35,7 @@ mod options;
 mod process;
 mod received;
 mod rendezvous;
+mod room;
 mod sys;
 mod table;
 mod waits;

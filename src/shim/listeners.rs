@@ -36,9 +36,7 @@ pub struct Listener {
     pub listening: AtomicBool,
     /// The server has called shutdown(): accept() fails until it listens again.
     pub shut: AtomicBool,
-    /// accept() has found nothing and come back: the descriptor does not block.
-    pub returns_empty: AtomicBool,
-    /// Threads in accept().
+    /// Threads that wait in accept().
     pub blocked: AtomicU32,
     /// [`Address`] the server asked for, encoded.
     asked: [AtomicU32; Address::LEN / 4],
@@ -59,7 +57,6 @@ impl Listener {
             channel: AtomicU16::new(0),
             listening: AtomicBool::new(false),
             shut: AtomicBool::new(false),
-            returns_empty: AtomicBool::new(false),
             blocked: AtomicU32::new(0),
             asked: [const { AtomicU32::new(0) }; Address::LEN / 4],
             shadow: AtomicI32::new(-1),

@@ -6,7 +6,10 @@
 use core::ffi::c_void;
 use core::ptr::null_mut;
 
-use crate::sys::{self, Errno, IoVec, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MsgHdr, SOL_SOCKET};
+use crate::next;
+use crate::sys::{
+    self, Errno, IoVec, MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_PEEK, MsgHdr, SOL_SOCKET,
+};
 
 /// Room for the control data: many times what a well-behaved primary sends.
 const CONTROL: usize = 128;
@@ -35,14 +38,36 @@ pub fn answer(socket: i32, bytes: &mut [u8]) -> Result<Received, Errno> {
     })
 }
 
-/// Receives a record with at most one descriptor, close-on-exec if asked; a cancellation point.
+/// Takes a record with at most one descriptor, close-on-exec if asked; never waits.
 #[inline]
 pub fn record(channel: i32, bytes: &mut [u8], close_on_exec: bool) -> Result<Received, Errno> {
-    let flags = if close_on_exec { MSG_CMSG_CLOEXEC } else { 0 };
+    let close_on_exec = if close_on_exec { MSG_CMSG_CLOEXEC } else { 0 };
     receive(bytes, 1, |message| {
         // SAFETY: `receive` filled the message with live buffers.
-        unsafe { crate::next::recvmsg(channel, message, flags) }
+        unsafe { sys::recvmsg(channel, message, MSG_DONTWAIT | close_on_exec) }
     })
+}
+
+/// Waits for a message as the descriptor would wait in accept(2), by its flags and its `SO_RCVTIMEO`, and
+/// leaves it where it is. A cancellation point, restarted after signals as accept(2) is.
+pub fn wait(channel: i32) -> Result<(), Errno> {
+    let mut byte = 0_u8;
+    let mut payload = IoVec {
+        base: (&raw mut byte).cast(),
+        len: 1,
+    };
+    let mut message = MsgHdr {
+        name: null_mut(),
+        name_len: 0,
+        iov: &raw mut payload,
+        iov_len: 1,
+        // No room for descriptors, so that none is made.
+        control: null_mut(),
+        control_len: 0,
+        flags: 0,
+    };
+    // SAFETY: the message points to a live byte.
+    unsafe { next::recvmsg(channel, &mut message, MSG_PEEK) }.map(|_| ())
 }
 
 #[inline(always)]

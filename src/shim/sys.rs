@@ -51,7 +51,9 @@ pub const SO_DOMAIN: i32 = 39;
 pub const IPV6_ADDRFORM: i32 = 1;
 pub const IPV6_V6ONLY: i32 = 26;
 
+pub const MSG_PEEK: i32 = 0x2;
 pub const MSG_CTRUNC: i32 = 0x8;
+pub const MSG_DONTWAIT: i32 = 0x40;
 pub const MSG_NOSIGNAL: i32 = 0x4000;
 pub const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 
 from transcript import *
 
@@ -111,6 +112,48 @@ def no_descriptor_left():
         served += 1
     say("served", served)
     say("the clients", os.waitpid(child, 0)[1])
+
+
+def threads_at_the_limit():
+    """Threads that wait in accept() while others use up the descriptors."""
+    server = listening(128)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(tell)
+        os.read(told, 1)
+        clients = [client() for _ in range(100)]
+        answers = [peer.recv(10) for peer in clients]
+        os._exit(0 if answers == [b"served"] * 100 else 1)
+    # Room for two or three connections beside what is open already.
+    top = os.dup(0)
+    os.close(top)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (top + 3, hard))
+    lock, served, refused = threading.Lock(), [], []
+
+    def work():
+        while len(served) < 100:
+            try:
+                taken, _ = server.accept()
+            except OSError as error:
+                refused.append(error.errno)
+                time.sleep(0.002)
+                continue
+            time.sleep(0.001)
+            with lock:
+                served.append(1)
+            taken.sendall(b"served")
+            taken.close()
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    os.close(tell)
+    say("the clients", os.waitpid(child, 0)[1])
+    say("served", len(served))
+    say("refused only for want of a descriptor", set(refused) == {errno.EMFILE})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
 
 
 def times_out():
