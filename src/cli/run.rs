@@ -53,7 +53,7 @@ pub struct RunWords {
     workers: usize,
 
     /// Set an environment variable for the workers; repeatable
-    #[arg(short, long, value_name = "NAME=VALUE", value_parser = values::environment(), help_heading = "Workers")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::environment(), help_heading = "Workers")]
     env: Vec<(OsString, OsString)>,
 
     /// Start the workers in this directory

@@ -135,11 +135,8 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     watch(commands.as_raw_fd(), Source::Control)?;
     let (report, reports) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::new(poll.registry(), Source::Reports.token())?);
-    let dispatcher = Dispatcher::start(
-        dispatcher_settings(&config, queue_cap, fd_ceiling),
-        report,
-        waker,
-    )?;
+    let settings = dispatcher_settings(&config, queue_cap, fd_ceiling);
+    let dispatcher = Dispatcher::start(settings, report, waker)?;
     let now = Instant::now();
     Ok(Supervisor {
         fleet: Fleet::new(config.workers, limits::cpus()),
