@@ -133,6 +133,31 @@ fn a_long_life_forgives() {
 }
 
 #[test]
+fn a_storm_of_kills_is_no_program_that_cannot_start() {
+    let mut fleet = proven(1, 1);
+    let mut now = at(0);
+    for round in 0..100 {
+        let worker = WorkerId(round * 2);
+        let Verdict::Retry { wait, .. } = fleet.ended(SlotId(0), worker, End::Crashed, now, 0)
+        else {
+            panic!("retried");
+        };
+        assert!(wait <= backoff::CAP_AFTER_READY, "round {round}");
+        now = now + wait;
+        let worker = WorkerId(round * 2 + 1);
+        fleet.started(SlotId(0), worker);
+        let Verdict::Retry { wait, .. } = fleet.ended(SlotId(0), worker, End::Early, now, 0) else {
+            panic!("retried");
+        };
+        assert_eq!(wait, backoff::FIRST, "round {round}");
+        now = now + wait;
+        let worker = WorkerId(round * 2 + 2);
+        fleet.started(SlotId(0), worker);
+        fleet.ready(SlotId(0), worker, now);
+    }
+}
+
+#[test]
 fn a_former_worker_cannot_speak_for_its_slot() {
     let mut fleet = proven(1, 1);
     let stale = fleet.ended(SlotId(0), WorkerId(5), End::Crashed, at(1), 0);

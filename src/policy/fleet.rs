@@ -31,7 +31,11 @@ enum Phase {
 #[derive(Debug)]
 struct Slot {
     phase: Phase,
-    /// Failures in a row.
+    /// Workers in a row that never got ready.
+    early: u32,
+    /// Workers in a row that got ready and did not stay so for long.
+    crashes: u32,
+    /// How often in a row the last one's way of failing had been seen.
     failures: u32,
     /// The crash loop of now was reported.
     reported: bool,
@@ -72,6 +76,8 @@ impl Fleet {
             phase: Phase::Empty {
                 not_before: Moment::default(),
             },
+            early: 0,
+            crashes: 0,
             failures: 0,
             reported: false,
             starts: 0,
@@ -135,6 +141,7 @@ impl Fleet {
         };
         if slot.phase == Phase::Starting(worker) {
             slot.phase = Phase::Ready { worker, since: now };
+            slot.early = 0;
             self.proven = true;
         }
     }
@@ -193,7 +200,7 @@ impl Fleet {
         };
         let index = self.slots.iter().position(well)?;
         self.slots[index].reported = false;
-        self.slots[index].failures = 0;
+        self.slots[index].crashes = 0;
         u16::try_from(index).ok().map(SlotId)
     }
 
@@ -224,21 +231,31 @@ impl Fleet {
 
 impl Slot {
     /// Counts the end of its worker; returns the wait, and whether a crash loop begins.
+    ///
+    /// The two ways to fail are counted apart: workers that are killed from outside soon after their start, some
+    /// before they are ready and some after, must not add up to the wait of a program that cannot start at all.
     fn fail(&mut self, ready_for: Option<Duration>, end: End, random: u64) -> (Duration, bool) {
-        if ready_for.is_some_and(|lasted| lasted >= PROVEN) {
-            self.failures = 0;
-            self.reported = false;
-            if end == End::Finished {
-                return (Duration::ZERO, false);
+        let (failures, cap) = match ready_for {
+            Some(lasted) => {
+                if lasted >= PROVEN {
+                    self.crashes = 0;
+                    self.reported = false;
+                    if end == End::Finished {
+                        self.failures = 0;
+                        return (Duration::ZERO, false);
+                    }
+                }
+                self.crashes = self.crashes.saturating_add(1);
+                (self.crashes, backoff::CAP_AFTER_READY)
             }
-        }
-        self.failures = self.failures.saturating_add(1);
-        let cap = match ready_for {
-            Some(_) => backoff::CAP_AFTER_READY,
-            None => backoff::CAP,
+            None => {
+                self.early = self.early.saturating_add(1);
+                (self.early, backoff::CAP)
+            }
         };
-        let crash_loop = self.failures >= CRASH_LOOP && !self.reported;
+        self.failures = failures;
+        let crash_loop = failures >= CRASH_LOOP && !self.reported;
         self.reported |= crash_loop;
-        (backoff::delay(self.failures, cap, random), crash_loop)
+        (backoff::delay(failures, cap, random), crash_loop)
     }
 }
