@@ -28,7 +28,7 @@ fn connections(site: &Site, clients: usize, count: u64) -> Report {
         start.elapsed().as_secs_f64(),
         report.tally.answered(),
         report.tally.failed(),
-        report.tally.slowest
+        report.tally.slowest()
     );
     report
 }
@@ -122,7 +122,7 @@ fn two_hundred_kills_in_60_s_of_load() {
         "{} answered, slowest {:?}; resets explained by the killed worker's journal: {by_journal}, by the moment of a kill \
          (accepted, not yet written to the journal): {by_time}, not explained: 0",
         report.tally.answered(),
-        report.tally.slowest
+        report.tally.slowest()
     );
     balancer.finish();
 }
@@ -140,9 +140,19 @@ fn one_of_four_stopped_for_10_s() {
     let meanwhile = load.started();
     send(stopped, Signal::SIGCONT);
     let report = load.stop();
+    let others = report
+        .tally
+        .slowest_of
+        .iter()
+        .filter(|(pid, _)| **pid != stopped);
     println!(
-        "{meanwhile} connections while one of four was stopped for 10 s: slowest answer {:?}, failed {}, read back {}",
-        report.tally.slowest,
+        "{meanwhile} connections while one of four was stopped for 10 s: slowest answer {:?} by the others; {:?} by the \
+         stopped one itself (taken by it before the stop); failed {}, read back {}",
+        others
+            .map(|(_, slowest)| *slowest)
+            .max()
+            .unwrap_or_default(),
+        report.tally.slowest_of.get(&stopped),
         report.tally.failed(),
         balancer.status().slots[1].read_back
     );

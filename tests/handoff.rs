@@ -107,11 +107,13 @@ fn a_stopped_worker_holds_nobody_up() {
     let read_back = balancer.status().slots[2].read_back;
     send(stopped, Signal::SIGCONT);
     report.clean();
-    assert!(
-        report.tally.slowest < Duration::from_secs(2),
-        "slowest: {:?}",
-        report.tally.slowest
-    );
+    let others = report
+        .tally
+        .slowest_of
+        .iter()
+        .filter(|(pid, _)| **pid != stopped);
+    let slowest = others.map(|(_, slowest)| *slowest).max().expect("answers");
+    assert!(slowest < Duration::from_secs(1), "slowest: {slowest:?}");
     assert!(
         read_back > 0,
         "what was dealt to the stopped worker was read back"

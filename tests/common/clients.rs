@@ -237,17 +237,23 @@ impl Crowd {
 pub struct Tally {
     /// By outcome; answers are counted per process.
     pub outcomes: BTreeMap<Outcome, u64>,
-    /// The slowest answer.
-    pub slowest: Duration,
+    /// The slowest answer of each process.
+    pub slowest_of: BTreeMap<u32, Duration>,
 }
 
 impl Tally {
     /// Adds one.
     pub fn count(&mut self, outcome: Outcome, took: Duration) {
-        if matches!(outcome, Outcome::Ok(_)) {
-            self.slowest = self.slowest.max(took);
+        if let Outcome::Ok(answer) = &outcome {
+            let slowest = self.slowest_of.entry(answer.pid).or_default();
+            *slowest = (*slowest).max(took);
         }
         *self.outcomes.entry(outcome).or_default() += 1;
+    }
+
+    /// The slowest answer of all.
+    pub fn slowest(&self) -> Duration {
+        self.slowest_of.values().max().copied().unwrap_or_default()
     }
 
     /// Right answers.
