@@ -273,13 +273,8 @@ impl<'a> Balancer<'a> {
     }
 
     fn settled_descriptors(&self) -> BTreeMap<String, usize> {
-        let mut before = kinds(self.pid());
-        eventually("descriptors at rest", || {
-            std::thread::sleep(Duration::from_millis(30));
-            let now = kinds(self.pid());
-            let same = now == before;
-            before = now;
-            same.then(|| before.clone())
+        eventually("no worker and no command client connected", || {
+            (census::guests(self.pid()) == 0).then(|| kinds(self.pid()))
         })
     }
 

@@ -49,6 +49,25 @@ pub fn children_in_state_z(parent: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Accepted Unix connections that `pid` holds: its sockets that are connected and carry a listener's path.
+pub fn guests(pid: u32) -> usize {
+    let table = fs::read_to_string("/proc/net/unix").expect("/proc/net/unix");
+    // Num RefCount Protocol Flags Type St Inode Path; St 03: connected.
+    let accepted: Vec<&str> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.len() >= 8 && fields[5] == "03")
+        .map(|fields| fields[6])
+        .collect();
+    let held = descriptors(pid).into_iter().filter(|(_, link)| {
+        let inode = link
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
+        inode.is_some_and(|inode| accepted.contains(&inode))
+    });
+    held.count()
+}
+
 /// Live processes in `session`.
 pub fn members_of(session: u32) -> Vec<u32> {
     let session = session.to_string();
