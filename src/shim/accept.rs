@@ -91,7 +91,7 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
                 present(connection, listener, &record, out, flags)?;
                 return Ok(connection);
             }
-            _ => discard(&received, record.as_ref(), listener, index),
+            _ => discard(&received, record.as_ref(), listener, index)?,
         }
         if listener.shut.load(Relaxed) {
             return Err(EINVAL.into());
@@ -124,7 +124,12 @@ fn wait(fd: i32, listener: &Listener) -> Result<(), Errno> {
 
 /// What came was no connection that can be used.
 #[cold]
-fn discard(received: &Received, record: Option<&Record>, listener: &Listener, index: usize) {
+fn discard(
+    received: &Received,
+    record: Option<&Record>,
+    listener: &Listener,
+    index: usize,
+) -> Result<(), Errno> {
     for fd in received.fds.into_iter().filter(|fd| *fd >= 0) {
         let _ = sys::close(fd);
     }
@@ -132,9 +137,12 @@ fn discard(received: &Received, record: Option<&Record>, listener: &Listener, in
     if lost && let Some(board) = process::board() {
         board.truncated.fetch_add(1, Relaxed);
     }
-    if received.len == 0 && !received.truncated {
-        outlive(listener, index);
+    // An empty message with a descriptor in it is none of the primary's, but no end either (KF12).
+    let is_end = received.len == 0 && !received.truncated && received.fds[0] < 0;
+    if is_end {
+        outlive(listener, index)?;
     }
+    Ok(())
 }
 
 /// Makes of the received descriptor what accept4(2) would have returned, and counts it.
@@ -239,26 +247,26 @@ pub fn shown(address: &Address, byte: u8) -> Address {
 /// The primary is dead. The channel is replaced by a socket on which nothing ever happens, so that the
 /// server does not spin on its end, and the server is asked to terminate.
 #[cold]
-fn outlive(listener: &Listener, index: usize) {
+fn outlive(listener: &Listener, index: usize) -> Result<(), Errno> {
     const SIGTERM: i32 = 15;
     /// The process that has been asked.
     static ASKED: AtomicU32 = AtomicU32::new(0);
 
-    if let Ok(inert) = bind::inert_socket() {
-        table::each(0, u32::MAX, |fd, byte| {
-            if table::listener_of(byte) == Some(index) && sys::inode(fd) == Ok(listener.inode()) {
-                let flags = sys::status_flags(fd).unwrap_or(0);
-                let _ = sys::set_nonblocking(inert, flags & O_NONBLOCK != 0);
-                let keep = sys::descriptor_flags(fd).is_ok_and(|flags| flags & 1 == 0);
-                epoll::forget(fd);
-                let _ = sys::dup3(inert, fd, if keep { 0 } else { O_CLOEXEC });
-            }
-        });
-        listener.set_inode(sys::inode(inert).unwrap_or(0));
-        let _ = sys::close(inert);
-    }
     let head = process::head();
     if ASKED.swap(head, AcqRel) != head {
         let _ = sys::kill(head, SIGTERM);
     }
+    let inert = bind::inert_socket()?;
+    table::each(0, u32::MAX, |fd, byte| {
+        if table::listener_of(byte) == Some(index) && sys::inode(fd) == Ok(listener.inode()) {
+            let flags = sys::status_flags(fd).unwrap_or(0);
+            let _ = sys::set_nonblocking(inert, flags & O_NONBLOCK != 0);
+            let keep = sys::descriptor_flags(fd).is_ok_and(|flags| flags & 1 == 0);
+            epoll::forget(fd);
+            let _ = sys::dup3(inert, fd, if keep { 0 } else { O_CLOEXEC });
+        }
+    });
+    listener.set_inode(sys::inode(inert).unwrap_or(0));
+    let _ = sys::close(inert);
+    Ok(())
 }

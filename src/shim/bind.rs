@@ -9,8 +9,9 @@ use crate::listeners::{self, Listener};
 use crate::options::{self, OptionList};
 use crate::rendezvous::{self, Reply, request};
 use crate::sys::{
-    self, EINVAL, ENOTCONN, Errno, IPPROTO_IPV6, IPPROTO_MPTCP, IPPROTO_TCP, IPV6_V6ONLY,
-    O_CLOEXEC, O_NONBLOCK, SO_DOMAIN, SO_PROTOCOL, SO_REUSEPORT, SO_TYPE, SOCK_STREAM, SOL_SOCKET,
+    self, ECONNREFUSED, EINVAL, ENOTCONN, Errno, IPPROTO_IPV6, IPPROTO_MPTCP, IPPROTO_TCP,
+    IPV6_V6ONLY, O_CLOEXEC, O_NONBLOCK, SO_DOMAIN, SO_PROTOCOL, SO_REUSEPORT, SO_TYPE, SOCK_STREAM,
+    SOL_SOCKET,
 };
 use crate::wire::{Address, Family, Outcome, Request, Verb};
 use crate::{environment, epoll, process};
@@ -19,7 +20,8 @@ const SHUT_RD: i32 = 0;
 const SHUT_WR: i32 = 1;
 const SHUT_RDWR: i32 = 2;
 
-/// bind(2) of the server's address `asked`, which `native` would do.
+/// bind(2) of the server's address `asked`, which `native` would do. `ECONNREFUSED`, which bind(2) itself never
+/// gives, says that the primary could not be asked.
 pub fn bind(
     fd: i32,
     asked: &Address,
@@ -40,7 +42,7 @@ pub fn bind(
         address: *asked,
         ..request(Verb::Bind, 0)
     };
-    let reply = rendezvous::ask(&question, &options::differing(fd))?;
+    let reply = rendezvous::ask(&question, &options::differing(fd)).map_err(|_| ECONNREFUSED)?;
     match reply.answer.outcome {
         Outcome::Errno if reply.answer.errno != 0 => Err(Errno(reply.answer.errno)),
         Outcome::PassThrough | Outcome::Errno => native(),
@@ -79,7 +81,7 @@ pub fn listen(fd: i32, backlog: i32) -> Option<Result<usize, Errno>> {
             Ok(0)
         }
         Ok(reply) => Err(Errno(reply.answer.errno)),
-        Err(error) => Err(error),
+        Err(_) => Err(ECONNREFUSED),
     })
 }
 

@@ -43,13 +43,12 @@ pub fn request(verb: Verb, inode: u64) -> Request {
 
 /// Asks and waits for the answer.
 pub fn ask(request: &Request, options: &OptionList) -> Result<Reply, Errno> {
-    let socket = open(request, options)?;
-    let reply = receive(socket);
-    let _ = sys::close(socket);
-    if let Err(error) = &reply {
-        complain(*error);
-    }
-    reply
+    let reply = open(request, options).and_then(|socket| {
+        let reply = receive(socket);
+        let _ = sys::close(socket);
+        reply
+    });
+    reply.inspect_err(|error| complain(*error))
 }
 
 /// Says something to which there is no answer. If nobody hears it, nobody needs to.
@@ -62,12 +61,10 @@ pub fn tell(request: &Request) {
 fn open(request: &Request, options: &OptionList) -> Result<i32, Errno> {
     let socket = sys::socket(AF_UNIX, SOCK_SEQPACKET, 0)?;
     let sent = connect_and_send(socket, request, options);
-    if let Err(error) = sent {
+    if sent.is_err() {
         let _ = sys::close(socket);
-        complain(error);
-        return Err(error);
     }
-    Ok(socket)
+    sent.map(|()| socket)
 }
 
 fn connect_and_send(socket: i32, request: &Request, options: &OptionList) -> Result<(), Errno> {

@@ -22,6 +22,7 @@ pub const ENOTSOCK: Errno = Errno(88);
 pub const ECONNRESET: Errno = Errno(104);
 pub const ENOTCONN: Errno = Errno(107);
 pub const ETIMEDOUT: Errno = Errno(110);
+pub const ECONNREFUSED: Errno = Errno(111);
 pub const ESRCH: Errno = Errno(3);
 pub const ENOSYS: Errno = Errno(38);
 
