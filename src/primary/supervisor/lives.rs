@@ -262,6 +262,17 @@ impl Supervisor {
                     self.command_name()
                 )
             }
+            State::Gone(End::Early) if !self.fleet.is_proven() => {
+                let printed = if self.logs.tail(pid).is_empty() {
+                    "it printed nothing"
+                } else {
+                    "what it printed is above"
+                };
+                format!(
+                    "{} ended with {exit} before it listened (worker {pid}): {printed}",
+                    self.command_name()
+                )
+            }
             State::Gone(End::Early) => {
                 format!("worker {pid} ended with {exit} before it was ready")
             }
