@@ -82,11 +82,12 @@ fn kernel_shares_the_listening_socket() {
 #[test]
 fn kernel_refuses_nobody_while_all_workers_restart() {
     let site = Site::new();
-    let mut balancer = Balancer::nodes(&site, 2, &["--balance", "kernel"]);
-    for worker in balancer.workers() {
+    let balancer = Balancer::nodes(&site, 2, &["--balance", "kernel"]);
+    let workers = balancer.workers();
+    for &worker in &workers {
         send(worker, nix::sys::signal::Signal::SIGKILL);
     }
     Crowd::gather(site.to(), 0..50).answers().all_answered(50);
-    balancer.all_ready();
+    balancer.replaced(&workers);
     balancer.finish();
 }

@@ -52,7 +52,7 @@ fn counts_of_100_000_connections_over_3_nodes() {
 #[ignore = "figure"]
 fn queued_when_killed_100_rounds() {
     let site = Site::new();
-    let mut balancer = Balancer::nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     for round in 0..100 {
         let workers = balancer.workers();
@@ -68,7 +68,7 @@ fn queued_when_killed_100_rounds() {
         slowest = slowest.max(killed.elapsed());
         answered += tally.answered();
         tally.all_answered(100);
-        balancer.all_ready();
+        balancer.replaced(&workers);
     }
     println!(
         "{answered} of 10000 answered; slowest round from the kill to its last answer {slowest:?}"

@@ -49,7 +49,7 @@ fn each_connection_ends_with_its_fin_at_once() {
 fn what_was_queued_survives_the_kill_of_all() {
     // A1, B2: both stopped, so that nothing is taken; then both killed.
     let site = Site::new();
-    let mut balancer = Balancer::nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     for round in 0..5 {
         let workers = balancer.workers();
         workers
@@ -61,7 +61,7 @@ fn what_was_queued_survives_the_kill_of_all() {
             .iter()
             .for_each(|&worker| send(worker, Signal::SIGKILL));
         crowd.answers().all_answered(100);
-        balancer.all_ready();
+        balancer.replaced(&workers);
     }
     balancer.finish();
 }
@@ -223,17 +223,14 @@ fn a_worker_that_closes_its_listener_and_lives_on_gets_nothing_more() {
 fn a_helper_that_outlives_its_parent_eats_nothing() {
     // A15: its child would accept and never answer.
     let site = Site::new();
-    let mut balancer = Balancer::start(
+    let balancer = Balancer::start(
         &site,
         &["run", "-n", "1", "--", "python3", &server("orphan.py")],
     );
     for round in 0..3 {
         let parent = balancer.workers()[0];
         send(parent, Signal::SIGKILL);
-        balancer.until("a new worker", |status| {
-            status.slots[0].pid.is_some_and(|pid| pid != parent)
-        });
-        balancer.all_ready();
+        balancer.replaced(&[parent]);
         let from = round * 1000;
         Crowd::gather(site.to(), from..from + 30)
             .answers()

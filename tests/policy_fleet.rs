@@ -113,29 +113,6 @@ fn a_worker_that_leaves_in_peace_is_replaced_at_once() {
 }
 
 #[test]
-fn only_starts_in_a_row_that_never_got_ready_make_the_long_waits() {
-    // A worker killed again and again while it is ready, and now and then while it starts.
-    let mut fleet = proven(1, 1);
-    let mut now = at(0);
-    let mut longest = Duration::ZERO;
-    for round in 0..60 {
-        let early = round % 4 == 3;
-        if !early {
-            fleet.ready(SlotId(0), WorkerId(round), now);
-        }
-        let end = if early { End::Early } else { End::Crashed };
-        let verdict = fleet.ended(SlotId(0), WorkerId(round), end, now, 0);
-        let Verdict::Retry { wait, .. } = verdict else {
-            panic!("a slot that fails is retried");
-        };
-        longest = longest.max(wait);
-        now = now + wait;
-        fleet.started(SlotId(0), WorkerId(round + 1));
-    }
-    assert_eq!(longest, backoff::CAP_AFTER_READY);
-}
-
-#[test]
 fn a_long_life_forgives() {
     let mut fleet = proven(1, 1);
     let mut now = at(0);

@@ -56,16 +56,17 @@ fn all_killed_at_once_under_load_refuses_nobody() {
     let site = Site::new();
     let journal = site.file("journal");
     let site = site.env("JOURNAL", journal.display());
-    let mut balancer = Balancer::nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     let load = Load::start(site.to(), 8, 1, DEADLINE);
     let mut kills = Vec::new();
     for _ in 0..8 {
         load.proceed(100);
-        for worker in balancer.workers() {
+        let workers = balancer.workers();
+        for &worker in &workers {
             kills.push((worker, Instant::now()));
             send(worker, Signal::SIGKILL);
         }
-        balancer.all_ready();
+        balancer.replaced(&workers);
     }
     load.proceed(100);
     let report = load.stop();
@@ -127,17 +128,18 @@ fn orphans_of_workers_are_collected() {
 fn a_worker_that_ends_on_purpose_is_replaced_and_nothing_fails() {
     // B8.
     let site = Site::new();
-    let mut balancer = Balancer::nodes(&site, 2, &[]);
+    let balancer = Balancer::nodes(&site, 2, &[]);
     for id in 0..4 {
         let load = Load::start(site.to(), 4, 1000 * id, DEADLINE);
         load.proceed(50);
         load.stop().clean();
         let client = Client::asking(site.to(), id, "exit");
-        client.body().expect("answered");
+        let body = client.body().expect("answered");
+        let ended = body.split(' ').nth(1).and_then(|pid| pid.parse().ok());
         Crowd::gather(site.to(), 100_000..100_030)
             .answers()
             .all_answered(30);
-        balancer.all_ready();
+        balancer.replaced(&[ended.expect("a pid")]);
     }
     balancer.finish();
 }

@@ -162,6 +162,17 @@ impl<'a> Balancer<'a> {
         })
     }
 
+    /// Waits until every slot has a ready worker that is none of `former`.
+    #[track_caller]
+    pub fn replaced(&self, former: &[u32]) -> Status {
+        self.until("all slots ready again", |status| {
+            status.slots.iter().all(|slot| {
+                let new = slot.pid.is_some_and(|pid| !former.contains(&pid));
+                new && slot.state == SlotState::Ready
+            })
+        })
+    }
+
     /// Pids of the workers, by slot.
     #[track_caller]
     pub fn workers(&self) -> Vec<u32> {
