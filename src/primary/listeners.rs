@@ -5,7 +5,6 @@
 //! `bind` of an address makes its listener, as the server asked, and its errno is the server's. Never
 //! accepts: that is the dispatcher's, which gets copies. Called by the supervisor only.
 
-pub mod address;
 pub mod door;
 mod named;
 mod options;
@@ -19,6 +18,7 @@ use crate::config::Listen;
 use crate::error::Result;
 use crate::policy::ids::ListenerId;
 use crate::status::ListenerStatus;
+use crate::sys::address;
 use crate::wire::{Address, SocketOption};
 use door::{Door, Place, Wish};
 

@@ -1,6 +1,7 @@
 //! The kernel, made safe: the only place (with the shim) where `unsafe` is written. One file per facility;
 //! everything returns `io::Result` or a small enum of the weather that the caller must match.
 
+pub mod address;
 pub mod board;
 pub mod channel;
 pub mod clock;

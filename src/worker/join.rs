@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::sys::address::{self, to_wire};
 use crate::sys::board::Board;
 use crate::sys::rights::receive_all;
 use crate::wire::{
-    Address, Answer, ENV_RENDEZVOUS, ENV_WORKER, Family, Outcome, Request, SocketOption, Verb,
+    Address, Answer, ENV_RENDEZVOUS, ENV_WORKER, Outcome, Request, SocketOption, Verb,
 };
 
 /// A primary answers from its main loop, which blocks on nothing: one that takes longer is stopped or gone.
@@ -86,7 +87,7 @@ impl Membership {
         let request = Request {
             v6only,
             nonblocking,
-            address: to_wire(address),
+            address: to_wire(&address),
             ..self.request(Verb::Bind)
         };
         let (answer, rights) = self.ask(&request, &[])?;
@@ -217,44 +218,14 @@ fn garbled() -> io::Error {
     )
 }
 
-/// An address in the fixed form of the wire.
-pub(super) fn to_wire(address: SocketAddr) -> Address {
-    match address {
-        SocketAddr::V4(v4) => {
-            let mut ip = [0; 16];
-            ip[..4].copy_from_slice(&v4.ip().octets());
-            Address {
-                family: Family::V4,
-                port: v4.port(),
-                ip,
-                ..Address::default()
-            }
-        }
-        SocketAddr::V6(v6) => Address {
-            family: Family::V6,
-            port: v6.port(),
-            flowinfo: v6.flowinfo(),
-            scope: v6.scope_id(),
-            ip: v6.ip().octets(),
-        },
-    }
-}
-
 /// An address from the wire, an IPv4-mapped one as IPv4; `None` for a Unix socket.
 pub(super) fn from_wire(address: &Address) -> Option<SocketAddr> {
-    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
-    let [a, b, c, d, ..] = address.ip;
-    match (address.family, address.mapped_v4()) {
-        (Family::None, _) => None,
-        (Family::V4, _) => Some((Ipv4Addr::new(a, b, c, d), address.port).into()),
-        (Family::V6, Some(v4)) => Some((Ipv4Addr::from(v4), address.port).into()),
-        (Family::V6, None) => Some(SocketAddr::V6(SocketAddrV6::new(
-            Ipv6Addr::from(address.ip),
-            address.port,
-            address.flowinfo,
-            address.scope,
-        ))),
-    }
+    address::from_wire(address).map(|address| match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(v6.ip().to_canonical(), v6.port())
+        }
+        other => other,
+    })
 }
 
 #[cfg(test)]
@@ -265,11 +236,11 @@ mod tests {
     fn addresses_survive_the_wire_and_mapped_ones_become_ipv4() {
         for text in ["192.0.2.1:80", "[2001:db8::1]:443", "[fe80::1%3]:1"] {
             let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(from_wire(&to_wire(address)), Some(address));
+            assert_eq!(from_wire(&to_wire(&address)), Some(address));
         }
         let mapped: SocketAddr = "[::ffff:192.0.2.1]:80".parse().unwrap();
         assert_eq!(
-            from_wire(&to_wire(mapped)),
+            from_wire(&to_wire(&mapped)),
             Some("192.0.2.1:80".parse().unwrap())
         );
         assert_eq!(from_wire(&Address::default()), None);

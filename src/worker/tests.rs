@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::join::{Membership, to_wire};
+use super::join::Membership;
 use super::supply::Supply;
 use super::{End, Listener, Options, Stopper, Stream};
+use crate::sys::address::to_wire;
 use crate::sys::board::Board;
 use crate::sys::channel::{Channel, queued};
 use crate::sys::clock::now_ns;
@@ -47,7 +48,7 @@ impl Primary {
             attempt: 2,
             accepted_at: now_ns() - 5_000_000,
             peer,
-            local: to_wire("0.0.0.0:80".parse().unwrap()),
+            local: to_wire(&"0.0.0.0:80".parse().unwrap()),
             ..Record::control(Kind::Connection, 0)
         };
         self.post(&record, Some(socket.as_fd().try_clone_to_owned().unwrap()));
@@ -86,7 +87,7 @@ fn is_empty(listener: &Listener) -> bool {
 fn a_connection_comes_with_what_the_primary_knew_and_is_counted_until_dropped() {
     let (primary, listener) = Primary::new();
     let (mut client, accepted, peer) = connected();
-    primary.deal(41, to_wire(peer), &accepted);
+    primary.deal(41, to_wire(&peer), &accepted);
     drop(accepted);
     let mut connection = listener.accept().unwrap().unwrap();
     assert_eq!(connection.peer(), Some(peer));
@@ -123,7 +124,7 @@ fn connections_come_in_the_mode_that_was_asked_for() {
         let options = Options::new().nonblocking_connections(wanted);
         let (primary, listener) = Primary::with(&options, None);
         let (client, accepted, peer) = connected();
-        primary.deal(1, to_wire(peer), &accepted);
+        primary.deal(1, to_wire(&peer), &accepted);
         let mut connection = listener.accept().unwrap().unwrap();
         drop(accepted);
         let reader = thread::spawn(move || connection.read(&mut [0; 8]));
@@ -149,7 +150,7 @@ fn what_is_queued_before_a_drain_is_taken_and_then_every_thread_returns() {
         .collect();
     let clients: Vec<_> = (0..20).map(|_| connected()).collect();
     for (id, (_, accepted, peer)) in clients.iter().enumerate() {
-        primary.deal(id as u64, to_wire(*peer), accepted);
+        primary.deal(id as u64, to_wire(peer), accepted);
     }
     primary.control(Kind::Wake);
     primary.control(Kind::Drain);
@@ -163,7 +164,7 @@ fn what_is_queued_before_a_drain_is_taken_and_then_every_thread_returns() {
 fn a_dead_primary_ends_the_listener_once_the_queue_is_taken() {
     let (primary, listener) = Primary::new();
     let (_client, accepted, peer) = connected();
-    primary.deal(1, to_wire(peer), &accepted);
+    primary.deal(1, to_wire(&peer), &accepted);
     primary.die();
     assert!(listener.accept().unwrap().is_some());
     assert!(listener.accept().unwrap().is_none());
@@ -176,7 +177,7 @@ fn a_stopped_listener_leaves_its_queue_to_the_primary() {
     let (primary, listener) = Primary::with(&Options::new(), Some(stopper.clone()));
     let (_client, accepted, peer) = connected();
     stopper.stop();
-    primary.deal(1, to_wire(peer), &accepted);
+    primary.deal(1, to_wire(&peer), &accepted);
     assert!(listener.accept().unwrap().is_none());
     assert_eq!(listener.ended(), Some(End::Stopped));
     drop(listener);
@@ -193,7 +194,7 @@ fn garbage_is_an_error_of_its_own_and_the_next_connection_is_fine() {
         Some(accepted.as_fd()),
     );
     assert!(matches!(sent, Sent::Done));
-    primary.deal(1, to_wire(peer), &accepted);
+    primary.deal(1, to_wire(&peer), &accepted);
     let garbage = listener.try_accept().unwrap_err();
     assert_eq!(garbage.kind(), ErrorKind::InvalidData);
     assert!(listener.try_accept().unwrap().is_some());
@@ -211,7 +212,7 @@ fn an_event_loop_is_woken_by_connections_and_by_the_end() -> io::Result<()> {
     assert!(is_empty(&listener));
 
     let (_client, accepted, peer) = connected();
-    primary.deal(1, to_wire(peer), &accepted);
+    primary.deal(1, to_wire(&peer), &accepted);
     poll.poll(&mut events, None)?;
     assert!(events.iter().all(|event| event.token() == Token(5)));
     assert!(listener.try_accept()?.is_some());

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::address::to_wire;
 use super::options;
 use crate::primary::socket_file::SocketFile;
+use crate::sys::address::to_wire;
 use crate::sys::sockopt;
 use crate::wire::{Address, SocketOption};
 

@@ -6,9 +6,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 
-use super::address::to_wire;
 use super::{BindDecision, Listeners, MOST_LISTENERS, Settings};
 use crate::policy::ids::ListenerId;
+use crate::sys::address::to_wire;
 use crate::sys::sockopt;
 use crate::wire::SocketOption;
 
