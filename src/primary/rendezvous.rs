@@ -22,8 +22,9 @@ use socket2::Socket;
 
 use crate::wire::{Answer, MAX_OPTIONS, Request, SocketOption};
 
-/// Callers that have connected and not yet asked. Beyond these, the socket's backlog holds them.
-const MOST_CALLERS: usize = 256;
+/// Callers that have connected and not yet asked. For one more, the one that has been silent for longest goes:
+/// a worker that connects without end and asks nothing keeps nobody out, nor takes all descriptors.
+const MOST_CALLERS: usize = 64;
 /// A caller asks in the same breath in which it connects; one that does not is none of ours.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long to wait when no descriptor is free.
@@ -153,7 +154,7 @@ impl Rendezvous {
                 if token == LISTENER {
                     self.more = true;
                 } else if let Some(caller) = self.callers.try_remove(token.0) {
-                    self.hear(caller, asked);
+                    self.hear_or_keep(caller, asked);
                 }
             }
         }
@@ -169,14 +170,14 @@ impl Rendezvous {
 
     fn take_callers(&mut self, now: Instant, asked: &mut Vec<Joining>) {
         for _ in 0..MOST_CALLERS {
-            if !self.more || self.callers.len() >= MOST_CALLERS {
+            if !self.more {
                 return;
             }
             match self.listener.accept() {
                 Ok((socket, _)) => {
                     let deadline = now + PATIENCE;
                     let socket = socket.into();
-                    self.hear(Caller { socket, deadline }, asked);
+                    self.hear_or_keep(Caller { socket, deadline }, asked);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
                 Err(error)
@@ -192,12 +193,32 @@ impl Rendezvous {
         self.retry = Some(now);
     }
 
-    /// Reads a caller's request, or keeps the caller until there is one.
-    fn hear(&mut self, caller: Caller, asked: &mut Vec<Joining>) {
+    fn hear_or_keep(&mut self, caller: Caller, asked: &mut Vec<Joining>) {
+        if let Some(caller) = self.hear(caller, asked) {
+            self.make_room(asked);
+            self.keep(caller);
+        }
+    }
+
+    /// Gives up the caller that has been silent for longest if there are too many, not without asking it once
+    /// more: that it has spoken may not have been seen yet.
+    fn make_room(&mut self, asked: &mut Vec<Joining>) {
+        if self.callers.len() < MOST_CALLERS {
+            return;
+        }
+        let oldest = self.callers.iter().min_by_key(|(_, one)| one.deadline);
+        if let Some(key) = oldest.map(|(key, _)| key) {
+            let caller = self.callers.remove(key);
+            self.refused += u64::from(self.hear(caller, asked).is_some());
+        }
+    }
+
+    /// Reads a caller's request, or gives the caller back if it has not asked yet.
+    fn hear(&mut self, caller: Caller, asked: &mut Vec<Joining>) -> Option<Caller> {
         let mut buffer = [0; BUFFER];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let heard = match recv(caller.socket.as_raw_fd(), &mut buffer, flags) {
-            Err(Errno::EAGAIN | Errno::EINTR) => return self.keep(caller),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Some(caller),
             Ok(length) => buffer.get(..length).and_then(decode),
             Err(_) => None,
         };
@@ -215,6 +236,7 @@ impl Rendezvous {
             Some(joining) => asked.push(joining),
             None => self.refused += 1,
         }
+        None
     }
 
     fn keep(&mut self, caller: Caller) {
