@@ -303,7 +303,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if let Some(seat) = &self.seat {
-            seat.process().closed.fetch_add(1, Relaxed);
+            seat.board.note_closed(seat.process(), 1);
         }
     }
 }
@@ -335,7 +335,7 @@ impl Seat {
     pub(super) fn note_taken(&self, waited: Duration, now_ns: u64) {
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
         self.board.note_taken(self.channel, waited, now_ns);
-        self.process().opened.fetch_add(1, Relaxed);
+        self.board.note_opened(self.process(), 1);
     }
 }
 
@@ -381,10 +381,11 @@ mod tests {
             }
         };
         let (first, second) = (ticket(), ticket());
-        assert_eq!(seat.board.open(), 2);
+        assert_eq!((seat.board.open(), seat.board.open_hint()), (2, 2));
         drop(first);
         drop(second);
-        assert_eq!((seat.board.open(), seat.board.taken_in_all()), (0, 2));
+        assert_eq!((seat.board.open(), seat.board.open_hint()), (0, 0));
+        assert_eq!(seat.board.taken_in_all(), 2);
         assert_eq!(seat.board.longest_wait.load(Relaxed), 50);
     }
 }
