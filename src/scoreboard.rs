@@ -5,7 +5,10 @@
 //! accesses `Relaxed` or `Acquire`/`Release`; nobody ever waits on it. The primary treats it as untrusted
 //! input: it may mislead the choice, never crash or block.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Relaxed, Release},
+};
 
 /// First word of a scoreboard: "FFSB".
 pub const MAGIC: u32 = 0x4253_4646;
@@ -15,6 +18,8 @@ pub const SIZE: usize = 8192;
 pub const PROCESSES: usize = 48;
 /// Channels (listeners) of one worker.
 pub const CHANNELS: usize = 16;
+/// Stands for the pid of a process that is just being struck: above all that Linux gives out.
+const STRUCK: u32 = i32::MAX as u32;
 /// Buckets of the queue-wait histogram: four to each power of two, from 1 µs to 2^24 µs (16.8 s).
 pub const BUCKETS: usize = 96;
 
@@ -104,13 +109,21 @@ impl Scoreboard {
         self.closed.fetch_add(count, Relaxed);
     }
 
-    /// Strikes a process that has died: what it held counts as closed, its entry is free again.
-    pub fn strike(&self, process: &Process) {
+    /// Strikes the process `holder`, which has died: what it held counts as closed, its entry is free again.
+    /// Several may notice the death at once; one of them strikes.
+    pub fn strike(&self, process: &Process, holder: u32) {
+        let mine = process
+            .pid
+            .compare_exchange(holder, STRUCK, Relaxed, Relaxed)
+            .is_ok();
+        if holder == STRUCK || !mine {
+            return;
+        }
         self.closed.fetch_add(process.open(), Relaxed);
         process.opened.store(0, Relaxed);
         process.closed.store(0, Relaxed);
         process.asleep.store(0, Relaxed);
-        process.pid.store(0, Relaxed);
+        process.pid.store(0, Release);
     }
 
     /// Connections taken from all channels.

@@ -111,6 +111,7 @@ sections! {
     epoll_one_shot: "readiness.one_shot",
     epoll_registered_early: "readiness.registered_early",
     epoll_and_close: "readiness.closed_while_watched",
+    epoll_and_a_helper: "readiness.helper_before_the_listener",
     epoll_in_epoll: "readiness.nested",
     threads_accept_together: "lifetime.threads",
     children_accept_together: "lifetime.forked",
@@ -121,6 +122,14 @@ sections! {
     inherited_by_a_program: "lifetime.inherited",
     helpers_have_nothing: "lifetime.helpers",
     vfork_changes_nothing: "lifetime.vforked",
+}
+
+#[test]
+fn epoll_and_a_helper_of_a_child() {
+    let site = Site::new();
+    let said = site.file("child").display().to_string();
+    let site = site.env("CHILD_SAYS", said);
+    section(&site, "readiness.helper_of_a_child", &[]);
 }
 
 #[test]

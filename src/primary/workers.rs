@@ -98,7 +98,7 @@ impl Worker {
         for process in &self.board.processes {
             let pid = process.pid.load(Relaxed);
             if pid != 0 && process::session_of(pid).is_none() {
-                self.board.strike(process);
+                self.board.strike(process, pid);
             }
         }
         self.board.open()

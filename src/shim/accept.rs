@@ -14,7 +14,7 @@ use crate::listeners::{self, Listener};
 use crate::process::{self, Asleep};
 use crate::received::{self, Received};
 use crate::sys::{
-    self, AF_INET, EAGAIN, EBADF, ECONNRESET, EFAULT, EINVAL, ENOTCONN, ENOTSOCK, Errno,
+    self, AF_INET, EAGAIN, EBADF, ECONNRESET, EFAULT, EINTR, EINVAL, ENOTCONN, ENOTSOCK, Errno,
     IPPROTO_IPV6, IPV6_ADDRFORM, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK,
 };
 use crate::table::{self, AS_V4, AS_V6, CONNECTION};
@@ -91,7 +91,14 @@ pub unsafe fn accept(fd: i32, index: usize, out: Out, flags: i32) -> Result<i32,
                 present(connection, listener, &record, out, flags)?;
                 return Ok(connection);
             }
-            _ => discard(&received, record.as_ref(), listener, index)?,
+            None if received.is_end() => {
+                outlive(listener, index)?;
+                // The handler of the signal may have done no more than set a flag.
+                if !listener.is_deaf.load(Relaxed) && sys::status_flags(fd)? & O_NONBLOCK == 0 {
+                    return Err(EINTR.into());
+                }
+            }
+            _ => discard(&received, record.as_ref()),
         }
         if listener.shut.load(Relaxed) {
             return Err(EINVAL.into());
@@ -124,12 +131,7 @@ fn wait(fd: i32, listener: &Listener) -> Result<(), Errno> {
 
 /// What came was no connection that can be used.
 #[cold]
-fn discard(
-    received: &Received,
-    record: Option<&Record>,
-    listener: &Listener,
-    index: usize,
-) -> Result<(), Errno> {
+fn discard(received: &Received, record: Option<&Record>) {
     for fd in received.fds.into_iter().filter(|fd| *fd >= 0) {
         let _ = sys::close(fd);
     }
@@ -137,12 +139,6 @@ fn discard(
     if lost && let Some(board) = process::board() {
         board.truncated.fetch_add(1, Relaxed);
     }
-    // An empty message with a descriptor in it is none of the primary's, but no end either (KF12).
-    let is_end = received.len == 0 && !received.truncated && received.fds[0] < 0;
-    if is_end {
-        outlive(listener, index)?;
-    }
-    Ok(())
 }
 
 /// Makes of the received descriptor what accept4(2) would have returned, and counts it.
@@ -253,7 +249,8 @@ fn outlive(listener: &Listener, index: usize) -> Result<(), Errno> {
     static ASKED: AtomicU32 = AtomicU32::new(0);
 
     let head = process::head();
-    if ASKED.swap(head, AcqRel) != head {
+    // The other end of a deaf one is a socket of our own, which the server may have closed.
+    if !listener.is_deaf.load(Relaxed) && ASKED.swap(head, AcqRel) != head {
         let _ = sys::kill(head, SIGTERM);
     }
     let inert = bind::inert_socket()?;
@@ -262,8 +259,11 @@ fn outlive(listener: &Listener, index: usize) -> Result<(), Errno> {
             let flags = sys::status_flags(fd).unwrap_or(0);
             let _ = sys::set_nonblocking(inert, flags & O_NONBLOCK != 0);
             let keep = sys::descriptor_flags(fd).is_ok_and(|flags| flags & 1 == 0);
+            // It stays registered, since the server may yet change or end that.
+            let watchers = epoll::registrations(fd);
             epoll::forget(fd);
             let _ = sys::dup3(inert, fd, if keep { 0 } else { O_CLOEXEC });
+            watchers.resume(fd);
         }
     });
     listener.set_inode(sys::inode(inert).unwrap_or(0));

@@ -83,7 +83,9 @@ fn replace(old: i32, new: i32, flags: usize) -> Result<usize, Errno> {
 /// Forgets `fd`, of which the table says `byte`; the index of the listener that it was.
 #[inline]
 fn end(fd: i32, byte: u8) -> Option<usize> {
-    if byte == 0 || !process::is_own_memory() {
+    // Before the worker has joined nobody can tell a vfork child, and an epoll instance may be noted that is
+    // no more.
+    if byte == 0 || byte == EPOLL && !process::has_joined() || !process::is_own_memory() {
         return None;
     }
     // Before it is closed: afterwards another thread may be given the number.

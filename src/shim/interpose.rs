@@ -11,7 +11,7 @@ use crate::address::SockAddr;
 use crate::arch::number as nr;
 use crate::next::{self, answer, errno};
 use crate::sys::{EINVAL, ENOSYS, Errno, forward};
-use crate::{bind as binding, descriptors, environment, listeners, names, table};
+use crate::{bind as binding, descriptors, environment, listeners, names, process, table};
 
 /// bind(2).
 ///
@@ -257,6 +257,16 @@ pub extern "C" fn epoll_create(size: c_int) -> c_int {
 pub extern "C" fn epoll_create1(flags: c_int) -> c_int {
     let made = forward(nr::EPOLL_CREATE1, [flags as usize, 0, 0, 0, 0, 0]);
     answer(descriptors::note_epoll(made)) as c_int
+}
+
+/// fork(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn fork() -> c_int {
+    let child = next::fork();
+    if child == 0 {
+        process::begin();
+    }
+    child
 }
 
 /// syscall(2), by which libuv closes descriptors.

@@ -156,7 +156,7 @@ pub fn of(fd: i32) -> Option<(usize, &'static Listener)> {
         }
         table::set(fd, 0);
     }
-    if table::get(fd) != 0 {
+    if table::get(fd) & table::CONNECTION != 0 {
         return None;
     }
     is_channel(fd).then(|| recognise(fd))?
@@ -224,11 +224,14 @@ fn has_descriptors(index: usize) -> bool {
 /// Notes that `fd` is the channel (or listening socket) that `reply` is about.
 pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static Listener)> {
     let known = LISTENERS.iter().position(|l| l.inode() == inode);
-    let unused = |index: &usize| {
-        let free = at(*index).is_some_and(|listener| listener.inode() == 0);
-        free || !has_descriptors(*index)
+    let unused = |index: &usize| take_place(*index, 0, inode);
+    let former = |index: &usize| {
+        let last = at(*index).map_or(0, Listener::inode);
+        !has_descriptors(*index) && take_place(*index, last, inode)
     };
-    let index = known.or_else(|| (0..MAX).find(unused))?;
+    let index = known
+        .or_else(|| (0..MAX).find(unused))
+        .or_else(|| (0..MAX).find(former))?;
     let listener = at(index)?;
     if !has_descriptors(index) {
         listener.listening.store(false, Relaxed);
@@ -239,9 +242,19 @@ pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static L
     let is_socket = reply.answer.outcome == Outcome::Listener;
     listener.is_socket.store(is_socket, Relaxed);
     listener.is_deaf.store(false, Relaxed);
-    listener.set_inode(inode);
     table::set(fd, table::listener_byte(index));
     Some((index, listener))
+}
+
+/// Gives the place of the listener with the inode `former`, 0 for none, to the one with `inode`. Threads
+/// may bind at the same time.
+fn take_place(index: usize, former: u64, inode: u64) -> bool {
+    at(index).is_some_and(|listener| {
+        let taken = listener
+            .inode
+            .compare_exchange(former, inode, AcqRel, Relaxed);
+        taken.is_ok()
+    })
 }
 
 /// A channel is a SEQPACKET Unix socket made by the primary: a pair's credentials name its creator (KF25).

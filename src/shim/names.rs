@@ -123,8 +123,13 @@ pub unsafe fn setsockopt(
         native(fd)?;
     }
     if listener.listening.load(Relaxed) && !listener.is_deaf.load(Relaxed) {
-        // SAFETY: the kernel has just read these bytes.
-        let bytes = unsafe { core::slice::from_raw_parts(value, (len as usize).min(17)) };
+        let len = if value.is_null() { 0 } else { len.min(17) as usize };
+        let bytes = if len == 0 {
+            &[]
+        } else {
+            // SAFETY: the kernel has just read these bytes.
+            unsafe { core::slice::from_raw_parts(value, len) }
+        };
         if let Some(option) = options::forwarded(level, name, bytes) {
             send(listener, option)?;
         }

@@ -10,7 +10,7 @@ use core::mem::transmute_copy;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::arch::weak;
-use crate::sys::{Errno, MsgHdr, TimeSpec, check, monotonic};
+use crate::sys::{ENOSYS, Errno, MsgHdr, TimeSpec, check, monotonic};
 
 /// One function of the C library; 0 until resolved, or for ever.
 pub struct Next(AtomicUsize);
@@ -58,6 +58,7 @@ macro_rules! next {
 next! {
     ACCEPT = c"accept";
     ACCEPT4 = c"accept4";
+    FORK = c"fork";
     EPOLL_WAIT = c"epoll_wait";
     EPOLL_PWAIT = c"epoll_pwait";
     EPOLL_PWAIT2 = c"epoll_pwait2";
@@ -116,6 +117,25 @@ pub unsafe fn recvmsg(fd: i32, message: &mut MsgHdr, flags: i32) -> Result<usize
         return Err(Errno(errno()));
     }
     check(received)
+}
+
+/// fork(2) through the C library, which has locks and handlers of its own to bring across.
+pub fn fork() -> c_int {
+    type Fork = unsafe extern "C" fn() -> c_int;
+    // SAFETY: the C library's fork.
+    if let Some(function) = unsafe { FORK.get::<Fork>() } {
+        // SAFETY: as above.
+        return unsafe { function() };
+    }
+    let address = weak!("__fork");
+    if address == 0 {
+        set_errno(ENOSYS.0);
+        return -1;
+    }
+    // SAFETY: the same function by the name that old C libraries without dlsym have for it.
+    let function: Fork = unsafe { core::mem::transmute(address) };
+    // SAFETY: as above.
+    unsafe { function() }
 }
 
 /// `CLOCK_MONOTONIC`, nanoseconds; through the C library because it has the vDSO's.

@@ -19,11 +19,16 @@ use crate::table::{self, CONNECTION, EPOLL};
 /// Size of the page that a fork wipes; the largest page there is on the machines we know.
 const PAGE: usize = 65_536;
 
+/// [`Local::entry`] right after a fork.
+const UNKNOWN: u32 = 0;
+/// [`Local::entry`] while there is none.
+const NONE: u32 = u32::MAX;
+
 /// What a fork must not copy.
 pub struct Local {
     /// The process this is; 0 right after a fork.
     pid: AtomicU32,
-    /// Index of the entry in the scoreboard, plus 1.
+    /// Index of the entry in the scoreboard, plus 1; [`UNKNOWN`] until it is claimed, [`NONE`] meanwhile.
     entry: AtomicU32,
     /// The thread that took the last connection.
     taker: AtomicUsize,
@@ -75,10 +80,15 @@ fn local() -> Option<&'static Local> {
     let page = LOCAL.load(Acquire);
     // SAFETY: mapped in `join`, never unmapped; all atomics, for which zeroes are valid.
     let local = unsafe { page.as_ref() }?;
-    if local.pid.load(Relaxed) == 0 {
+    if local.entry.load(Relaxed) == UNKNOWN {
         register(local);
     }
     Some(local)
+}
+
+/// This process, or the one it was forked from, has a listener.
+pub fn has_joined() -> bool {
+    !LOCAL.load(Acquire).is_null()
 }
 
 /// This process may change what the shim knows: it is no vfork child that borrows its parent's memory.
@@ -88,12 +98,23 @@ pub fn is_own_memory() -> bool {
     let Some(local) = (unsafe { page.as_ref() }) else {
         return true;
     };
-    match local.pid.load(Relaxed) {
-        0 => {
-            register(local);
-            true
-        }
-        pid => pid == sys::getpid(),
+    let pid = local.pid.load(Relaxed);
+    if pid != 0 && pid != sys::getpid() {
+        return false;
+    }
+    if local.entry.load(Relaxed) == UNKNOWN {
+        register(local);
+    }
+    true
+}
+
+/// A fork has just been made, and this is the child. It says who it is before it can make a vfork child of its
+/// own, which would be taken for it; its entry in the scoreboard has time, since most children only exec.
+pub fn begin() {
+    let page = LOCAL.load(Acquire);
+    // SAFETY: as in `local`.
+    if let Some(local) = unsafe { page.as_ref() } {
+        local.pid.store(sys::getpid(), Relaxed);
     }
 }
 
@@ -195,9 +216,8 @@ pub fn leave() {
         return;
     }
     if let (Some(board), Some(entry)) = (board(), entry_of(local))
-        && entry.pid.load(Relaxed) == pid
     {
-        board.strike(entry);
+        board.strike(entry, pid);
     }
 }
 
@@ -211,7 +231,14 @@ fn entry_of(local: &Local) -> Option<&'static Process> {
 #[cold]
 fn register(local: &Local) {
     let pid = sys::getpid();
-    if local.pid.compare_exchange(0, pid, AcqRel, Relaxed).is_err() {
+    let known = local.pid.compare_exchange(0, pid, AcqRel, Relaxed);
+    if known.is_err_and(|other| other != pid) {
+        return;
+    }
+    let first = local
+        .entry
+        .compare_exchange(UNKNOWN, NONE, AcqRel, Relaxed);
+    if first.is_err() {
         return;
     }
     let mut inherited = 0;
@@ -234,7 +261,7 @@ fn claim(board: &Scoreboard, pid: u32, inherited: u64) -> usize {
     for entry in entries {
         let holder = entry.pid.load(Relaxed);
         if holder == pid || (holder != 0 && sys::kill(holder, 0) == Err(ESRCH)) {
-            board.strike(entry);
+            board.strike(entry, holder);
         }
     }
     let free = |entry: &Process| {

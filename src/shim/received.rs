@@ -27,6 +27,14 @@ pub struct Received {
     pub truncated: bool,
 }
 
+impl Received {
+    /// Nothing more will come. An empty message with a descriptor in it is none of the primary's, but no end
+    /// either (KF12).
+    pub fn is_end(&self) -> bool {
+        self.len == 0 && !self.truncated && self.fds[0] < 0
+    }
+}
+
 #[repr(C, align(8))]
 struct Control([u8; CONTROL]);
 

@@ -9,7 +9,7 @@ use crate::environment;
 use crate::options::OptionList;
 use crate::received::{self, Received};
 use crate::sys::{
-    self, AF_UNIX, EINTR, EPROTO, ETIMEDOUT, Errno, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_SEQPACKET,
+    self, AF_UNIX, EINTR, EMFILE, EPROTO, ETIMEDOUT, Errno, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_SEQPACKET,
     SOL_SOCKET,
 };
 use crate::wire::{Address, Answer, MAX_OPTIONS, Request, SocketOption, Verb};
@@ -98,15 +98,19 @@ fn connect_and_send(socket: i32, request: &Request, options: &OptionList) -> Res
 
 fn receive(socket: i32) -> Result<Reply, Errno> {
     let mut bytes = [0; Answer::LEN];
-    let Received { len, fds, .. } = patiently(|| received::answer(socket, &mut bytes))?;
+    let Received {
+        len,
+        fds,
+        truncated,
+    } = patiently(|| received::answer(socket, &mut bytes))?;
     let answer = bytes.get(..len).and_then(Answer::decode);
     match answer {
-        Some(answer) => Ok(Reply { answer, fds }),
-        None => {
+        Some(answer) if !truncated => Ok(Reply { answer, fds }),
+        _ => {
             for fd in fds.into_iter().filter(|fd| *fd >= 0) {
                 let _ = sys::close(fd);
             }
-            Err(EPROTO)
+            Err(if truncated { EMFILE } else { EPROTO })
         }
     }
 }

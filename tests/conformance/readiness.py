@@ -1,7 +1,9 @@
 """How a server is told that somebody has come."""
 
+import os
 import select
 import socket
+import subprocess
 
 from transcript import *
 
@@ -123,6 +125,42 @@ def closed_while_watched():
             attempt("accept", server.accept)
             server.close()
         del peer
+
+
+def watch_and_close(epoll, server, name):
+    epoll.register(server, IN)
+    peer = client()
+    say(f"{name}: somebody", events(epoll))
+    server.close()
+    say(f"{name}: gone", events(epoll, QUIET))
+    peer.close()
+
+
+def helper_before_the_listener():
+    """What a vfork child closes, before there is any listener, is still open in its parent."""
+    epoll = select.epoll()
+    subprocess.run(["true"], close_fds=True, check=True)
+    watch_and_close(epoll, listening(), "parent")
+
+
+def helper_of_a_child():
+    """The first thing a child does is to make a vfork child."""
+    server = listening()
+    alone, closed = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(closed)
+        subprocess.run(["true"], close_fds=True, check=True)
+        os.read(alone, 1)
+        watch_and_close(select.epoll(), server, "child")
+        with open(os.environ["CHILD_SAYS"], "w") as out:
+            out.write("\n".join(lines))
+        os._exit(0)
+    server.close()
+    os.close(closed)
+    say("exit", os.waitpid(pid, 0)[1])
+    with open(os.environ["CHILD_SAYS"]) as said:
+        lines.extend(said.read().split("\n"))
 
 
 def nested():
