@@ -4,7 +4,6 @@
 //! The kernel's accept(2) reserves its number first. That cannot be had with recvmsg(2), so what remains is a
 //! race with other threads that open files in the last microsecond before the limit.
 
-use core::hint::spin_loop;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -17,6 +16,8 @@ const TURNS: u32 = 64;
 /// How often the gate is tried. Its holder may be a thread that a fork left behind, or the one that a signal
 /// handler has interrupted: after that it is passed without.
 const PATIENCE: u32 = 2000;
+/// Below this many numbers from the limit threads may pass without looking at each other.
+const SPARE: u64 = 64;
 
 /// Near the limit one thread at a time proves and receives, or two would count on the same number.
 static GATE: AtomicBool = AtomicBool::new(false);
@@ -46,9 +47,10 @@ pub fn prove(fd: i32) -> Result<Gate, Errno> {
         limit = sys::open_files_limit().unwrap_or(0);
         LIMIT.store(limit, Relaxed);
     }
-    let last = limit.saturating_sub(1).min(i32::MAX as u64) as i32;
-    // Numbers are given out from below: if the last one is free, one is free. That costs least.
-    if sys::descriptor_flags(last) == Err(EBADF) {
+    let last = limit.saturating_sub(SPARE).min(i32::MAX as u64) as i32;
+    // Numbers are given out from below: if this one is free, it and those above are too, unless they have
+    // been used up before. That costs least.
+    if last > 0 && sys::descriptor_flags(last) == Err(EBADF) {
         return Ok(Gate(false));
     }
     near_the_limit(fd)
@@ -62,7 +64,7 @@ fn near_the_limit(fd: i32) -> Result<Gate, Errno> {
             gate = Gate(true);
             break;
         }
-        spin_loop();
+        sys::give_way();
     }
     let proof = sys::duplicate(fd, 0)?;
     let _ = sys::close(proof);

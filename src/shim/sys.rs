@@ -144,6 +144,11 @@ pub fn getppid() -> u32 {
     plain(nr::GETPPID, [0; 6]).map_or(0, |pid| pid as u32)
 }
 
+/// sched_yield(2).
+pub fn give_way() {
+    let _ = plain(nr::SCHED_YIELD, [0; 6]);
+}
+
 /// kill(2).
 pub fn kill(pid: u32, signal: i32) -> Result<usize, Errno> {
     plain(nr::KILL, [pid as usize, signal as usize, 0, 0, 0, 0])
