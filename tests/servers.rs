@@ -85,45 +85,22 @@ fn python_processes_forked_after_listen() {
 
 #[test]
 fn uvicorn() {
-    let site = Site::new();
-    let directory = server("");
-    let words = [
-        "-m",
-        "uvicorn",
-        "--host",
-        &site.host,
-        "--log-level",
-        "warning",
-        "--app-dir",
-        &directory,
-        "app:asgi",
-    ];
-    let (port, python) = (site.port.to_string(), python());
-    let mut command = vec![python.as_str(), "-B"];
-    command.extend(words);
-    command.extend(["--port", &port]);
-    serves(&site, &command);
+    serves_uvicorn(&[]);
 }
 
 #[test]
 fn uvicorn_with_its_own_workers() {
+    serves_uvicorn(&["--workers", "2"]);
+}
+
+#[track_caller]
+fn serves_uvicorn(more: &[&str]) {
     let site = Site::new();
-    let directory = server("");
-    let words = [
-        "-m",
-        "uvicorn",
-        "--host",
-        &site.host,
-        "--log-level",
-        "warning",
-        "--app-dir",
-        &directory,
-        "app:asgi",
-    ];
-    let (port, python) = (site.port.to_string(), python());
-    let mut command = vec![python.as_str(), "-B"];
-    command.extend(words);
-    command.extend(["--port", &port, "--workers", "2"]);
+    let (port, directory, python) = (site.port.to_string(), server(""), python());
+    let mut command = vec![python.as_str(), "-B", "-m", "uvicorn", "app:asgi"];
+    command.extend(["--app-dir", &directory, "--log-level", "warning"]);
+    command.extend(["--host", &site.host, "--port", &port]);
+    command.extend(more);
     serves(&site, &command);
 }
 
