@@ -160,3 +160,26 @@ while True:
     TcpListener::bind(tried.to()).expect("free again");
     balancer.finish();
 }
+
+#[test]
+fn a_server_that_dies_behind_a_wrapper_that_lives_gets_nothing_more() {
+    let site = Site::new();
+    let mut balancer = shells(&site, 2, &[], "node HTTP & wait; sleep 1000");
+    balancer.all_ready();
+    let first = Client::asking(site.to(), 1, "1").body().expect("answered");
+    let server: u32 = first
+        .split(' ')
+        .nth(1)
+        .and_then(|pid| pid.parse().ok())
+        .expect("a pid");
+    send(server, Signal::SIGKILL);
+    Crowd::gather(site.to(), 10..60).answers().all_answered(50);
+    let paused = |status: &forkfront::status::Status| {
+        let mut states = status.slots.iter().map(|slot| slot.state);
+        states.any(|state| state == SlotState::Paused)
+    };
+    balancer.until("the slot is paused", paused);
+    balancer.signal(Signal::SIGTERM);
+    assert_eq!(balancer.wait(), Some(0));
+    balancer.nothing_left();
+}

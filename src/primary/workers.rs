@@ -123,15 +123,24 @@ impl Worker {
         all
     }
 
+    /// Whether some process of it still has the end of this binding open.
+    pub fn holds(&self, binding: &Binding) -> bool {
+        let holds = |pid: &u32| process::holds_inode(*pid, binding.inode);
+        // Almost always in its session; a wrapper like setsid(1) may have put the server into another one.
+        process::session_members(self.pid).iter().any(holds)
+            || process::living().any(|pid| self.is_kin(pid) && holds(&pid))
+    }
+
+    /// By what `pid` was given at its start, it descends from this worker.
+    fn is_kin(&self, pid: u32) -> bool {
+        process::was_given(pid, ENV_WORKER, &self.id.to_string())
+            && process::was_given(pid, ENV_PRIMARY, &std::process::id().to_string())
+    }
+
     fn members_and_runaways(&self) -> (Vec<u32>, Vec<u32>) {
-        let primary = std::process::id();
-        let (members, mut orphans) = process::members_and_children(self.pid, primary);
-        let (worker, primary) = (self.id.to_string(), primary.to_string());
+        let (members, mut orphans) = process::members_and_children(self.pid, std::process::id());
         // The first processes of other workers are our children too.
-        orphans.retain(|&pid| {
-            process::was_given(pid, ENV_WORKER, &worker)
-                && process::was_given(pid, ENV_PRIMARY, &primary)
-        });
+        orphans.retain(|&pid| self.is_kin(pid));
         (members, orphans)
     }
 

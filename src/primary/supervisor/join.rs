@@ -100,7 +100,7 @@ impl Supervisor {
         let made = match known {
             Some(index) => {
                 let same_family = worker.bindings[index].asked.family == address.family;
-                if same_family && !reuse_port && worker.bindings[index].is_held(worker.pid) {
+                if same_family && !reuse_port && worker.holds(&worker.bindings[index]) {
                     return errno(libc::EADDRINUSE);
                 }
                 Ok(index)
@@ -255,27 +255,35 @@ impl Supervisor {
         errno(set.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EINVAL), |()| 0))
     }
 
-    /// A process closed its listening socket. Others of the worker may still hold it (A14).
+    /// A process closed its listening socket.
     fn closed(&mut self, id: WorkerId, inode: u64, caller: u32) {
-        let Some(worker) = self.workers.get_mut(id) else {
-            return;
-        };
-        let pid = worker.pid;
-        let Some((_, binding)) = worker.binding(inode) else {
-            return;
-        };
-        if binding.is_held(pid) {
-            return;
+        debug!("process {caller} of worker {id} closed a listener");
+        let numbered = self.workers.get_mut(id).and_then(|one| one.binding(inode));
+        if let Some((index, _)) = numbered {
+            self.pause_if_left(id, index);
         }
+    }
+
+    /// If no process of the worker has this binding's end any more, nothing is dealt to it (A14), until one
+    /// listens again. True if that was news.
+    pub(super) fn pause_if_left(&mut self, id: WorkerId, index: usize) -> bool {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return false;
+        };
+        if worker.holds(&worker.bindings[index]) {
+            return false;
+        }
+        let binding = &mut worker.bindings[index];
         let listener = binding.listener;
         if !std::mem::replace(&mut binding.listening, false) {
-            return self.give_back(listener);
+            self.give_back(listener);
+            return false;
         }
-        debug!("process {caller} of worker {id} closed its listener {listener}");
         self.dispatcher.send(Command::Evict {
             worker: id,
             listener: Some(listener),
         });
+        true
     }
 
     /// A server looked whether it could have an address, and left it. Unless some server listens there, or is
@@ -283,7 +291,7 @@ impl Supervisor {
     fn give_back(&mut self, listener: ListenerId) {
         let wanted = |worker: &Worker| {
             let mut bindings = worker.bindings.iter();
-            bindings.any(|one| one.listener == listener && one.is_held(worker.pid))
+            bindings.any(|one| one.listener == listener && worker.holds(one))
         };
         if !self.listeners.is_listening(listener)
             && !self.workers.iter().any(wanted)

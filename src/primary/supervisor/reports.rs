@@ -3,6 +3,7 @@
 use log::{debug, error, info, warn};
 
 use super::Supervisor;
+use crate::policy::ids::WorkerId;
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
 
@@ -21,12 +22,7 @@ impl Supervisor {
                     }
                     self.happen(worker, Event::ChannelTrouble);
                 }
-                Report::Stolen { worker, count } => {
-                    if let Some(worker) = self.workers.get(worker) {
-                        let (slot, pid) = (worker.slot, worker.pid);
-                        debug!("slot {slot}: worker {pid} left {count} waiting; dealt again");
-                    }
-                }
+                Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
                 Report::ListenerFailed { listener, error } => {
                     error!("listener {listener} takes no connections any more: {error}");
                 }
@@ -34,6 +30,25 @@ impl Supervisor {
                     "listener {listener}: the server takes IPv4 only, so clients that come by IPv6 are turned away"
                 ),
                 Report::Dry => self.ran_dry(),
+            }
+        }
+    }
+
+    /// It did not take what it was dealt: stopped, busy, or the process that listened has died unseen, as
+    /// behind a wrapper that lives on.
+    fn was_stolen_from(&mut self, id: WorkerId, count: u64) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let (slot, pid) = (worker.slot, worker.pid);
+        debug!("slot {slot}: worker {pid} left {count} waiting; dealt again");
+        let listening = worker.bindings.iter().enumerate();
+        let listening = listening.filter(|(_, binding)| binding.listening);
+        for index in listening.map(|(index, _)| index).collect::<Vec<_>>() {
+            if self.pause_if_left(id, index) {
+                warn!(
+                    "slot {slot}: no process of worker {pid} listens any more, though it lives on"
+                );
             }
         }
     }

@@ -10,7 +10,6 @@ use nix::sys::stat::fstat;
 
 use crate::policy::ids::ListenerId;
 use crate::sys::channel::Channel;
-use crate::sys::process;
 use crate::wire::Address;
 
 /// One worker's part in one listener.
@@ -82,14 +81,6 @@ impl Binding {
             end,
             unadmitted: None,
         })
-    }
-
-    /// Whether some process of `session` still has the worker's end open.
-    pub fn is_held(&self, session: u32) -> bool {
-        let members = process::session_members(session);
-        members
-            .into_iter()
-            .any(|pid| process::holds_inode(pid, self.inode))
     }
 
     /// What the worker gets.

@@ -11,8 +11,8 @@ mod proc_files;
 
 pub use launch::{Child, Credentials, Launch};
 pub use proc_files::{
-    Usage, holds_inode, members_and_children, parent_of, session_members, session_of, usage,
-    usage_by_session, was_given,
+    Usage, holds_inode, living, members_and_children, parent_of, session_members, session_of,
+    usage, usage_by_session, was_given,
 };
 
 use std::fmt;

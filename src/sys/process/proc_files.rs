@@ -110,6 +110,11 @@ pub fn members_and_children(session: u32, parent: u32) -> (Vec<u32>, Vec<u32>) {
     (members, children)
 }
 
+/// All processes that have not ended and are ours to look into.
+pub fn living() -> impl Iterator<Item = u32> {
+    all().filter(|(_, stat)| stat.alive()).map(|(pid, _)| pid)
+}
+
 /// Whether `pid` was given the environment variable `name` with this value when its program was started.
 pub fn was_given(pid: u32, name: &str, value: &str) -> bool {
     let wanted = format!("{name}={value}");
