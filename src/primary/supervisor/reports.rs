@@ -6,6 +6,7 @@ use super::Supervisor;
 use crate::policy::ids::WorkerId;
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
+use crate::sys::process;
 
 impl Supervisor {
     /// Takes all reports that have come.
@@ -42,6 +43,10 @@ impl Supervisor {
         };
         let (slot, pid) = (worker.slot, worker.pid);
         debug!("slot {slot}: worker {pid} left {count} waiting; dealt again");
+        if !matches!(process::peek_exit(worker.pidfd()), Ok(None)) {
+            // Dead, and about to be noticed.
+            return;
+        }
         let listening = worker.bindings.iter().enumerate();
         let listening = listening.filter(|(_, binding)| binding.listening);
         for index in listening.map(|(index, _)| index).collect::<Vec<_>>() {
