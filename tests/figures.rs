@@ -260,13 +260,16 @@ fn throughput_beside_node_cluster_and_plain_node() {
     let (mut ticks, mut accepted) = (0, 0);
     for closing in [true, false] {
         let mut rates = vec![Vec::new(); systems.len()];
-        let mut errors = [0; 3];
+        let (mut errors, mut cpu, mut requests) = ([0; 3], [0; 3], [0.0; 3]);
         for _ in 0..ROUNDS {
             for (at, (_, site)) in systems.iter().enumerate() {
                 let before = (cpu_ticks(balancer.pid()), balancer.status().accepted);
+                let all_before = cpu_ticks_of_all(&site.mark);
                 let (rate, failed) = wrk(site, SECONDS, closing);
                 rates[at].push(rate);
                 errors[at] += failed;
+                cpu[at] += cpu_ticks_of_all(&site.mark) - all_before;
+                requests[at] += rate * f64::from(SECONDS);
                 if at == 0 && closing {
                     ticks += cpu_ticks(balancer.pid()) - before.0;
                     accepted += balancer.status().accepted - before.1;
@@ -282,8 +285,9 @@ fn throughput_beside_node_cluster_and_plain_node() {
             rates[at].sort_by(f64::total_cmp);
             let all: Vec<u64> = rates[at].iter().map(|rate| *rate as u64).collect();
             println!(
-                "{name:28} median {:>6} {what}; rounds {all:?}; errors {}",
+                "{name:26} median {:>6} {what}; {:.1} µs CPU each in all its processes; rounds {all:?}; errors {}",
                 all[ROUNDS / 2],
+                cpu[at] as f64 * 10_000.0 / requests[at],
                 errors[at]
             );
         }

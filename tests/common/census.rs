@@ -106,6 +106,14 @@ pub fn cpu_ticks(pid: u32) -> u64 {
     })
 }
 
+/// CPU time of all processes of a scenario, in ticks of 10 ms.
+pub fn cpu_ticks_of_all(mark: &str) -> u64 {
+    marked(mark)
+        .into_iter()
+        .map(|(pid, _)| cpu_ticks(pid))
+        .sum()
+}
+
 /// Names in a directory.
 pub fn entries(directory: &Path) -> Vec<String> {
     fs::read_dir(directory)

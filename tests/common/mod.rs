@@ -18,7 +18,9 @@ mod site;
 mod turns;
 
 pub use balancer::Balancer;
-pub use census::{children_in_state_z, cpu_ticks, descriptors, members_of, rss_kib, session_of};
+pub use census::{
+    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, members_of, rss_kib, session_of,
+};
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Finished, forkfront, run_to_end};
 pub use load::{Load, Report};
