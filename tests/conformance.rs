@@ -118,6 +118,7 @@ sections! {
     a_fork_per_connection: "lifetime.fork_per_connection",
     close_and_listen_again: "lifetime.again",
     duplicates: "lifetime.duplicates",
+    several_listeners: "lifetime.several",
     shutdown_of_the_listener: "lifetime.shut_down",
     inherited_by_a_program: "lifetime.inherited",
     helpers_have_nothing: "lifetime.helpers",

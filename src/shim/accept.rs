@@ -190,7 +190,7 @@ pub fn count(connection: i32, index: usize) -> i32 {
 
 /// Notes a connection in the table and in this process's counts.
 fn note(connection: i32, shown: u8) {
-    if table::set(connection, CONNECTION | shown) & CONNECTION != 0 {
+    if table::is_connection(table::set(connection, CONNECTION | shown)) {
         // Its number was given out again, so the former one was closed unseen.
         process::note_closed();
     }

@@ -4,7 +4,7 @@
 
 use crate::arch::number as nr;
 use crate::sys::{self, Errno, forward};
-use crate::table::{self, CONNECTION, EPOLL};
+use crate::table::{self, EPOLL};
 use crate::{bind, environment, listeners, process};
 
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
@@ -90,7 +90,7 @@ fn end(fd: i32, byte: u8) -> Option<usize> {
     }
     // Before it is closed: afterwards another thread may be given the number.
     table::set(fd, 0);
-    if byte & CONNECTION != 0 && table::listener_of(byte).is_none() {
+    if table::is_connection(byte) {
         process::note_closed();
         return None;
     }

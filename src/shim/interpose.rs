@@ -43,7 +43,7 @@ pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
 /// shutdown(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
-    let known = table::get(fd) & table::CONNECTION != 0;
+    let known = table::is_connection(table::get(fd));
     let ours = if known {
         None
     } else {

@@ -156,7 +156,7 @@ pub fn of(fd: i32) -> Option<(usize, &'static Listener)> {
         }
         table::set(fd, 0);
     }
-    if table::get(fd) & table::CONNECTION != 0 {
+    if table::is_connection(table::get(fd)) {
         return None;
     }
     is_channel(fd).then(|| recognise(fd))?

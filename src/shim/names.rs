@@ -13,7 +13,7 @@ use crate::rendezvous::{self, request};
 use crate::sys::{
     self, AF_UNIX, ENOTCONN, Errno, IPPROTO_TCP, SO_ACCEPTCONN, SO_RCVTIMEO, SOL_SOCKET, forward,
 };
-use crate::table::{self, AS_V4, AS_V6, CONNECTION};
+use crate::table::{self, AS_V4, AS_V6};
 use crate::wire::{SocketOption, Verb};
 
 const TCP_INFO: i32 = 11;
@@ -32,7 +32,7 @@ fn channel_of(fd: i32) -> Option<&'static Listener> {
 /// `out` must be good as for getsockname(2).
 pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
     let byte = table::get(fd);
-    if byte & CONNECTION != 0 && byte & (AS_V4 | AS_V6) != 0 {
+    if table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0 {
         // SAFETY: the caller's promise.
         return unsafe { translated(fd, byte, out, sys::local_address) };
     }
@@ -53,7 +53,7 @@ pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
 /// `out` must be good as for getpeername(2).
 pub unsafe fn getpeername(fd: i32, out: Out) -> Result<usize, Errno> {
     let byte = table::get(fd);
-    if byte & CONNECTION != 0 && byte & (AS_V4 | AS_V6) != 0 {
+    if table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0 {
         // SAFETY: the caller's promise.
         return unsafe { translated(fd, byte, out, sys::peer_address) };
     }
@@ -152,7 +152,7 @@ fn send(listener: &Listener, option: SocketOption) -> Result<(), Errno> {
 /// socket.
 fn may_be_channel(fd: i32, byte: u8) -> bool {
     environment::is_worker()
-        && byte & CONNECTION == 0
+        && !table::is_connection(byte)
         && (byte != 0 || sys::option(fd, SOL_SOCKET, sys::SO_DOMAIN) == Ok(AF_UNIX))
 }
 

@@ -14,7 +14,7 @@ use core::sync::atomic::{
 
 use crate::scoreboard::{MAGIC, PROCESSES, Process, SIZE, Scoreboard};
 use crate::sys::{self, ESRCH};
-use crate::table::{self, CONNECTION, EPOLL};
+use crate::table::{self, EPOLL};
 
 /// Size of the page that a fork wipes; the largest page there is on the machines we know.
 const PAGE: usize = 65_536;
@@ -243,7 +243,7 @@ fn register(local: &Local) {
     }
     let mut inherited = 0;
     table::each(0, u32::MAX, |fd, byte| {
-        if byte & CONNECTION != 0 {
+        if table::is_connection(byte) {
             inherited += 1;
         } else if byte == EPOLL && JOINED_AS.load(Relaxed) != pid {
             // Shared with the parent, whose registrations are not this process's to take away.

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 /// Descriptors that are known; the most a process may have by default is 1,048,576.
 const SIZE: usize = 1 << 20;
 
-/// A connection that came over a channel.
+/// A connection that came over a channel; asked for by [`is_connection`], since it may be a bit of an index.
 pub const CONNECTION: u8 = 0x01;
 /// With [`CONNECTION`]: an IPv6 socket whose addresses are shown as IPv4.
 pub const AS_V4: u8 = 0x02;
@@ -40,6 +40,12 @@ pub fn set(fd: i32, value: u8) -> u8 {
         HIGH.fetch_max(fd as usize + 1, Relaxed);
     }
     byte.swap(value, Relaxed)
+}
+
+/// `byte` stands for a connection that came over a channel.
+#[inline(always)]
+pub fn is_connection(byte: u8) -> bool {
+    byte & (LISTENER | CONNECTION) == CONNECTION
 }
 
 /// The index of the listener that `byte` stands for.

@@ -109,6 +109,28 @@ def duplicates():
     say("shared flags", flags(copies[1]))
 
 
+def several():
+    """Five listeners of one process are told apart, and none is taken for a connection."""
+    prefix = HOST.rsplit(".", 1)[0]
+    hosts = [HOST] + [f"{prefix}.{200 + number}" for number in range(4)]
+    servers = [listening(host=host) for host in hosts]
+    for host, server in zip(hosts, servers):
+        say("its own name", server.getsockname() == (host, PORT))
+        attempt("getpeername", server.getpeername)
+        attempt("listens", server.getsockopt, socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        attempt("set", server.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = client(host)
+        taken, _ = take(server)
+        attempt("inherited", taken.getsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        say(echo(taken, peer))
+    for host, server in zip(hosts, servers):
+        attempt("shutdown", server.shutdown, socket.SHUT_RDWR)
+        attempt("accept", server.accept)
+        attempt("listen", server.listen)
+        peer = client(host)
+        say(echo(take(server)[0], peer))
+
+
 def shut_down():
     """shutdown(2) of a listener wakes who waits, and listen() makes it good again."""
     for how in (socket.SHUT_RDWR, socket.SHUT_RD):
