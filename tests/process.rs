@@ -14,8 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use forkfront::sys::process::{
-    self, Child, Credentials, Exit, Launch, session_members, signal, signal_group, signal_session,
-    try_wait,
+    self, Child, Credentials, Exit, Launch, session_members, signal, signal_group, try_wait,
 };
 use forkfront::sys::signals::{Signal, Signals};
 
@@ -282,7 +281,10 @@ fn a_session_is_reached_beyond_its_group() {
     signal_group(worker.pid, Signal::SIGKILL).unwrap();
     wait(&worker);
     assert_eq!(session_members(worker.pid), strays[1..]);
-    assert_eq!(signal_session(worker.pid, Signal::SIGKILL), 2);
+    let still = |pid| process::session_of(pid) == Some(worker.pid);
+    let kill = |pid: &&u32| process::signal_if(**pid, Signal::SIGKILL, still);
+    assert_eq!(strays[1..].iter().filter(kill).count(), 2);
+    assert!(!process::signal_if(strays[1], Signal::SIGKILL, |_| false));
     until("them to be collected", || {
         process::reap_strays(|_| false);
         let gone = |pid: &u32| process::parent_of(*pid).is_none();

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
@@ -28,6 +29,7 @@ use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
 use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
+use crate::primary::workers::census::Census;
 use crate::sys::limits::OpenFiles;
 use crate::sys::signals::Signals;
 
@@ -87,6 +89,10 @@ pub struct Supervisor {
     logs: Logs,
     fleet: Fleet,
     workers: Workers,
+    /// What lives of the workers, once it was asked for in this turn of the loop.
+    census: Option<Rc<Census>>,
+    /// Children may have ended that are nobody's first process.
+    strays: bool,
     /// What was found out about workers that are late.
     late: HashMap<WorkerId, String>,
     /// How the last worker of a slot ended.
@@ -116,6 +122,7 @@ impl Supervisor {
                 }
                 _ => self.clock.tick(Instant::now(), sleep),
             };
+            self.census = None;
             let ready: Vec<Source> = events
                 .iter()
                 .filter_map(|event| Source::decode(event.token()))
@@ -125,6 +132,7 @@ impl Supervisor {
                 self.on_ready(source);
             }
             self.on_deadlines();
+            self.reap();
             self.start_workers();
         }
         self.farewell()

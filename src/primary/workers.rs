@@ -15,13 +15,13 @@ use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::policy::lifecycle::State;
 use crate::sys::board::Board;
 use crate::sys::process::{self, Exit};
-use crate::sys::signals::Signal;
-use crate::wire::{ENV_PRIMARY, ENV_WORKER};
 
 pub mod binding;
+pub mod census;
 pub mod environment;
 
 use binding::Binding;
+use census::Census;
 
 /// One worker.
 #[derive(Debug)]
@@ -115,44 +115,12 @@ impl Worker {
         numbered.find(|(_, binding)| binding.inode == inode)
     }
 
-    /// All its processes that live: those of its session, and those that have left it and lost their parent,
-    /// which makes them ours (the primary is the subreaper).
-    pub fn processes(&self) -> Vec<u32> {
-        let (mut all, runaways) = self.members_and_runaways();
-        all.extend(runaways);
-        all
-    }
-
     /// Whether some process of it still has the end of this binding open.
     pub fn holds(&self, binding: &Binding) -> bool {
         let holds = |pid: &u32| process::holds_inode(*pid, binding.inode);
         // Almost always in its session; a wrapper like setsid(1) may have put the server into another one.
         process::session_members(self.pid).iter().any(holds)
-            || process::living().any(|pid| self.is_kin(pid) && holds(&pid))
-    }
-
-    /// By what `pid` was given at its start, it descends from this worker.
-    fn is_kin(&self, pid: u32) -> bool {
-        process::was_given(pid, ENV_WORKER, &self.id.to_string())
-            && process::was_given(pid, ENV_PRIMARY, &std::process::id().to_string())
-    }
-
-    fn members_and_runaways(&self) -> (Vec<u32>, Vec<u32>) {
-        let (members, mut orphans) = process::members_and_children(self.pid, std::process::id());
-        // The first processes of other workers are our children too.
-        orphans.retain(|&pid| self.is_kin(pid));
-        (members, orphans)
-    }
-
-    /// Signals everything that it started. The runaways are our own children and collected by this thread
-    /// alone, so their pids are nobody else's.
-    pub fn signal_all(&self, signal: Signal) {
-        process::signal_session(self.pid, signal);
-        for pid in self.members_and_runaways().1 {
-            if let Ok(pidfd) = process::open_pidfd(pid) {
-                let _ = process::signal(pidfd.as_fd(), signal);
-            }
-        }
+            || process::living().any(|one| census::is_of(one.pid, self) && holds(&one.pid))
     }
 }
 
@@ -217,6 +185,11 @@ impl Workers {
     /// Nothing is left of any.
     pub fn is_empty(&self) -> bool {
         self.known.is_empty()
+    }
+
+    /// What lives now of all workers.
+    pub fn census(&self) -> Census {
+        Census::take(self.known.values().map(|worker| worker.pid).collect())
     }
 
     /// Whether `pid` is the first process of a worker: not to be reaped as a stray.

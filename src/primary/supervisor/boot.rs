@@ -155,6 +155,8 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         reports,
         logs,
         workers: Workers::default(),
+        census: None,
+        strays: false,
         late: Default::default(),
         last_words: Default::default(),
         deadlines: Deadlines::default(),

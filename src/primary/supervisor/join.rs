@@ -267,6 +267,10 @@ impl Supervisor {
     /// If no process of the worker has this binding's end any more, nothing is dealt to it (A14), until one
     /// listens again. True if that was news.
     pub(super) fn pause_if_left(&mut self, id: WorkerId, index: usize) -> bool {
+        // While it stops, nobody is dealt anything new, and all close their listeners at once.
+        if !self.phase.is_serving() {
+            return false;
+        }
         let Some(worker) = self.workers.get_mut(id) else {
             return false;
         };

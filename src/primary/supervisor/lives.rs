@@ -5,6 +5,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::policy::ids::{SlotId, WorkerId};
 use crate::policy::lifecycle::{Action, End, Event, KILL_PATIENCE, Patience, State, Why};
 use crate::primary::messages::Command;
 use crate::primary::workers::Worker;
+use crate::primary::workers::census::Census;
 use crate::sys::board::Board;
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::signals::Signal;
@@ -138,11 +140,21 @@ impl Supervisor {
     }
 
     /// To everything in the worker's session.
-    fn kill(&self, id: WorkerId) {
+    fn kill(&mut self, id: WorkerId) {
+        self.signal(id, Signal::SIGKILL);
+        let census = self.census();
         if let Some(worker) = self.workers.get(id) {
-            self.signal(id, Signal::SIGKILL);
-            worker.signal_all(Signal::SIGKILL);
+            census.signal(worker, Signal::SIGKILL);
         }
+    }
+
+    /// What lives of all workers, looked up once in a turn of the loop. Whoever died before this turn is not in
+    /// it, and a worker that died and has nothing in it can have nothing later.
+    fn census(&mut self) -> Rc<Census> {
+        let census = self.census.take();
+        let census = census.unwrap_or_else(|| Rc::new(self.workers.census()));
+        self.census = Some(census.clone());
+        census
     }
 
     /// It does not even die of SIGKILL (uninterruptible sleep): its slot goes on without it.
@@ -171,12 +183,13 @@ impl Supervisor {
     /// The pidfd of a worker says that its first process has ended.
     pub(super) fn exited(&mut self, id: WorkerId) {
         let now = self.now();
+        if self.workers.get(id).is_none() || self.is_mourned(id) {
+            return;
+        }
+        let census = self.census();
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        if worker.exit.is_some() {
-            return;
-        }
         let exit = match process::peek_exit(worker.pidfd()) {
             Ok(Some(exit)) => exit,
             Ok(None) => return,
@@ -195,9 +208,9 @@ impl Supervisor {
         let pidfd = worker.pidfd().as_raw_fd();
         // Level or edge, a dead process stays readable: it must not wake anybody again.
         let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
-        let survives = !worker.processes().is_empty();
+        let survives = census.counts(worker);
         if survives && patience_left > now {
-            worker.signal_all(Signal::SIGTERM);
+            census.signal(worker, Signal::SIGTERM);
         }
         let success = exit == Exit::Code(0);
         self.happen(id, Event::Exited { success });
@@ -220,12 +233,16 @@ impl Supervisor {
     /// Waits until nothing is left of a dead worker's session, then collects its first process.
     pub(super) fn mourn(&mut self, id: WorkerId) {
         let now = self.now();
-        let Some(worker) = self.workers.get(id).filter(|worker| worker.exit.is_some()) else {
+        if !self.is_mourned(id) {
+            return;
+        }
+        let census = self.census();
+        let Some(worker) = self.workers.get(id) else {
             return;
         };
-        if !worker.processes().is_empty() {
+        if census.counts(worker) {
             if now >= worker.mourned_until {
-                worker.signal_all(Signal::SIGKILL);
+                census.signal(worker, Signal::SIGKILL);
             }
             self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
             return;
@@ -239,13 +256,15 @@ impl Supervisor {
         if let Some(worker) = self.workers.remove(id) {
             let _ = process::try_wait(worker.pidfd());
         }
-        self.reap();
+        self.strays = true;
         self.left_alone();
     }
 
     /// Collects orphans that have come to us and ended.
-    pub(super) fn reap(&self) {
-        process::reap_strays(|pid| self.workers.is_leader(pid));
+    pub(super) fn reap(&mut self) {
+        if std::mem::take(&mut self.strays) {
+            process::reap_strays(|pid| self.workers.is_leader(pid));
+        }
     }
 
     /// What is said of a dead worker.

@@ -19,7 +19,7 @@ impl Supervisor {
 
     fn on_signal(&mut self, signal: Signal) {
         match signal {
-            Signal::SIGCHLD => self.reap(),
+            Signal::SIGCHLD => self.strays = true,
             Signal::SIGTERM => self.stop("SIGTERM"),
             Signal::SIGINT if self.phase.is_serving() => self.stop("SIGINT"),
             Signal::SIGINT => self.stop_now("a second signal"),

@@ -11,8 +11,8 @@ mod proc_files;
 
 pub use launch::{Child, Credentials, Launch};
 pub use proc_files::{
-    Usage, holds_inode, living, members_and_children, parent_of, session_members, session_of,
-    usage, usage_by_session, was_given,
+    Living, Usage, holds_inode, living, parent_of, session_members, session_of, usage,
+    usage_by_session, variable_of,
 };
 
 use std::fmt;
@@ -91,19 +91,10 @@ pub fn signal_group(pgid: u32, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// Sends `signal` to every process of the session `session`, also to those that have left the worker's
-/// process group, and says how many there were.
-pub fn signal_session(session: u32, signal: Signal) -> usize {
-    let reached = |pid: &u32| {
-        // The pid may have been reused since the look at /proc: a pidfd holds still what is then checked.
-        open_pidfd(*pid).is_ok_and(|pidfd| {
-            session_of(*pid) == Some(session) && self::signal(pidfd.as_fd(), signal).is_ok()
-        })
-    };
-    session_members(session)
-        .iter()
-        .filter(|pid| reached(pid))
-        .count()
+/// Sends `signal` to `pid` if it `still` is who it was when it was looked up: the pid may have been reused since,
+/// and a pidfd holds still what is then asked about.
+pub fn signal_if(pid: u32, signal: Signal, still: impl Fn(u32) -> bool) -> bool {
+    open_pidfd(pid).is_ok_and(|pidfd| still(pid) && self::signal(pidfd.as_fd(), signal).is_ok())
 }
 
 /// Collects the child behind `pidfd` if it has ended. `None`: it runs on.

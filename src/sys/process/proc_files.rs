@@ -96,32 +96,33 @@ pub(super) fn zombies_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Processes that have not ended: those of `session`, and the children of `parent` in other sessions. One walk
-/// over `/proc`.
-pub fn members_and_children(session: u32, parent: u32) -> (Vec<u32>, Vec<u32>) {
-    let (mut members, mut children) = (Vec::new(), Vec::new());
-    for (pid, stat) in all().filter(|(_, stat)| stat.alive()) {
-        if stat.session == session {
-            members.push(pid);
-        } else if stat.parent == parent {
-            children.push(pid);
-        }
-    }
-    (members, children)
+/// A process that has not ended, and where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Living {
+    /// Itself.
+    pub pid: u32,
+    /// Its parent.
+    pub parent: u32,
+    /// Its session.
+    pub session: u32,
 }
 
-/// All processes that have not ended and are ours to look into.
-pub fn living() -> impl Iterator<Item = u32> {
-    all().filter(|(_, stat)| stat.alive()).map(|(pid, _)| pid)
-}
-
-/// Whether `pid` was given the environment variable `name` with this value when its program was started.
-pub fn was_given(pid: u32, name: &str, value: &str) -> bool {
-    let wanted = format!("{name}={value}");
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| {
-        all.split(|byte| *byte == 0)
-            .any(|one| one == wanted.as_bytes())
+/// All processes that have not ended, by one walk over `/proc`.
+pub fn living() -> impl Iterator<Item = Living> {
+    let alive = all().filter(|(_, stat)| stat.alive());
+    alive.map(|(pid, stat)| Living {
+        pid,
+        parent: stat.parent,
+        session: stat.session,
     })
+}
+
+/// What the environment variable `name` was for `pid` when its program was started.
+pub fn variable_of(pid: u32, name: &str) -> Option<String> {
+    let all = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = all.split(|byte| *byte == 0);
+    let value = variables.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    String::from_utf8(value.to_vec()).ok()
 }
 
 /// The parent of `pid`. A zombie still has one.
