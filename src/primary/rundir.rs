@@ -96,15 +96,17 @@ impl RunDir {
             Ok(base) => base,
             Err(error) => return Ok(Err(error)),
         };
-        Self::fill(base, wish, other_user).map(Ok)
-    }
-
-    fn fill(base: Base, wish: &Wish<'_>, other_user: bool) -> Result<Self> {
         base.sweep();
         let stem = format!("{INSTANCE_PREFIX}{}", std::process::id());
         let mode = if other_user { 0o711 } else { 0o700 };
-        let instance = PrivateDir::create(&base.path, &stem, mode)
-            .map_err(|error| cannot_use(&base.path.join(stem), &error))?;
+        match PrivateDir::create(&base.path, &stem, mode) {
+            Ok(instance) => Self::fill(base, instance, wish, other_user).map(Ok),
+            // There from earlier, on a file system that has become full or read-only.
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn fill(base: Base, instance: PrivateDir, wish: &Wish<'_>, other_user: bool) -> Result<Self> {
         let path = instance.path().join(RENDEZVOUS);
         let shape = Shape {
             kind: SockType::SeqPacket,

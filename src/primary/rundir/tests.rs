@@ -140,6 +140,20 @@ fn what_a_killed_primary_left_is_swept() {
 }
 
 #[test]
+fn a_base_in_which_nothing_can_be_made_is_passed_over() {
+    let place = Place::new("full");
+    fs::create_dir(&place.0).unwrap();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o700)).unwrap();
+    let stem = format!("{INSTANCE_PREFIX}{}", std::process::id());
+    fs::write(place.0.join(&stem), "").unwrap();
+    for number in 1..64 {
+        fs::write(place.0.join(format!("{stem}-{number}")), "").unwrap();
+    }
+    assert!(RunDir::create_in(&place.0, &WISH).unwrap().is_err());
+    fs::remove_dir_all(&place.0).unwrap();
+}
+
+#[test]
 fn an_unsafe_base_is_refused() {
     let place = Place::new("unsafe");
     let refused = |expected: &str| {
