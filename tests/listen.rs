@@ -23,7 +23,7 @@ fn answers(to: &str) {
     Crowd::gather(to.parse().expect("an address"), 0..20)
         .answers()
         .all_answered(20)
-        .even(2, 1);
+        .even(2, 10);
 }
 
 #[test]

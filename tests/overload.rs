@@ -180,6 +180,6 @@ fn garbage_and_idlers_on_the_control_socket_are_survived() {
     Crowd::gather(site.to(), 0..40)
         .answers()
         .all_answered(40)
-        .even(2, 1);
+        .even(2, 10);
     balancer.finish();
 }

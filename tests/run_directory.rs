@@ -186,7 +186,7 @@ fn workers_of_another_user_join() {
     Crowd::gather(site.to(), 0..20)
         .answers()
         .all_answered(20)
-        .even(2, 1);
+        .even(2, 10);
     balancer.finish();
 }
 

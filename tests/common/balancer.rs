@@ -12,7 +12,7 @@ use forkfront::config::Balance;
 use forkfront::status::{SlotState, Status};
 use nix::sys::signal::Signal;
 
-use super::{Site, census, command, eventually, send};
+use super::{Site, Tally, census, command, eventually, send};
 
 /// A running primary.
 pub struct Balancer<'a> {
@@ -171,6 +171,16 @@ impl<'a> Balancer<'a> {
                 new && slot.state == SlotState::Ready
             })
         })
+    }
+
+    /// The counts of `processes` workers differ by at most 1. A worker that left its queue alone for as long as
+    /// costs a turn (50 ms; the machine may be busy with other tests) is allowed the turns it lost: 1 %.
+    #[track_caller]
+    pub fn dealt_in_turn(&self, tally: &Tally, processes: usize) {
+        let status = self.status();
+        let slowest = status.slots.iter().map(|slot| slot.queue_wait_us.max).max();
+        let kept_up = slowest.is_some_and(|slowest| slowest < 45_000);
+        tally.even(processes, if kept_up { 1 } else { tally.answered() / 100 });
     }
 
     /// Pids of the workers, by slot.
