@@ -71,12 +71,12 @@ the connection then belongs to that copy alone.";
 
 const EXAMPLES: &str = "\
 Examples:
-  forkfront run -- node server.js              one copy per core; the port is the server's own
-  forkfront run -n 4 -- python3 app.py         four copies
-  forkfront run -l 80=8080 -- ruby app.rb      clients come to port 80, the server asks for 8080
-  forkfront demo                               nothing else to install: a page that shows who served it
-  forkfront status                             what runs, and how it is doing
-  forkfront stop                               finish what is open, then end
+  forkfront run -- node server.js           one copy per core, on its own port
+  forkfront run -n 4 -- python3 app.py      four copies
+  forkfront run -l 80=8080 -- ruby app.rb   clients use port 80, the server 8080
+  forkfront demo                            a page that shows who served it
+  forkfront status                          what runs, and how it is doing
+  forkfront stop                            finish what is open, then end
 
 Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found.";
 

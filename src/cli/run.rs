@@ -27,8 +27,8 @@ not set.";
 pub const EXAMPLES: &str = "\
 Examples:
   forkfront run -- node server.js
-  forkfront run -n 4 --balance least-connections -- python3 -m http.server 8000
-  forkfront run -l 0.0.0.0:80=8080 -l [::1]:80=8080 --user www-data -- ruby app.rb
+  forkfront run -n 4 --balance idle -- python3 -m http.server 8000
+  forkfront run -l 0.0.0.0:80=8080 --user www-data -- ruby app.rb
   forkfront run -l unix:/run/app.sock=3000 --sticky ip/24 -- npm start
 
 Signals: TERM, INT stop gracefully (a second INT at once), QUIT stops now.";
