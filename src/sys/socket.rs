@@ -6,6 +6,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{SockFilter, SockRef};
 
 use crate::wire::{Address, Family};
 
@@ -93,6 +94,27 @@ fn to_address(storage: &libc::sockaddr_storage) -> Address {
     }
 }
 
+/// Lets nobody new connect to a listening TCP socket: segments with SYN are dropped, so that its backlog can be
+/// emptied for good before it is closed. Handshakes that have begun go on. Connections accepted from now on have
+/// the filter too, to which it means nothing.
+///
+/// # Errors
+/// Those of setsockopt(2) with `SO_ATTACH_FILTER`.
+pub fn refuse_newcomers(listener: BorrowedFd<'_>) -> io::Result<()> {
+    /// Where the flags are in a TCP header (RFC 9293, 3.1), and which of them is SYN.
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    let load = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    let test = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+    let pass = (libc::BPF_RET | libc::BPF_K) as u16;
+    SockRef::from(&listener).attach_filter(&[
+        SockFilter::new(load, 0, 0, FLAGS),
+        SockFilter::new(test, 0, 1, SYN),
+        SockFilter::new(pass, 0, 0, 0),
+        SockFilter::new(pass, 0, 0, u32::MAX),
+    ])
+}
+
 /// Bytes that a read would find (`SIOCINQ`); for a sequenced-packet socket, of all messages together.
 ///
 /// # Errors
@@ -116,4 +138,34 @@ pub fn peer_is_gone(connection: BorrowedFd<'_>) -> bool {
         && fds[0]
             .revents()
             .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn newcomers_are_kept_out_while_those_who_came_are_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let mut early = TcpStream::connect(at).unwrap();
+        refuse_newcomers(listener.as_fd()).unwrap();
+        let late = TcpStream::connect_timeout(&at, Duration::from_millis(100));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (mut served, _) = listener.accept().unwrap();
+        drop(listener);
+        early.write_all(b"ask").unwrap();
+        let mut asked = [0; 3];
+        served.read_exact(&mut asked).unwrap();
+        served.write_all(b"told").unwrap();
+        drop(served);
+        let mut told = String::new();
+        early.read_to_string(&mut told).unwrap();
+        assert_eq!((&asked, told.as_str()), (b"ask", "told"));
+        assert!(TcpStream::connect(at).is_err(), "refused once it is closed");
+    }
 }

@@ -11,7 +11,7 @@ use crate::policy::ids::ListenerId;
 use crate::policy::rotation::Rotation;
 use crate::primary::messages::Report;
 use crate::sys::clock;
-use crate::sys::socket::{Accepted, accept};
+use crate::sys::socket::{Accepted, accept, refuse_newcomers};
 use crate::wire::{Address, Family, Kind, Record};
 
 /// Connections accepted from one listener before the others, and the commands, get their turn (C8).
@@ -129,6 +129,10 @@ impl State {
     pub(super) fn drain_backlog(&mut self, index: usize) {
         let nonblocking = self.servers_want_nonblocking(index);
         for door in 0..self.lanes[index].doors.len() {
+            if let Some(socket) = &self.lanes[index].doors[door].socket {
+                // Without it, who comes between the last accept and the close is reset.
+                let _ = refuse_newcomers(socket.as_fd());
+            }
             let until = clock::now_ns() + LAST_ROUND;
             while clock::now_ns() < until
                 && matches!(self.accept_one(index, door, nonblocking), Step::More)
