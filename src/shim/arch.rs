@@ -126,7 +126,7 @@ pub mod number {
     pub const IOCTL: usize = 16;
     pub const MADVISE: usize = 28;
     pub const DUP2: usize = 33;
-    pub const SCHED_YIELD: usize = 24;
+    pub const NANOSLEEP: usize = 35;
     pub const GETPID: usize = 39;
     pub const SOCKET: usize = 41;
     pub const CONNECT: usize = 42;
@@ -175,9 +175,9 @@ pub mod number {
     pub const PSELECT6: usize = 72;
     pub const PPOLL: usize = 73;
     pub const FSTAT: usize = 80;
+    pub const NANOSLEEP: usize = 101;
     pub const CLOCK_GETTIME: usize = 113;
     pub const KILL: usize = 129;
-    pub const SCHED_YIELD: usize = 124;
     pub const GETPID: usize = 172;
     pub const GETPPID: usize = 173;
     pub const SOCKET: usize = 198;

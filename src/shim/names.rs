@@ -123,7 +123,11 @@ pub unsafe fn setsockopt(
         native(fd)?;
     }
     if listener.listening.load(Relaxed) && !listener.is_deaf.load(Relaxed) {
-        let len = if value.is_null() { 0 } else { len.min(17) as usize };
+        let len = if value.is_null() {
+            0
+        } else {
+            len.min(17) as usize
+        };
         let bytes = if len == 0 {
             &[]
         } else {

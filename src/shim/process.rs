@@ -12,6 +12,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use crate::room;
 use crate::scoreboard::{MAGIC, PROCESSES, Process, SIZE, Scoreboard};
 use crate::sys::{self, ESRCH};
 use crate::table::{self, EPOLL};
@@ -215,8 +216,7 @@ pub fn leave() {
     if pid == 0 || pid != sys::getpid() {
         return;
     }
-    if let (Some(board), Some(entry)) = (board(), entry_of(local))
-    {
+    if let (Some(board), Some(entry)) = (board(), entry_of(local)) {
         board.strike(entry, pid);
     }
 }
@@ -235,12 +235,11 @@ fn register(local: &Local) {
     if known.is_err_and(|other| other != pid) {
         return;
     }
-    let first = local
-        .entry
-        .compare_exchange(UNKNOWN, NONE, AcqRel, Relaxed);
+    let first = local.entry.compare_exchange(UNKNOWN, NONE, AcqRel, Relaxed);
     if first.is_err() {
         return;
     }
+    room::after_fork();
     let mut inherited = 0;
     table::each(0, u32::MAX, |fd, byte| {
         if table::is_connection(byte) {

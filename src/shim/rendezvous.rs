@@ -9,8 +9,8 @@ use crate::environment;
 use crate::options::OptionList;
 use crate::received::{self, Received};
 use crate::sys::{
-    self, AF_UNIX, EINTR, EMFILE, EPROTO, ETIMEDOUT, Errno, SO_RCVTIMEO, SO_SNDTIMEO, SOCK_SEQPACKET,
-    SOL_SOCKET,
+    self, AF_UNIX, EINTR, EMFILE, EPROTO, ETIMEDOUT, Errno, SO_RCVTIMEO, SO_SNDTIMEO,
+    SOCK_SEQPACKET, SOL_SOCKET,
 };
 use crate::wire::{Address, Answer, MAX_OPTIONS, Request, SocketOption, Verb};
 

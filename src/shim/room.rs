@@ -1,72 +1,125 @@
 //! Proof that there is a number for one more descriptor, before a connection is taken off a channel: without
 //! one, recvmsg(2) would take it and drop it (KF8).
 //!
-//! The kernel's accept(2) reserves its number first. That cannot be had with recvmsg(2), so what remains is a
-//! race with other threads that open files in the last microsecond before the limit.
+//! The kernel's accept(2) reserves its number first. That cannot be had with recvmsg(2). Threads that accept
+//! each prove a number of their own, so they never count on the same one; when those run out, one thread at a
+//! time proves and receives. What remains is a race with threads that open files in the last microsecond
+//! before the limit.
 
+use core::hint::spin_loop;
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicBool, AtomicU64,
+    Ordering::{AcqRel, Relaxed, SeqCst},
 };
 
 use crate::sys::{self, EBADF, Errno};
 
-/// How many proofs a limit is believed before it is read again.
-const TURNS: u32 = 64;
-/// How often the gate is tried. Its holder may be a thread that a fork left behind, or the one that a signal
-/// handler has interrupted: after that it is passed without.
-const PATIENCE: u32 = 2000;
-/// Below this many numbers from the limit threads may pass without looking at each other.
-const SPARE: u64 = 64;
+/// How often a thread looks before it goes on without its turn, because the one that it waits for is the very
+/// thread that its signal handler has interrupted; about 30 ms, longer than a thread is off the processor.
+const PATIENCE: u32 = 400;
+/// How often of these without sleeping.
+const SPINS: u32 = 100;
+/// Sleep between later looks, nanoseconds.
+const PAUSE: i64 = 50_000;
 
-/// Near the limit one thread at a time proves and receives, or two would count on the same number.
-static GATE: AtomicBool = AtomicBool::new(false);
+/// Bit per thread that counts on a number near the limit.
+static SHARED: AtomicU64 = AtomicU64::new(0);
+/// One thread counts on whatever number is left.
+static ALONE: AtomicBool = AtomicBool::new(false);
 
-/// The gate is kept until this goes; `false` if there was no need for it.
-pub struct Gate(bool);
+/// A number that is free, as long as this is kept.
+pub struct Room(Kind);
 
-impl Drop for Gate {
+enum Kind {
+    /// This bit of [`SHARED`].
+    Shared(u64),
+    /// [`ALONE`].
+    Alone,
+    /// Nobody could be waited for any longer.
+    Unsure,
+}
+
+impl Drop for Room {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.0 {
-            GATE.store(false, Release);
+        match self.0 {
+            Kind::Shared(bit) => {
+                SHARED.fetch_and(!bit, AcqRel);
+            }
+            Kind::Alone => ALONE.store(false, SeqCst),
+            Kind::Unsure => {}
         }
     }
+}
+
+/// Forgets the threads that have not come along into the child of a fork.
+pub fn after_fork() {
+    SHARED.store(0, Relaxed);
+    ALONE.store(false, Relaxed);
 }
 
 /// Fails with `EMFILE` (or whatever the kernel says) if no number is free. What it returns is to be kept until
 /// the number is used. `fd` is any open descriptor.
 #[inline(always)]
-pub fn prove(fd: i32) -> Result<Gate, Errno> {
-    /// The limit, as last read.
-    static LIMIT: AtomicU64 = AtomicU64::new(0);
-    static TURN: AtomicU32 = AtomicU32::new(0);
-
-    let mut limit = LIMIT.load(Relaxed);
-    if TURN.fetch_add(1, Relaxed).is_multiple_of(TURNS) || limit == 0 {
-        limit = sys::open_files_limit().unwrap_or(0);
-        LIMIT.store(limit, Relaxed);
+pub fn prove(fd: i32) -> Result<Room, Errno> {
+    // Read each time: a program may lower it, and a limit believed for too long has lost connections.
+    let limit = sys::open_files_limit().unwrap_or(0).min(i32::MAX as u64) as i32;
+    if let Some((index, room)) = share()
+        && index < limit
+        && sys::descriptor_flags(limit - 1 - index) == Err(EBADF)
+    {
+        return Ok(room);
     }
-    let last = limit.saturating_sub(SPARE).min(i32::MAX as u64) as i32;
-    // Numbers are given out from below: if this one is free, it and those above are too, unless they have
-    // been used up before. That costs least.
-    if last > 0 && sys::descriptor_flags(last) == Err(EBADF) {
-        return Ok(Gate(false));
-    }
-    near_the_limit(fd)
+    alone(fd)
 }
 
-#[cold]
-fn near_the_limit(fd: i32) -> Result<Gate, Errno> {
-    let mut gate = Gate(false);
-    for _ in 0..PATIENCE {
-        if GATE.compare_exchange(false, true, Acquire, Relaxed).is_ok() {
-            gate = Gate(true);
-            break;
+/// A place among those that count on a number near the limit, unless one thread is alone.
+#[inline(always)]
+fn share() -> Option<(i32, Room)> {
+    let mut seen = SHARED.load(Relaxed);
+    let room = loop {
+        let bit = !seen & seen.wrapping_add(1);
+        if bit == 0 {
+            return None;
         }
-        sys::give_way();
-    }
+        match SHARED.compare_exchange_weak(seen, seen | bit, SeqCst, Relaxed) {
+            Ok(_) => break Room(Kind::Shared(bit)),
+            Err(now) => seen = now,
+        }
+    };
+    let Kind::Shared(bit) = room.0 else {
+        return None;
+    };
+    // Looked at only now: whoever is alone from here on waits for this place to be given up.
+    (!ALONE.load(SeqCst)).then_some((bit.trailing_zeros() as i32, room))
+}
+
+/// Waits until no other thread counts on a number, and proves that there is one.
+#[cold]
+fn alone(fd: i32) -> Result<Room, Errno> {
+    let free = || ALONE.compare_exchange(false, true, SeqCst, Relaxed).is_ok();
+    let room = Room(if eventually(free) {
+        Kind::Alone
+    } else {
+        Kind::Unsure
+    });
+    eventually(|| SHARED.load(SeqCst) == 0);
     let proof = sys::duplicate(fd, 0)?;
     let _ = sys::close(proof);
-    Ok(gate)
+    Ok(room)
+}
+
+/// Looks until `look` is satisfied or patience ends.
+fn eventually(look: impl Fn() -> bool) -> bool {
+    for turn in 0..PATIENCE {
+        if look() {
+            return true;
+        }
+        if turn < SPINS {
+            spin_loop();
+        } else {
+            sys::sleep(PAUSE);
+        }
+    }
+    false
 }

@@ -144,9 +144,13 @@ pub fn getppid() -> u32 {
     plain(nr::GETPPID, [0; 6]).map_or(0, |pid| pid as u32)
 }
 
-/// sched_yield(2).
-pub fn give_way() {
-    let _ = plain(nr::SCHED_YIELD, [0; 6]);
+/// nanosleep(2), cut short by a signal.
+pub fn sleep(nanoseconds: i64) {
+    let time = TimeSpec {
+        sec: 0,
+        nsec: nanoseconds,
+    };
+    let _ = plain(nr::NANOSLEEP, [&raw const time as usize, 0, 0, 0, 0, 0]);
 }
 
 /// kill(2).

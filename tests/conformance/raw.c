@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -210,6 +211,78 @@ static void waits(void)
     say("close", close(-1));
 }
 
+enum { THREADS = 8, CLIENTS = 400 };
+static int crowded_listener, served, wrong;
+
+static void *serves(void *unused)
+{
+    (void)unused;
+    while (__atomic_load_n(&served, __ATOMIC_RELAXED) < CLIENTS) {
+        int taken = accept(crowded_listener, NULL, NULL);
+        if (taken < 0) {
+            if (errno != EMFILE)
+                __atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+            usleep(100);
+            continue;
+        }
+        if (write(taken, "s", 1) != 1)
+            __atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+        close(taken);
+        __atomic_fetch_add(&served, 1, __ATOMIC_RELAXED);
+    }
+    return NULL;
+}
+
+/* Threads that race for the last descriptors lose no connection. */
+static void crowded(void)
+{
+    int told[2];
+    crowded_listener = listener();
+    if (pipe(told) != 0)
+        return;
+    pid_t child = fork();
+    if (child == 0) {
+        char got;
+        close(told[1]);
+        while (read(told[0], &got, 1) != 0) {
+        }
+        for (int turn = 0; turn < CLIENTS / 20; turn++) {
+            int peers[20];
+            for (int i = 0; i < 20; i++)
+                peers[i] = client();
+            for (int i = 0; i < 20; i++) {
+                if (read(peers[i], &got, 1) != 1 || got != 's')
+                    _exit(1);
+                close(peers[i]);
+            }
+        }
+        _exit(0);
+    }
+    close(told[0]);
+    struct rlimit limit, tight;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    tight = limit;
+    int top = dup(0);
+    close(top);
+    tight.rlim_cur = top + 2;
+    setrlimit(RLIMIT_NOFILE, &tight);
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&threads[i], NULL, serves, NULL);
+    close(told[1]);
+    int status;
+    waitpid(child, &status, 0);
+    say("clients", status);
+    say("served", served);
+    say("wrong", wrong);
+    for (int i = 0; i < THREADS; i++)
+        pthread_cancel(threads[i]);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    close(crowded_listener);
+}
+
 int main(int count, char **words)
 {
     char part[4096];
@@ -226,6 +299,7 @@ int main(int count, char **words)
     vforked();
     signalled();
     waits();
+    crowded();
     fclose(out);
     rename(part, words[1]);
     if (getenv("FORKFRONT_SLOT")) {
