@@ -140,10 +140,21 @@ fn several_listeners_for_one_server() {
 
 #[test]
 fn a_unix_socket() {
+    answers_on_a_unix_socket(&["node", &server("http.js")]);
+}
+
+#[test]
+fn a_unix_socket_before_a_server_that_insists_on_tcp_options() {
+    answers_on_a_unix_socket(&["python3", &server("loop.py")]);
+}
+
+#[track_caller]
+fn answers_on_a_unix_socket(command: &[&str]) {
     let site = Site::new();
     let path = site.file("web.sock");
     let listen = format!("unix:{}={}", path.display(), site.port);
-    let balancer = behind(&site, &[&listen]);
+    let words = [&["run", "-n", "2", "-l", &listen, "--"], command].concat();
+    let balancer = Balancer::start(&site, &words);
     let mut pids = std::collections::BTreeSet::new();
     for id in 0..10 {
         let mut client = UnixStream::connect(&path).expect("connected");

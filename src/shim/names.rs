@@ -11,7 +11,7 @@ use crate::listeners::{self, Listener};
 use crate::options::{self, OptionList};
 use crate::rendezvous::{self, request};
 use crate::sys::{
-    self, AF_UNIX, ENOTCONN, Errno, IPPROTO_TCP, SO_ACCEPTCONN, SO_RCVTIMEO, SOL_SOCKET, forward,
+    self, AF_UNIX, ENOTCONN, EOPNOTSUPP, Errno, IPPROTO_TCP, SO_ACCEPTCONN, SO_RCVTIMEO, SOL_SOCKET, forward,
 };
 use crate::table::{self, AS_V4, AS_V6};
 use crate::wire::{SocketOption, Verb};
@@ -26,13 +26,18 @@ fn channel_of(fd: i32) -> Option<&'static Listener> {
     (!listener.is_socket.load(Relaxed)).then_some(listener)
 }
 
+/// A connection whose addresses are not shown as the kernel has them.
+fn is_translated(byte: u8) -> bool {
+    table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0
+}
+
 /// getsockname(2).
 ///
 /// # Safety
 /// `out` must be good as for getsockname(2).
 pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
     let byte = table::get(fd);
-    if table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0 {
+    if is_translated(byte) {
         // SAFETY: the caller's promise.
         return unsafe { translated(fd, byte, out, sys::local_address) };
     }
@@ -53,7 +58,7 @@ pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
 /// `out` must be good as for getpeername(2).
 pub unsafe fn getpeername(fd: i32, out: Out) -> Result<usize, Errno> {
     let byte = table::get(fd);
-    if table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0 {
+    if is_translated(byte) {
         // SAFETY: the caller's promise.
         return unsafe { translated(fd, byte, out, sys::peer_address) };
     }
@@ -116,7 +121,12 @@ pub unsafe fn setsockopt(
     };
     let listener = may_be_channel(fd, table::get(fd)).then(|| channel_of(fd));
     let Some(listener) = listener.flatten() else {
-        return native(fd);
+        return match native(fd) {
+            // A client of a Unix listener before a TCP server: asyncio drops a connection that will not
+            // take TCP_NODELAY, and there is nothing that the option could do.
+            Err(EOPNOTSUPP) if level == IPPROTO_TCP && is_translated(table::get(fd)) => Ok(0),
+            result => result,
+        };
     };
     let result = native(listener.shadow()?)?;
     if (level, name) == (SOL_SOCKET, SO_RCVTIMEO) {

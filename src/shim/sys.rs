@@ -19,6 +19,7 @@ pub const EINVAL: Errno = Errno(22);
 pub const EMFILE: Errno = Errno(24);
 pub const EPROTO: Errno = Errno(71);
 pub const ENOTSOCK: Errno = Errno(88);
+pub const EOPNOTSUPP: Errno = Errno(95);
 pub const ECONNRESET: Errno = Errno(104);
 pub const ENOTCONN: Errno = Errno(107);
 pub const ETIMEDOUT: Errno = Errno(110);
