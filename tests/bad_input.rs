@@ -72,7 +72,8 @@ fn a_port_in_use_is_told_to_the_server_that_asks_for_it() {
     let site = Site::new();
     let _taken = TcpListener::bind(site.to()).expect("free until now");
     let finished = run_node(&site, &["-n", "2"]);
-    finished.refused(&site, 1, "forkfront:");
+    let ours = format!("it could not have {}: Address already in use", site.to());
+    finished.refused(&site, 1, &ours);
     let all = finished.stdout.clone() + &finished.stderr;
     assert!(all.contains("EADDRINUSE"), "{finished}");
 }

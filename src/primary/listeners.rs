@@ -356,9 +356,8 @@ impl Listeners {
             let (backlog, backlog_limit) = queues.fold((0, 0), |sum: (u32, u32), queue| {
                 (sum.0.saturating_add(queue.0), sum.1.saturating_add(queue.1))
             });
-            let doors: Vec<_> = listener.doors.iter().map(Door::text).collect();
             ListenerStatus {
-                address: doors.join(", "),
+                address: door::texts(&listener.doors),
                 app_port: listener.app_port,
                 accepted: accepted(listener.id),
                 backlog,
@@ -367,6 +366,12 @@ impl Listeners {
             }
         };
         self.listeners.iter().map(status).collect()
+    }
+
+    /// The listener's addresses, as people write them.
+    pub fn text(&self, id: ListenerId) -> String {
+        self.get(id)
+            .map_or_else(String::new, |one| door::texts(&one.doors))
     }
 
     fn get(&self, id: ListenerId) -> Option<&Listener> {

@@ -44,6 +44,8 @@ pub struct Worker {
     pub bindings: Vec<Binding>,
     /// Some process of it has called `bind` on an address that is shared, so the shim is at work.
     pub joined: bool,
+    /// The last `bind` of its server that failed: where, and why.
+    pub refused: Option<String>,
     /// Built on `forkfront::worker`.
     pub native: bool,
     /// How the first process ended, once it has; from then until `mourned_until` the rest may finish.
@@ -74,6 +76,7 @@ impl Worker {
             board,
             bindings: Vec::new(),
             joined: false,
+            refused: None,
             native: false,
             exit: None,
             mourned_until: Moment::default(),

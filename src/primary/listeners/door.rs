@@ -40,6 +40,12 @@ pub enum Place {
     Unix(String),
 }
 
+/// The addresses of one listener, as people write them.
+pub fn texts(doors: &[Door]) -> String {
+    let texts: Vec<_> = doors.iter().map(Door::text).collect();
+    texts.join(", ")
+}
+
 impl Door {
     /// A door of this socket; `backlog` is what listen(2) was called with, if it was.
     pub fn new(socket: Socket, place: Place, backlog: Option<i32>) -> Self {

@@ -20,8 +20,9 @@ use crate::primary::rendezvous::Joining;
 use crate::primary::workers::Worker;
 use crate::primary::workers::binding::{Binding, Ends};
 use crate::scoreboard;
+use crate::sys::address::from_wire;
 use crate::sys::process;
-use crate::wire::{Answer, Outcome, Request, Verb};
+use crate::wire::{Address, Answer, Outcome, Request, Verb};
 
 /// How far up a caller's ancestors are searched for its worker: wrappers in wrappers end somewhere.
 const ANCESTORS: usize = 64;
@@ -84,7 +85,10 @@ impl Supervisor {
             .for_bind(&address, v6only, reuse_port, &call.options);
         let listener = match decision {
             BindDecision::PassThrough => return (Answer::plain(Outcome::PassThrough), Vec::new()),
-            BindDecision::Errno(error) => return errno(error),
+            BindDecision::Errno(error) => {
+                self.note_refusal(id, &address, error);
+                return errno(error);
+            }
             BindDecision::Share(listener) => listener,
         };
         self.tell_families(listener);
@@ -112,6 +116,14 @@ impl Supervisor {
                 warn!("worker {id} cannot have a channel: {error}");
                 errno(error.raw_os_error().unwrap_or(libc::ENOBUFS))
             })
+    }
+
+    /// Should the server end over it, this is what its last words are about.
+    fn note_refusal(&mut self, id: WorkerId, asked: &Address, error: i32) {
+        if let (Some(worker), Some(at)) = (self.workers.get_mut(id), from_wire(asked)) {
+            let reason = nix::errno::Errno::from_raw(error).desc();
+            worker.refused = Some(format!("it could not have {at}: {reason}"));
+        }
     }
 
     /// Gives the worker its part in `listener`; returns its index.

@@ -282,10 +282,10 @@ impl Supervisor {
                 )
             }
             State::Gone(End::Early) if !self.fleet.is_proven() => {
-                let printed = if self.logs.tail(pid).is_empty() {
-                    "it printed nothing"
-                } else {
-                    "what it printed is above"
+                let printed = match &worker.refused {
+                    Some(refused) => refused,
+                    None if self.logs.tail(pid).is_empty() => "it printed nothing",
+                    None => "what it printed is above",
                 };
                 format!(
                     "{} ended with {exit} before it listened (worker {pid}): {printed}",

@@ -17,18 +17,20 @@ impl Supervisor {
                     if let Some(worker) = self.workers.get(worker) {
                         let (slot, pid) = (worker.slot, worker.pid);
                         warn!(
-                            "slot {slot}: worker {pid} has shut down its channel (listener {listener}); it is \
-                             replaced"
+                            "slot {slot}: worker {pid} has shut down its channel of {}; it is replaced",
+                            self.listeners.text(listener)
                         );
                     }
                     self.happen(worker, Event::ChannelTrouble);
                 }
                 Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
                 Report::ListenerFailed { listener, error } => {
-                    error!("listener {listener} takes no connections any more: {error}");
+                    let at = self.listeners.text(listener);
+                    error!("{at} takes no connections any more: {error}");
                 }
                 Report::Ipv6Refused(listener) => info!(
-                    "listener {listener}: the server takes IPv4 only, so clients that come by IPv6 are turned away"
+                    "{}: the server takes IPv4 only, so clients that come by IPv6 are turned away",
+                    self.listeners.text(listener)
                 ),
                 Report::Dry => self.ran_dry(),
             }
