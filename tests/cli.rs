@@ -165,7 +165,7 @@ fn help_of_run_names_every_option_its_default_and_the_signals() {
         "[default: 10s]",
         "FORKFRONT_SLOT",
         "QUIT stops now",
-        "--balance least-connections -- python3",
+        "--balance idle -- python3",
     ] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
