@@ -52,7 +52,7 @@ impl Site {
         Self {
             directory,
             host: address.to_string(),
-            port: free_port(address),
+            port: free_port(address, number),
             env: Vec::new(),
             mark,
         }
@@ -120,14 +120,16 @@ fn open_to_others(directory: &Path) {
 
 /// A port that is free now. A test's own address: any. A shared address: one below the kernel's ephemeral
 /// range, chosen by pid, so that neither other tests' picks nor outgoing connections take it meanwhile.
-fn free_port(address: IpAddr) -> u16 {
+fn free_port(address: IpAddr, number: u32) -> u16 {
     let own =
         matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 127 && v4 != Ipv4Addr::LOCALHOST);
     if own {
         let probe = TcpListener::bind((address, 0)).expect("a port on an own address");
         return probe.local_addr().expect("bound").port();
     }
-    let start = std::process::id().wrapping_mul(37) + SITES.load(Ordering::Relaxed) * 11;
+    let start = std::process::id()
+        .wrapping_mul(37)
+        .wrapping_add(number * 11);
     (0..20_000u32)
         .map(|step| 10_000 + (start.wrapping_add(step) % 20_000) as u16)
         .find(|&port| {
