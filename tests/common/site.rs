@@ -23,7 +23,7 @@ static SITES: AtomicU32 = AtomicU32::new(0);
 
 impl Site {
     /// The variable that marks this scenario's processes.
-    pub const MARK: &'static str = "FORKFRONT_TEST_SITE";
+    pub const MARK: &'static str = "TEST_SITE";
 
     /// On a loopback address of its own: no two tests can meet.
     pub fn new() -> Self {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -117,9 +118,24 @@ pub fn living() -> impl Iterator<Item = Living> {
     })
 }
 
+/// How often, and after which pause, an environment that reads empty is read again.
+const EXEC_LOOKS: usize = 100;
+const EXEC_PAUSE: Duration = Duration::from_micros(200);
+
 /// What the environment variable `name` was for `pid` when its program was started.
+///
+/// In the middle of an execve(2) the environment reads empty, as that of a program without any does: it is
+/// looked at again for up to 20 ms.
 pub fn variable_of(pid: u32, name: &str) -> Option<String> {
-    let all = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let path = format!("/proc/{pid}/environ");
+    let mut all = fs::read(&path).ok()?;
+    for _ in 0..EXEC_LOOKS {
+        if !all.is_empty() {
+            break;
+        }
+        std::thread::sleep(EXEC_PAUSE);
+        all = fs::read(&path).ok()?;
+    }
     let mut variables = all.split(|byte| *byte == 0);
     let value = variables.find_map(|one| one.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     String::from_utf8(value.to_vec()).ok()
