@@ -56,14 +56,10 @@ fn queued_when_killed_100_rounds() {
     let (mut answered, mut slowest) = (0, Duration::ZERO);
     for round in 0..100 {
         let workers = balancer.workers();
-        workers
-            .iter()
-            .for_each(|&worker| send(worker, Signal::SIGSTOP));
+        send_all(&workers, Signal::SIGSTOP);
         let crowd = Crowd::gather(site.to(), round * 100..round * 100 + 100);
         let killed = Instant::now();
-        workers
-            .iter()
-            .for_each(|&worker| send(worker, Signal::SIGKILL));
+        send_all(&workers, Signal::SIGKILL);
         let tally = crowd.answers();
         slowest = slowest.max(killed.elapsed());
         answered += tally.answered();

@@ -47,14 +47,10 @@ fn what_was_queued_survives_the_kill_of_all() {
     let balancer = Balancer::nodes(&site, 2, &[]);
     for round in 0..5 {
         let workers = balancer.workers();
-        workers
-            .iter()
-            .for_each(|&worker| send(worker, Signal::SIGSTOP));
+        send_all(&workers, Signal::SIGSTOP);
         let from = round * 1000;
         let crowd = Crowd::gather(site.to(), from..from + 100);
-        workers
-            .iter()
-            .for_each(|&worker| send(worker, Signal::SIGKILL));
+        send_all(&workers, Signal::SIGKILL);
         crowd.answers().all_answered(100);
         balancer.replaced(&workers);
     }
@@ -128,13 +124,9 @@ fn all_stopped_then_resumed_loses_nothing() {
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 2, &["--max-held", "50"]);
     let workers = balancer.workers();
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGSTOP));
+    send_all(&workers, Signal::SIGSTOP);
     let crowd = Crowd::gather(site.to(), 0..400);
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGCONT));
+    send_all(&workers, Signal::SIGCONT);
     crowd.answers().all_answered(400);
     balancer.finish();
 }
@@ -162,13 +154,9 @@ fn a_user_with_few_descriptors_is_held_back_not_cut_off() {
     let mut balancer = Balancer::spawn_behind(&site, &front, &binary, &words);
     balancer.all_ready();
     let workers = balancer.workers();
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGSTOP));
+    send_all(&workers, Signal::SIGSTOP);
     let crowd = Crowd::gather(site.to(), 0..200);
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGCONT));
+    send_all(&workers, Signal::SIGCONT);
     crowd.answers().all_answered(200);
     balancer.finish();
 }

@@ -110,17 +110,13 @@ fn more_than_may_be_held_waits_in_the_backlog() {
         Balancer::spawn_behind(&site, &["prlimit", "--nofile=256:256"], binary, &words);
     balancer.all_ready();
     let workers = balancer.workers();
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGSTOP));
+    send_all(&workers, Signal::SIGSTOP);
     let crowd = Crowd::gather(site.to(), 0..400);
     let status = balancer.until("the backlog fills", |status| {
         status.listeners[0].backlog > 0
     });
     assert!(status.held <= 10, "{status:#?}");
-    workers
-        .iter()
-        .for_each(|&worker| send(worker, Signal::SIGCONT));
+    send_all(&workers, Signal::SIGCONT);
     crowd.answers().all_answered(400);
     balancer.finish();
 }

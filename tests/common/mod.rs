@@ -53,6 +53,11 @@ pub fn within<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T
     }
 }
 
+/// As [`send`], to each of `pids`.
+pub fn send_all(pids: &[u32], signal: nix::sys::signal::Signal) {
+    pids.iter().for_each(|&pid| send(pid, signal));
+}
+
 /// Sends `signal` to `pid`; a process that is already gone is fine.
 pub fn send(pid: u32, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a pid fits"));
