@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use super::run::Loudness;
 use super::values;
-use crate::config::{Config, Listen, ListenAt};
+use crate::config::{AppConfig, Config, Listen, ListenAt};
 use crate::error::{Error, Result};
 
 /// Where the demo listens unless told otherwise, if it can.
@@ -50,12 +50,17 @@ impl DemoWords {
         let program = std::env::current_exe()
             .map_err(|error| Error::io("cannot find the path of forkfront itself", &error))?;
         let command = vec![program.into(), WORKER.into(), bind.to_string().into()];
-        Ok(Config {
+        let invitation = invitation(&listen.at);
+        let app = AppConfig {
+            name: "demo".to_owned(),
             workers: self.workers,
-            log_level: self.loudness.level(),
-            invitation: Some(invitation(&listen.at)),
             listen: vec![listen],
-            ..Config::new(command)
+            ..AppConfig::new(command)
+        };
+        Ok(Config {
+            log_level: self.loudness.level(),
+            invitation: Some(invitation),
+            ..Config::new(app)
         })
     }
 }

@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use super::{identity, values};
 use crate::config::{
-    self, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
+    self, AppConfig, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
 };
 use crate::error::{Error, Result};
 
@@ -165,13 +165,11 @@ impl RunWords {
             Some(_) => STEAL_AFTER_STICKY,
             None => STEAL_AFTER,
         });
-        Ok(Config {
+        let app = AppConfig {
             listen: self.listen,
             workers: self.workers,
             balance: self.balance,
             sticky: self.sticky,
-            name: self.name,
-            control: self.control,
             backlog: self.backlog,
             max_held: self.max_held as usize,
             ready_timeout: self.ready_timeout,
@@ -182,9 +180,13 @@ impl RunWords {
             env: self.env,
             cwd: self.cwd,
             identity: identity::resolve(self.user.as_deref(), self.group.as_deref())?,
+            ..AppConfig::new(self.command)
+        };
+        Ok(Config {
+            name: self.name,
+            control: self.control,
             log_level: self.loudness.level(),
-            invitation: None,
-            command: self.command,
+            ..Config::new(app)
         })
     }
 

@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+/// An app: a command and its slots. Never reused by this primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AppId(pub u16);
+
 /// A stable place, 0..n: sticky hashing, logs and people refer to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotId(pub u16);

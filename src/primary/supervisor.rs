@@ -14,7 +14,7 @@ use crossbeam_channel::Receiver;
 use log::{debug, error, info};
 use mio::{Events, Poll};
 
-use crate::config::Config;
+use crate::config::{AppConfig, Config};
 use crate::error::{Error, Result};
 use crate::policy::deadlines::{Deadlines, Moment};
 use crate::policy::fleet::Fleet;
@@ -72,6 +72,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Supervisor {
     config: Config,
+    app: AppConfig,
     program: PathBuf,
     suspicion: Option<Suspicion>,
     open_files: OpenFiles,
@@ -211,7 +212,7 @@ impl Supervisor {
         let addresses = self.listeners.addresses().join(", ");
         info!(
             "listening on {addresses}; {}",
-            words::count(self.config.workers as u64, "worker")
+            words::count(self.app.workers as u64, "worker")
         );
         let which = match &self.config.control {
             Some(path) => format!("with --control {}", path.display()),
@@ -230,7 +231,7 @@ impl Supervisor {
     }
 
     fn command_name(&self) -> String {
-        words::command(&self.config.command)
+        words::command(&self.app.command)
     }
 
     /// The last words: to clients that wait for the end, and to the log.

@@ -12,7 +12,7 @@ use mio::{Interest, Poll, Waker};
 
 use super::source::Source;
 use super::{AwakeClock, Phase, Supervisor};
-use crate::config::{Balance, Config};
+use crate::config::{AppConfig, Balance, Config};
 use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
 use crate::policy::fleet::Fleet;
@@ -50,30 +50,31 @@ const LEAST_QUEUE: u64 = 4;
 /// # Errors
 /// One sentence: a command that cannot be run, an address that cannot be listened on, a name that is taken, a
 /// limit that is too low.
-pub fn boot(config: Config) -> Result<Supervisor> {
+pub fn boot(mut config: Config) -> Result<Supervisor> {
+    let app = config.apps.remove(0);
     // First of all: the descriptors of LISTEN_FDS have fixed numbers.
     let inherited =
         inherited::take().map_err(|error| Error::io("cannot use LISTEN_FDS", &error))?;
     let program = preflight::resolve(
-        &config.command,
-        config.cwd.as_deref(),
-        path_of_workers(&config).as_deref(),
-        config.identity.as_ref().map(|who| (who.uid, who.gid)),
+        &app.command,
+        app.cwd.as_deref(),
+        path_of_workers(&app).as_deref(),
+        app.identity.as_ref().map(|who| (who.uid, who.gid)),
     )?;
     let open_files = limits::raise_open_files()
         .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
-    let named = config.listen.len().max(inherited.len()).max(1) as u64;
-    let (queue_cap, fd_ceiling) = room(&config, named, open_files.now)?;
-    let own_user = config
+    let named = app.listen.len().max(inherited.len()).max(1) as u64;
+    let (queue_cap, fd_ceiling) = room(&app, named, open_files.now)?;
+    let own_user = app
         .identity
         .as_ref()
         .is_none_or(|who| who.uid == nix::unistd::geteuid().as_raw());
     let settings = listeners::Settings {
-        backlog: config.backlog,
+        backlog: app.backlog,
         own_user,
     };
-    let listeners = Listeners::open(&config.listen, inherited, settings)?;
-    if config.balance == Balance::Kernel && listeners.shares_a_port_between_doors() {
+    let listeners = Listeners::open(&app.listen, inherited, settings)?;
+    if app.balance == Balance::Kernel && listeners.shares_a_port_between_doors() {
         return Err(Error::usage(
             "with --balance kernel each port of the server has one listening socket: give it one -l",
         ));
@@ -81,7 +82,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),
         control: config.control.as_deref(),
-        workers_uid: config.identity.as_ref().map(|who| who.uid),
+        workers_uid: app.identity.as_ref().map(|who| who.uid),
         image: SHIM,
     })?;
     if let Some(port) = listeners.first_port() {
@@ -95,7 +96,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         listeners,
         run_dir,
     };
-    assemble(config, opened).map_err(|error| Error::io("cannot start the primary", &error))
+    assemble(config, app, opened).map_err(|error| Error::io("cannot start the primary", &error))
 }
 
 /// What is open when nothing can fail any more but for want of descriptors or memory.
@@ -108,7 +109,7 @@ struct Opened {
     run_dir: RunDir,
 }
 
-fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
+fn assemble(config: Config, app: AppConfig, opened: Opened) -> io::Result<Supervisor> {
     let Opened {
         program,
         open_files,
@@ -135,11 +136,11 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     watch(commands.as_raw_fd(), Source::Control)?;
     let (report, reports) = crossbeam_channel::unbounded();
     let waker = Arc::new(Waker::new(poll.registry(), Source::Reports.token())?);
-    let settings = dispatcher_settings(&config, queue_cap, fd_ceiling);
+    let settings = dispatcher_settings(&app, queue_cap, fd_ceiling);
     let dispatcher = Dispatcher::start(settings, report, waker)?;
     let now = Instant::now();
     Ok(Supervisor {
-        fleet: Fleet::new(config.workers, limits::cpus()),
+        fleet: Fleet::new(app.workers, limits::cpus()),
         program: program.path,
         suspicion: program.suspicion,
         open_files,
@@ -167,29 +168,30 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         last_look: Default::default(),
         failure: None,
         config,
+        app,
     })
 }
 
 fn dispatcher_settings(
-    config: &Config,
+    app: &AppConfig,
     queue_cap: usize,
     fd_ceiling: RawFd,
 ) -> dispatcher::Settings {
     dispatcher::Settings {
-        slots: config.workers,
-        balance: config.balance,
-        sticky: config.sticky,
+        slots: app.workers,
+        balance: app.balance,
+        sticky: app.sticky,
         hash_key: (super::lives::random(), super::lives::random()),
         queue_cap,
-        max_held: config.max_held,
-        steal_after: config.steal_after,
+        max_held: app.max_held,
+        steal_after: app.steal_after,
         fd_ceiling,
     }
 }
 
 /// The `PATH` by which the command is searched for: the workers' own.
-fn path_of_workers(config: &Config) -> Option<std::ffi::OsString> {
-    let given = config.env.iter().rev();
+fn path_of_workers(app: &AppConfig) -> Option<std::ffi::OsString> {
+    let given = app.env.iter().rev();
     let mut given = given.filter(|(name, _)| name == OsStr::new("PATH"));
     let given = given.next().map(|(_, value)| value.clone());
     given.or_else(|| std::env::var_os("PATH"))
@@ -198,9 +200,9 @@ fn path_of_workers(config: &Config) -> Option<std::ffi::OsString> {
 /// How many connections may be queued for one worker on one listener, and the descriptor number at which
 /// accepting stops, as far as the limit of open files allows: it counts what is open here, and once more what
 /// is in flight (KF9).
-fn room(config: &Config, listeners: u64, limit: u64) -> Result<(usize, RawFd)> {
-    let slots = config.workers as u64;
-    let held = config.max_held as u64;
+fn room(app: &AppConfig, listeners: u64, limit: u64) -> Result<(usize, RawFd)> {
+    let slots = app.workers as u64;
+    let held = app.max_held as u64;
     let own = OWN + held + slots * (PER_WORKER + PER_CHANNEL * listeners) + 2 * listeners;
     let channels = (slots * listeners).max(1);
     let least = own.max(channels * LEAST_QUEUE);
@@ -224,16 +226,16 @@ mod tests {
 
     #[test]
     fn a_fleet_that_cannot_fit_is_refused_in_one_sentence() {
-        let config = |workers| Config {
+        let app = |workers| AppConfig {
             workers,
-            ..Config::new(vec!["server".into()])
+            ..AppConfig::new(vec!["server".into()])
         };
         assert_eq!(
-            room(&config(4), 1, 1_048_576).unwrap(),
+            room(&app(4), 1, 1_048_576).unwrap(),
             (1024, 1_048_576 - 128)
         );
-        assert_eq!(room(&config(4), 1, 1200).unwrap().0, 300);
-        let error = room(&config(1000), 1, 1024).unwrap_err();
+        assert_eq!(room(&app(4), 1, 1200).unwrap().0, 300);
+        let error = room(&app(1000), 1, 1024).unwrap_err();
         assert!(error.to_string().contains("1000 workers"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }

@@ -21,7 +21,7 @@ impl Supervisor {
         let suspected = self.suspicion.as_ref().filter(|found| found.holds(pid));
         let found = suspected
             .map(ToString::to_string)
-            .or_else(|| preflight::diagnose_early(pid, &self.config.listen));
+            .or_else(|| preflight::diagnose_early(pid, &self.app.listen));
         let Some(reason) = found else { return };
         if self.fleet.is_proven() {
             warn!("slot {slot}: worker {pid} will not get ready: {reason}");
@@ -39,7 +39,7 @@ impl Supervisor {
         if !matches!(worker.state, State::Starting { .. }) {
             return;
         }
-        let reason = preflight::diagnose(worker.pid, &self.config.listen);
+        let reason = preflight::diagnose(worker.pid, &self.app.listen);
         let reason = reason.unwrap_or_else(words::not_listening);
         self.late.insert(id, reason);
     }

@@ -134,7 +134,7 @@ impl Supervisor {
         request: &Request,
     ) -> io::Result<usize> {
         let (asked, v6only) = (request.address, request.v6only);
-        let binding = if self.config.balance == Balance::Kernel {
+        let binding = if self.app.balance == Balance::Kernel {
             let socket = self.listeners.socket_for_worker(listener)?;
             Binding::over_socket(listener, asked, v6only, socket)?
         } else {
@@ -161,7 +161,7 @@ impl Supervisor {
 
     /// What a worker's end is.
     fn outcome(&self) -> Outcome {
-        if self.config.balance == Balance::Kernel {
+        if self.app.balance == Balance::Kernel {
             Outcome::Listener
         } else {
             Outcome::Channel
@@ -194,7 +194,7 @@ impl Supervisor {
 
     /// Gives the listener's sockets to the dispatcher, the first time that any server listens on it.
     fn open_listener(&mut self, id: ListenerId) -> io::Result<()> {
-        if self.config.balance == Balance::Kernel || self.dealt.contains(&id) {
+        if self.app.balance == Balance::Kernel || self.dealt.contains(&id) {
             return Ok(());
         }
         for (socket, local) in self.listeners.sockets(id)? {
@@ -215,7 +215,7 @@ impl Supervisor {
         let listener = binding.listener;
         // One that was told to go gets nothing more, whatever its server does on its way out.
         let wanted = matches!(worker.state, State::Starting { .. } | State::Ready);
-        if self.config.balance == Balance::Kernel || !wanted {
+        if self.app.balance == Balance::Kernel || !wanted {
             return;
         }
         self.dispatcher.send(match binding.take_ends() {

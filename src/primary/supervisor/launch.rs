@@ -18,19 +18,19 @@ impl Supervisor {
             rendezvous: self.run_dir.rendezvous_path(),
             shim: self.run_dir.shim_path(),
         };
-        let identity = self.config.identity.as_ref();
+        let identity = self.app.identity.as_ref();
         Launch {
             program: self.program.clone(),
-            args: self.config.command.clone(),
-            env: environment(std::env::vars_os(), &self.config, &place),
-            cwd: self.config.cwd.clone(),
+            args: self.app.command.clone(),
+            env: environment(std::env::vars_os(), &self.app, &place),
+            cwd: self.app.cwd.clone(),
             identity: identity.map(|identity| Credentials {
                 uid: identity.uid,
                 gid: identity.gid,
                 groups: identity.groups.clone(),
             }),
             nofile: Some(self.open_files.original),
-            death_signal: Some(match self.config.orphans {
+            death_signal: Some(match self.app.orphans {
                 Orphans::Drain => Signal::SIGTERM,
                 Orphans::Kill => Signal::SIGKILL,
             }),

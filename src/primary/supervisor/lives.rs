@@ -71,7 +71,7 @@ impl Supervisor {
             return Err(error);
         }
         self.logs.attach(slot.0, pid, stdout, stderr);
-        let ready_by = self.now() + self.config.ready_timeout;
+        let ready_by = self.now() + self.app.ready_timeout;
         let state = State::Starting { ready_by };
         let worker = Worker::new(id, slot, (pid, pidfd), state, board);
         self.workers.insert(worker);
@@ -87,7 +87,7 @@ impl Supervisor {
     pub(super) fn happen(&mut self, id: WorkerId, event: Event) {
         let now = self.now();
         let patience = Patience {
-            grace: self.config.grace,
+            grace: self.app.grace,
             kill: KILL_PATIENCE,
         };
         let Some(worker) = self.workers.get_mut(id) else {
@@ -296,7 +296,7 @@ impl Supervisor {
                 format!("worker {pid} ended with {exit} before it was ready")
             }
             State::Gone(End::Killed(Why::Late)) => {
-                let limit = in_words(self.config.ready_timeout);
+                let limit = in_words(self.app.ready_timeout);
                 let reason = self
                     .late
                     .get(&id)

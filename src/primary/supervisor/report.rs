@@ -38,7 +38,7 @@ impl Supervisor {
     pub(super) fn status(&mut self) -> Option<Status> {
         let snapshot = self.dispatcher.snapshot()?;
         let usage = process::usage_by_session();
-        let slots: Vec<SlotStatus> = (0..self.config.workers)
+        let slots: Vec<SlotStatus> = (0..self.app.workers)
             .filter_map(|number| u16::try_from(number).ok().map(SlotId))
             .map(|slot| self.slot_status(slot, &snapshot, &usage))
             .collect();
@@ -57,9 +57,9 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             generation: 1,
-            balance: self.config.balance,
-            sticky: self.config.sticky.map(|sticky| sticky.to_string()),
-            command: words::lossy(&self.config.command),
+            balance: self.app.balance,
+            sticky: self.app.sticky.map(|sticky| sticky.to_string()),
+            command: words::lossy(&self.app.command),
             stopping: !self.phase.is_serving(),
             listeners: self.listeners.statuses(accepted),
             held: snapshot.held,
@@ -147,7 +147,7 @@ impl Supervisor {
     fn taken(&self, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
         let now = worker.map_or(0, |worker| worker.board.taken_in_all());
         let taken = counts.taken_by_former.saturating_add(now);
-        if self.config.balance == crate::config::Balance::Kernel {
+        if self.app.balance == crate::config::Balance::Kernel {
             taken
         } else {
             taken.min(counts.dealt)

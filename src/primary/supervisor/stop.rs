@@ -51,14 +51,14 @@ impl Supervisor {
         // copy of its socket would be reset.
         self.listeners.close();
         self.dispatcher.send(Command::Finish);
-        if !ready || self.config.balance == Balance::Kernel {
+        if !ready || self.app.balance == Balance::Kernel {
             // Nobody to wait for, or nobody who could be told but by a signal.
             info!("stopping ({asked_by})");
             return self.leave();
         }
         info!("stopping ({asked_by}): no new connections, finishing what is open");
         self.phase = Phase::Finishing;
-        let deadline = self.now() + self.config.drain_timeout;
+        let deadline = self.now() + self.app.drain_timeout;
         self.deadlines.set(Timer::StopWaiting, deadline);
         for id in self.workers.ids() {
             if let Some(worker) = self.workers.get(id) {

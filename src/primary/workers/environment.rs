@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::{Config, Identity};
+use crate::config::{AppConfig, Identity};
 use crate::policy::ids::{SlotId, WorkerId};
 use crate::wire::{ENV_PRIMARY, ENV_RENDEZVOUS, ENV_WORKER};
 
@@ -41,7 +41,7 @@ pub struct Place<'a> {
 /// The complete environment of the worker at `place`, made from `inherited`.
 pub fn environment(
     inherited: impl Iterator<Item = Variable>,
-    config: &Config,
+    config: &AppConfig,
     place: &Place<'_>,
 ) -> Vec<Variable> {
     let kept = |name: &OsStr| !OURS_ALONE.iter().any(|ours| name == *ours) && !is_forkfronts(name);
@@ -106,7 +106,7 @@ fn put(variables: &mut Vec<Variable>, name: impl AsRef<OsStr>, value: impl Into<
 mod tests {
     use super::*;
 
-    fn made(inherited: &[(&str, &str)], config: &Config) -> Vec<Variable> {
+    fn made(inherited: &[(&str, &str)], config: &AppConfig) -> Vec<Variable> {
         let inherited = inherited
             .iter()
             .map(|(name, value)| (OsString::from(name), OsString::from(value)));
@@ -140,7 +140,7 @@ mod tests {
             ("FORKFRONT_RENDEZVOUS", "/of/another/primary"),
             ("FORKFRONT_NAME", "x"),
         ];
-        let made = made(&inherited, &Config::new(vec!["server".into()]));
+        let made = made(&inherited, &AppConfig::new(vec!["server".into()]));
         assert_eq!(value(&made, "PATH").as_deref(), Some("/bin"));
         assert_eq!(value(&made, "NOTIFY_SOCKET"), None);
         assert_eq!(value(&made, "LISTEN_FDS"), None);
@@ -155,16 +155,16 @@ mod tests {
 
     #[test]
     fn a_preload_of_the_users_stays_first() {
-        let config = Config {
+        let config = AppConfig {
             env: vec![("PORT".into(), "1".into())],
             listen: vec!["80=8080".parse().unwrap()],
-            ..Config::new(vec!["server".into()])
+            ..AppConfig::new(vec!["server".into()])
         };
         let made_with = made(&[("LD_PRELOAD", "/lib/jemalloc.so")], &config);
         let preload = value(&made_with, "LD_PRELOAD");
         assert_eq!(preload.as_deref(), Some("/lib/jemalloc.so:/run/shim.so"));
         assert_eq!(value(&made_with, "PORT").as_deref(), Some("1"));
-        let config = Config {
+        let config = AppConfig {
             env: Vec::new(),
             ..config
         };

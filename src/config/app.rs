@@ -1,0 +1,86 @@
+//! One app: a command, its slots, its listeners, and the rules for them. A primary runs one or several.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Balance, Health, Identity, Limits, Listen, Orphans, Restart, STEAL_AFTER, Sticky};
+
+/// What one app is to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppConfig {
+    /// Unique in its primary. Said where several run, as in `web:0`.
+    pub name: String,
+    /// Listeners that the user named. Empty: the server's own `bind` makes them.
+    pub listen: Vec<Listen>,
+    /// Number of slots, 1..=[`MAX_WORKERS`](super::MAX_WORKERS).
+    pub workers: usize,
+    /// Who gets the next connection.
+    pub balance: Balance,
+    /// The consistent hash in front of it.
+    pub sticky: Option<Sticky>,
+    /// Listen backlog; default: what the server asks for, or the system's maximum.
+    pub backlog: Option<i32>,
+    /// Most connections held in the primary while no worker can take them.
+    pub max_held: usize,
+    /// How long a worker may take from its start to its `listen`.
+    pub ready_timeout: Duration,
+    /// Age at which a queue that does not move is read back and dealt again.
+    pub steal_after: Duration,
+    /// How long a worker that is to go, or a stop, waits for open connections to end before SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long a worker has from SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// How many slots a reload renews at one time, 1 at least.
+    pub reload_parallel: usize,
+    /// How many generations of old workers may finish their connections at one time, 1 at least.
+    pub max_old: usize,
+    /// When a slot gets a next worker.
+    pub restart: Restart,
+    /// What a worker may use before it is replaced.
+    pub limits: Limits,
+    /// How it is found out that a worker is well, beside its own listening.
+    pub health: Option<Health>,
+    /// What the kernel sends to a worker whose primary has died.
+    pub orphans: Orphans,
+    /// Environment added for the workers.
+    pub env: Vec<(OsString, OsString)>,
+    /// The workers' working directory.
+    pub cwd: Option<PathBuf>,
+    /// User and group of the workers.
+    pub identity: Option<Identity>,
+    /// The server: program and arguments.
+    pub command: Vec<OsString>,
+}
+
+/// Name of the only app of a primary that was given its words on the command line.
+pub const ONLY: &str = "app";
+
+impl AppConfig {
+    /// What `forkfront run -- COMMAND` means when nothing else is said, with one worker.
+    pub fn new(command: Vec<OsString>) -> Self {
+        Self {
+            name: ONLY.to_owned(),
+            listen: Vec::new(),
+            workers: 1,
+            balance: Balance::default(),
+            sticky: None,
+            backlog: None,
+            max_held: 1024,
+            ready_timeout: Duration::from_secs(30),
+            steal_after: STEAL_AFTER,
+            drain_timeout: Duration::from_secs(5),
+            grace: Duration::from_secs(10),
+            reload_parallel: 1,
+            max_old: 2,
+            restart: Restart::default(),
+            limits: Limits::default(),
+            health: None,
+            orphans: Orphans::default(),
+            env: Vec::new(),
+            cwd: None,
+            identity: None,
+            command,
+        }
+    }
+}
