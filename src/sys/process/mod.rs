@@ -116,6 +116,12 @@ pub fn peek_exit(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
     Ok(ended.map(|(_, exit)| exit))
 }
 
+/// Whether `fd` stands for a process, of whatever parent.
+pub fn is_pidfd(fd: BorrowedFd) -> bool {
+    // EBADF says that it is none; ECHILD, that it is nobody we wait for.
+    !matches!(peek_exit(fd), Err(error) if error.raw_os_error() == Some(libc::EBADF))
+}
+
 /// waitid(2) for children that have ended, without blocking: the pid and its end. Not nix's, which turns an
 /// end by a real-time signal into an error, after it has taken it.
 fn wait(kind: libc::idtype_t, id: u32, flags: i32) -> io::Result<Option<(u32, Exit)>> {
