@@ -1,6 +1,7 @@
 //! What one primary is to do, as plain values: what the command line and the file are turned into.
 //! Nothing here opens, resolves or starts anything.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,6 +21,12 @@ pub use sticky::Sticky;
 
 /// The most workers one primary runs.
 pub const MAX_WORKERS: usize = 1024;
+
+/// What a slot weighs that was given no other weight.
+pub const WEIGHT: u16 = 100;
+
+/// The most a slot weighs; the least is 1.
+pub const MAX_WEIGHT: u16 = 1000;
 
 /// Age at which a queue that does not move is dealt again.
 pub const STEAL_AFTER: Duration = Duration::from_millis(100);
@@ -71,6 +78,18 @@ pub enum Balance {
     Idle,
     /// Workers share the listening socket and the kernel wakes one.
     Kernel,
+}
+
+impl fmt::Display for Balance {
+    /// As it is written behind `--balance`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "round-robin",
+            Self::LeastConnections => "least-connections",
+            Self::Idle => "idle",
+            Self::Kernel => "kernel",
+        })
+    }
 }
 
 /// What happens to workers whose primary dies.

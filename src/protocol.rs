@@ -2,9 +2,9 @@
 //! JSON lines answer, the last of them is `ok` or `error`.
 //!
 //! ```text
-//! > {"verb":"stop"}
-//! < {"progress":"waiting for 3 open connections"}
-//! < {"ok":null}
+//! > {"verb":"scale","to":"+2"}
+//! < {"progress":"4 of 6 workers ready"}
+//! < {"ok":{"message":"6 workers are ready"}}
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -12,20 +12,93 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+mod setting;
+mod size;
+mod slot;
+mod words;
+
+pub use setting::Setting;
+pub use size::Size;
+pub use slot::SlotRef;
+
 /// The longest line that asks, in bytes, newline included.
 pub const REQUEST_MAX: usize = 4096;
 
 /// The longest line that answers: the status of as many slots as there can be, with room to spare.
 pub const REPLY_MAX: usize = 16 * 1024 * 1024;
 
-/// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+/// What is asked. An `app` that is not named is all of them, or the only one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
 pub enum Request {
-    /// The [`Status`](crate::status::Status), as it is now.
+    /// The [`Status`](crate::status::Status), as it is now. All others are answered with [`Done`], `stop`
+    /// with null.
     Status,
+    /// Read the configuration again and renew the workers.
+    Reload {
+        /// Only this app.
+        #[serde(default)]
+        app: Option<String>,
+        /// Only the apps that must have new workers for what has changed.
+        #[serde(default)]
+        changes_only: bool,
+    },
+    /// Renew the worker of one slot.
+    Restart {
+        /// Which one.
+        slot: SlotRef,
+    },
+    /// Change the number of slots.
+    Scale {
+        /// Of which app.
+        #[serde(default)]
+        app: Option<String>,
+        /// To how many.
+        to: Size,
+    },
+    /// Deal nothing more to a slot; `ok` comes when nothing is open there.
+    Drain {
+        /// Which one.
+        slot: SlotRef,
+    },
+    /// Deal to a drained slot again.
+    Resume {
+        /// Which one.
+        slot: SlotRef,
+    },
+    /// Change a setting until the next start or reload.
+    Set {
+        /// Of which app.
+        #[serde(default)]
+        app: Option<String>,
+        /// What, and to what.
+        #[serde(flatten)]
+        setting: Setting,
+    },
+    /// Go on as another binary, or as the one at the same path anew.
+    Upgrade {
+        /// An absolute path.
+        #[serde(default)]
+        binary: Option<PathBuf>,
+    },
     /// A graceful stop. `ok` comes when all workers have gone.
     Stop,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// One line for people.
+    pub message: String,
+}
+
+impl Done {
+    /// Says so.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
 }
 
 /// One line of the answer; `T` is what was asked for.
@@ -36,7 +109,7 @@ pub enum Reply<T = serde_json::Value> {
     Progress(String),
     /// Done; with the object that was asked for, or null.
     Ok(T),
-    /// Not done, in one sentence.
+    /// Not done, in one sentence; indented lines behind it tell more.
     Error(String),
 }
 
@@ -73,20 +146,93 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_as_promised() {
-        let line = |value: &Reply| serde_json::to_string(value).unwrap();
+    fn requests_are_as_promised() {
+        let app = || Some("web".to_owned());
+        let slot = |words: &str| words.parse().unwrap();
+        let table = [
+            (Request::Status, r#"{"verb":"status"}"#),
+            (Request::Stop, r#"{"verb":"stop"}"#),
+            (
+                Request::Reload {
+                    app: None,
+                    changes_only: true,
+                },
+                r#"{"verb":"reload","app":null,"changes_only":true}"#,
+            ),
+            (
+                Request::Restart { slot: slot("2") },
+                r#"{"verb":"restart","slot":"2"}"#,
+            ),
+            (
+                Request::Drain {
+                    slot: slot("web:2"),
+                },
+                r#"{"verb":"drain","slot":"web:2"}"#,
+            ),
+            (
+                Request::Scale {
+                    app: app(),
+                    to: Size::More(2),
+                },
+                r#"{"verb":"scale","app":"web","to":"+2"}"#,
+            ),
+            (
+                Request::Set {
+                    app: app(),
+                    setting: Setting::Sticky(None),
+                },
+                r#"{"verb":"set","app":"web","key":"sticky","value":"off"}"#,
+            ),
+            (
+                Request::Upgrade {
+                    binary: Some("/new".into()),
+                },
+                r#"{"verb":"upgrade","binary":"/new"}"#,
+            ),
+        ];
+        for (request, line) in table {
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_out() {
         let ask = |text| serde_json::from_str::<Request>(text).ok();
-        assert_eq!(
-            serde_json::to_string(&Request::Status).unwrap(),
-            r#"{"verb":"status"}"#
-        );
-        assert_eq!(ask(r#"{"verb":"stop"}"#), Some(Request::Stop));
-        for garbage in ["", "{}", "stop", r#"{"verb":"STOP"}"#, r#"{"verb":null}"#] {
+        let reload = Request::Reload {
+            app: None,
+            changes_only: false,
+        };
+        assert_eq!(ask(r#"{"verb":"reload"}"#), Some(reload));
+        let upgrade = Request::Upgrade { binary: None };
+        assert_eq!(ask(r#"{"verb":"upgrade"}"#), Some(upgrade));
+        for garbage in [
+            "",
+            "{}",
+            "stop",
+            r#"{"verb":"STOP"}"#,
+            r#"{"verb":null}"#,
+            r#"{"verb":"scale"}"#,
+            r#"{"verb":"scale","to":4}"#,
+            r#"{"verb":"drain","slot":"-1"}"#,
+            r#"{"verb":"set","key":"balance"}"#,
+            r#"{"verb":"set","key":"balance","value":"random"}"#,
+        ] {
             assert_eq!(ask(garbage), None, "{garbage}");
         }
+    }
+
+    #[test]
+    fn replies_are_as_promised() {
+        let line = |value: &Reply| serde_json::to_string(value).unwrap();
         assert_eq!(line(&Reply::Progress("x".into())), r#"{"progress":"x"}"#);
         assert_eq!(line(&Reply::Ok(().into())), r#"{"ok":null}"#);
         assert_eq!(line(&Reply::Error("no".into())), r#"{"error":"no"}"#);
+        let done = Reply::Ok(Done::new("6 workers are ready"));
+        assert_eq!(
+            serde_json::to_string(&done).unwrap(),
+            r#"{"ok":{"message":"6 workers are ready"}}"#
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Balance;
+use crate::config::{Balance, WEIGHT};
 
 /// The state of one primary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Status {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: f64,
-    /// Raised by each reload; 1 at start.
+    /// Raised by each reload; 1 at start. Like the next three, that of the first app: `apps` has them all.
     pub generation: u32,
     /// The policy.
     pub balance: Balance,
@@ -26,6 +26,12 @@ pub struct Status {
     pub command: Vec<String>,
     /// A graceful stop is under way.
     pub stopping: bool,
+    /// What else is under way, in words: a reload, a change of the number of workers.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// What is run, in the order of the configuration.
+    #[serde(default)]
+    pub apps: Vec<AppStatus>,
     /// Listeners, in the order in which they were made.
     pub listeners: Vec<ListenerStatus>,
     /// Accepted, not yet dealt.
@@ -38,13 +44,36 @@ pub struct Status {
     pub closed_by_policy: u64,
     /// Given up because the client had gone while the connection was held.
     pub client_gone: u64,
-    /// Slots, by number.
+    /// Slots, by app and number.
     pub slots: Vec<SlotStatus>,
+    /// Workers that serve no slot any more and finish what they have.
+    #[serde(default)]
+    pub leaving: Vec<LeavingStatus>,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// Its name.
+    pub name: String,
+    /// What is run.
+    pub command: Vec<String>,
+    /// The policy.
+    pub balance: Balance,
+    /// The sticky key as given, if any.
+    pub sticky: Option<String>,
+    /// Raised by each reload of the app; 1 at start.
+    pub generation: u32,
+    /// Slots that it has.
+    pub workers: usize,
 }
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListenerStatus {
+    /// The app whose it is.
+    #[serde(default)]
+    pub app: String,
     /// `0.0.0.0:80`, `[::]:80`, `unix:/path`.
     pub address: String,
     /// The port of the server that is answered with this listener.
@@ -62,6 +91,9 @@ pub struct ListenerStatus {
 /// One slot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlotStatus {
+    /// The app whose it is.
+    #[serde(default)]
+    pub app: String,
     /// Number, from 0.
     pub slot: u16,
     /// Pid of its worker, if there is one.
@@ -70,6 +102,12 @@ pub struct SlotStatus {
     pub state: SlotState,
     /// Why it is not ready, in a sentence, if it is not.
     pub why: Option<String>,
+    /// What it gets compared with others.
+    #[serde(default = "usual_weight")]
+    pub weight: u16,
+    /// `drain` took it out of the deal, and nothing has put it back.
+    #[serde(default)]
+    pub drained: bool,
     /// Generation of its worker.
     pub generation: u32,
     /// Seconds since its worker was started.
@@ -94,7 +132,32 @@ pub struct SlotStatus {
     pub queue_wait_us: QueueWait,
 }
 
-/// State of a slot.
+fn usual_weight() -> u16 {
+    WEIGHT
+}
+
+/// A worker that serves no slot any more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeavingStatus {
+    /// The app whose it is.
+    pub app: String,
+    /// The slot that it served.
+    pub slot: u16,
+    /// Its pid.
+    pub pid: u32,
+    /// Its generation.
+    pub generation: u32,
+    /// `draining`, `leaving` or `killing`.
+    pub state: SlotState,
+    /// Why it goes, in a few words.
+    pub why: String,
+    /// Connections that it holds open.
+    pub open: u64,
+    /// Seconds until it gets the next signal.
+    pub left_s: f64,
+}
+
+/// State of a slot, or of a worker that leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SlotState {
@@ -106,10 +169,16 @@ pub enum SlotState {
     Paused,
     /// Gets nothing new, finishes what is open.
     Draining,
-    /// Was told to die.
+    /// `drain` took it out of the deal; its worker lives on.
+    Drained,
+    /// Was told to end.
+    Leaving,
+    /// Was killed.
     Killing,
     /// Waits for its next start.
     Waiting,
+    /// Gets no next worker by itself: it may not be restarted, or was too often.
+    Failed,
     /// Stopped for good.
     Stopped,
 }

@@ -224,10 +224,13 @@ mod tests {
 
     fn slot(number: u16, state: SlotState, why: Option<&str>) -> SlotStatus {
         SlotStatus {
+            app: "app".into(),
             slot: number,
             pid: (state == SlotState::Ready).then_some(4_194_304),
             state,
             why: why.map(str::to_owned),
+            weight: 100,
+            drained: false,
             generation: 1,
             uptime_s: 7_999.0,
             restarts: 12_345_678,
@@ -257,7 +260,10 @@ mod tests {
             sticky: Some("ip/24,56".into()),
             command: vec!["node".into(), "server.js".into(), "x".repeat(200)],
             stopping: true,
+            operation: None,
+            apps: Vec::new(),
             listeners: vec![ListenerStatus {
+                app: "app".into(),
                 address: "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".into(),
                 app_port: Some(8080),
                 accepted: u64::MAX,
@@ -270,6 +276,7 @@ mod tests {
             dealt: u64::MAX,
             closed_by_policy: u64::MAX,
             client_gone: u64::MAX,
+            leaving: Vec::new(),
             slots: vec![
                 slot(0, SlotState::Ready, None),
                 slot(

@@ -348,8 +348,8 @@ impl Listeners {
         self.listeners.len() < before
     }
 
-    /// The state of all listeners; `accepted` counts a listener's connections.
-    pub fn statuses(&self, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
+    /// The state of all listeners, which are `app`'s; `accepted` counts a listener's connections.
+    pub fn statuses(&self, app: &str, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
         let overflows = overflows::now().saturating_sub(self.overflows_before);
         let status = |listener: &Listener| {
             let queues = listener.doors.iter().map(Door::accept_queue);
@@ -357,6 +357,7 @@ impl Listeners {
                 (sum.0.saturating_add(queue.0), sum.1.saturating_add(queue.1))
             });
             ListenerStatus {
+                app: app.to_owned(),
                 address: door::texts(&listener.doors),
                 app_port: listener.app_port,
                 accepted: accepted(listener.id),

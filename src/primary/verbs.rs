@@ -31,6 +31,34 @@ pub const VERBS: &[Verb] = &[
         help: "what the primary does now",
     },
     Verb {
+        name: "reload",
+        help: "read the configuration again, renew the workers; app, changes_only",
+    },
+    Verb {
+        name: "restart",
+        help: "renew the worker of one slot; slot",
+    },
+    Verb {
+        name: "scale",
+        help: "change the number of workers; to, app",
+    },
+    Verb {
+        name: "drain",
+        help: "deal nothing more to a slot, answer when nothing is open there; slot",
+    },
+    Verb {
+        name: "resume",
+        help: "deal to a drained slot again; slot",
+    },
+    Verb {
+        name: "set",
+        help: "change a setting; key, value, app",
+    },
+    Verb {
+        name: "upgrade",
+        help: "go on as another binary; binary",
+    },
+    Verb {
         name: "stop",
         help: "stop gracefully, answer when it is done",
     },
@@ -39,36 +67,63 @@ pub const VERBS: &[Verb] = &[
 /// What a line asks for.
 ///
 /// # Errors
-/// A sentence that names the verbs there are.
+/// A sentence that says what is wrong with a verb's fields, or names the verbs there are.
 pub fn decode(line: &[u8]) -> Result<Request, String> {
-    understand(line).ok_or_else(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    let value: Value = serde_json::from_slice(line).unwrap_or_default();
+    let asked = value.get("verb").and_then(Value::as_str);
+    let Some(verb) = VERBS.iter().find(|verb| Some(verb.name) == asked) else {
         let known = VERBS
             .iter()
             .map(|verb| format!("{{\"verb\":\"{}\"}} ({})", verb.name, verb.help));
         let known: Vec<_> = known.collect();
-        format!(
-            "forkfront {} knows no such request; there is {}",
-            env!("CARGO_PKG_VERSION"),
+        return Err(format!(
+            "forkfront {version} knows no such request; there is {}",
             known.join(", ")
-        )
-    })
+        ));
+    };
+    let request = serde_json::from_value(value.clone()).map_err(|error| error.to_string());
+    request
+        .and_then(|request| heeded(&request, &value).map(|()| request))
+        .map_err(|why| {
+            let Verb { name, help } = verb;
+            format!("forkfront {version} cannot {name} as asked, which is \"{help}\": {why}")
+        })
 }
 
-/// A request with something in it that we would not heed is not understood: it may have been meant.
-fn understand(line: &[u8]) -> Option<Request> {
-    let value: Value = serde_json::from_slice(line).ok()?;
-    let request: Request = serde_json::from_value(value.clone()).ok()?;
-    let heeded = serde_json::to_value(request).ok()?;
-    (heeded == value).then_some(request)
+/// A request with a field in it that we would not heed is not understood: it may have been meant.
+fn heeded(request: &Request, asked: &Value) -> Result<(), String> {
+    let known = serde_json::to_value(request).map_err(|error| error.to_string())?;
+    let fields = asked
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.keys());
+    match fields.into_iter().find(|field| known.get(field).is_none()) {
+        Some(field) => Err(format!("there is no '{field}'")),
+        None => Ok(()),
+    }
 }
 
 /// The clients of the control socket, and those among them that wait for the stop.
 #[derive(Debug)]
 pub struct Clients {
     control: Control,
-    stopping: Vec<ClientId>,
-    /// How far the stop is, for those who ask for it when it is under way.
+    stopping: Audience,
+}
+
+/// The clients that wait for the end of one operation.
+#[derive(Debug, Default)]
+pub struct Audience {
+    clients: Vec<ClientId>,
+    /// How far it is, for those who come later.
     last: Option<String>,
+}
+
+impl Audience {
+    /// Nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
 }
 
 impl Clients {
@@ -79,8 +134,7 @@ impl Clients {
     pub fn new(listener: OwnedFd) -> io::Result<Self> {
         Ok(Self {
             control: Control::new(listener)?,
-            stopping: Vec::new(),
-            last: None,
+            stopping: Audience::default(),
         })
     }
 
@@ -89,9 +143,15 @@ impl Clients {
         self.control.deadline()
     }
 
-    /// What is asked now; each to be answered by [`Clients::answer`], or kept by [`Clients::await_stop`].
+    /// What is asked now; each to be answered by [`Clients::answer`] once, or to [`join`](Clients::join) an
+    /// audience.
     pub fn ready(&mut self, now: Instant) -> Vec<(ClientId, Request)> {
         self.control.ready(now)
+    }
+
+    /// Tells one client how far its request is.
+    pub fn progress(&mut self, client: ClientId, line: &str) {
+        self.control.progress(client, line);
     }
 
     /// Answers with `value`, or says why not.
@@ -99,31 +159,49 @@ impl Clients {
         self.control.finish(client, value);
     }
 
-    /// The client has asked for the stop and gets its progress and its end. The first line goes out at once:
-    /// it tells the client that it was heard.
-    pub fn await_stop(&mut self, client: ClientId) {
-        self.stopping.push(client);
-        let line = self.last.as_deref().unwrap_or("taking no new connections");
+    /// The client waits for the end of an operation, with others. It is told at once how far that is, or
+    /// `begun`: so it knows that it was heard.
+    pub fn join(&mut self, audience: &mut Audience, client: ClientId, begun: &str) {
+        audience.clients.push(client);
+        let line = audience.last.as_deref().unwrap_or(begun);
         self.control.progress(client, line);
     }
 
-    /// Tells those who wait for the stop how far it is.
-    pub fn progress(&mut self, line: &str) {
-        for client in &self.stopping {
+    /// Tells all who wait for an operation how far it is.
+    pub fn tell(&mut self, audience: &mut Audience, line: &str) {
+        for client in &audience.clients {
             self.control.progress(*client, line);
         }
-        self.last = Some(line.to_owned());
+        audience.last = Some(line.to_owned());
+    }
+
+    /// The operation has come to its end: the last word to all who waited for it.
+    pub fn dismiss<T: Serialize>(&mut self, audience: &mut Audience, outcome: &Result<T, String>) {
+        for client in std::mem::take(audience).clients {
+            self.control
+                .finish(client, outcome.as_ref().map_err(Clone::clone));
+        }
+    }
+
+    /// The client has asked for the stop and gets its progress and its end.
+    pub fn await_stop(&mut self, client: ClientId) {
+        let mut stopping = std::mem::take(&mut self.stopping);
+        self.join(&mut stopping, client, "taking no new connections");
+        self.stopping = stopping;
+    }
+
+    /// Tells those who wait for the stop how far it is.
+    pub fn progress_of_stop(&mut self, line: &str) {
+        let mut stopping = std::mem::take(&mut self.stopping);
+        self.tell(&mut stopping, line);
+        self.stopping = stopping;
     }
 
     /// All workers are gone, and the primary is about to be: the last word to those who waited for it.
     pub fn stopped(&mut self, failure: Option<&Error>) {
-        for client in std::mem::take(&mut self.stopping) {
-            let outcome = match failure {
-                None => Ok(()),
-                Some(error) => Err(error.to_string()),
-            };
-            self.control.finish(client, outcome);
-        }
+        let mut stopping = std::mem::take(&mut self.stopping);
+        let outcome = failure.map_or(Ok(()), |error| Err(error.to_string()));
+        self.dismiss(&mut stopping, &outcome);
     }
 }
 
@@ -136,29 +214,60 @@ impl AsRawFd for Clients {
 #[cfg(test)]
 mod tests {
     use super::{VERBS, decode};
-    use crate::protocol::Request;
 
     #[test]
-    fn every_verb_is_listed_and_nothing_else_is_one() {
-        let requests = [Request::Status, Request::Stop];
+    fn every_verb_is_listed_and_understood() {
+        let requests = [
+            r#"{"verb":"status"}"#,
+            r#"{"verb":"reload","app":"web"}"#,
+            r#"{"verb":"restart","slot":"web:0"}"#,
+            r#"{"verb":"scale","to":"-1"}"#,
+            r#"{"verb":"drain","slot":"02"}"#,
+            r#"{"verb":"resume","slot":"2"}"#,
+            r#"{"verb":"set","value":"DEBUG","key":"log-level"}"#,
+            r#"{"verb":"upgrade","binary":"/new"}"#,
+            r#"{"verb":"stop"}"#,
+        ];
         assert_eq!(VERBS.len(), requests.len());
         for (verb, request) in VERBS.iter().zip(requests) {
-            assert_eq!(
-                decode(format!("{{\"verb\":\"{}\"}}", verb.name).as_bytes()),
-                Ok(request)
-            );
+            assert!(request.contains(verb.name), "{request}");
+            decode(request.as_bytes()).unwrap();
         }
+    }
+
+    #[test]
+    fn nothing_else_is_one() {
         for garbage in [
             "",
             "\0",
             "{}",
             "[]",
+            "\"status\"",
             "GET / HTTP/1.1\r",
-            "{\"verb\":\"stop\",\"how\":\"gently\"}",
             "{\"verb\":\"dance\"}",
+            "{\"verb\":7}",
         ] {
             let sentence = decode(garbage.as_bytes()).unwrap_err();
             assert!(sentence.contains("\"status\""), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_verb_with_other_fields_is_told_what_is_wrong() {
+        let table = [
+            (r#"{"verb":"stop","how":"gently"}"#, "there is no 'how'"),
+            (r#"{"verb":"scale"}"#, "missing field `to`"),
+            (r#"{"verb":"scale","to":"all"}"#, "1 to 1024, or a change"),
+            (r#"{"verb":"drain","slot":"x"}"#, "as in web:2"),
+            (
+                r#"{"verb":"set","key":"weight","value":"2=0"}"#,
+                "is drained",
+            ),
+        ];
+        for (line, part) in table {
+            let sentence = decode(line.as_bytes()).unwrap_err();
+            assert!(sentence.contains(part), "{line}: {sentence}");
+            assert!(!sentence.contains('\n'), "{sentence}");
         }
     }
 }

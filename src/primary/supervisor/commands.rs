@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::Supervisor;
 use crate::primary::control::ClientId;
-use crate::protocol::Request;
+use crate::protocol::{Done, Request};
 
 impl Supervisor {
     /// Takes what clients of the control socket ask.
@@ -26,12 +26,22 @@ impl Supervisor {
                 self.commands.await_stop(client);
                 self.stop("forkfront stop");
             }
+            Request::Reload { .. }
+            | Request::Restart { .. }
+            | Request::Scale { .. }
+            | Request::Drain { .. }
+            | Request::Resume { .. }
+            | Request::Set { .. }
+            | Request::Upgrade { .. } => {
+                let sentence = format!("this version cannot {request:?} yet");
+                self.commands.answer::<Done>(client, Err(sentence));
+            }
         }
     }
 
     /// Tells those who wait for the stop how far it is.
     pub(super) fn progress(&mut self, line: &str) {
         log::debug!("{line}");
-        self.commands.progress(line);
+        self.commands.progress_of_stop(line);
     }
 }

@@ -9,12 +9,13 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::Supervisor;
 use super::words::{self, in_words};
+use crate::config::WEIGHT;
 use crate::policy::ids::SlotId;
 use crate::policy::lifecycle::State;
 use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
-use crate::status::{QueueWait, SlotState, SlotStatus, Status};
+use crate::status::{AppStatus, QueueWait, SlotState, SlotStatus, Status};
 use crate::sys::process::{self, Usage};
 
 /// What the processor time of each session was when last looked at.
@@ -61,14 +62,28 @@ impl Supervisor {
             sticky: self.app.sticky.map(|sticky| sticky.to_string()),
             command: words::lossy(&self.app.command),
             stopping: !self.phase.is_serving(),
-            listeners: self.listeners.statuses(accepted),
+            operation: None,
+            apps: vec![self.app_status()],
+            listeners: self.listeners.statuses(&self.app.name, accepted),
             held: snapshot.held,
             accepted: snapshot.accepted.iter().map(|(_, count)| count).sum(),
             dealt: snapshot.slots.iter().map(|slot| slot.dealt).sum(),
             closed_by_policy: snapshot.closed_by_policy,
             client_gone: snapshot.client_gone,
             slots,
+            leaving: Vec::new(),
         })
+    }
+
+    fn app_status(&self) -> AppStatus {
+        AppStatus {
+            name: self.app.name.clone(),
+            command: words::lossy(&self.app.command),
+            balance: self.app.balance,
+            sticky: self.app.sticky.map(|sticky| sticky.to_string()),
+            generation: 1,
+            workers: self.app.workers,
+        }
     }
 
     fn slot_status(
@@ -88,10 +103,13 @@ impl Supervisor {
             .copied()
             .unwrap_or_default();
         SlotStatus {
+            app: self.app.name.clone(),
             slot: slot.0,
             pid: worker.map(|worker| worker.pid),
             state: self.slot_state(worker),
             why: self.why_not_ready(slot, worker),
+            weight: WEIGHT,
+            drained: false,
             generation: worker.map_or(1, |worker| worker.generation),
             uptime_s: worker.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
             restarts: self.fleet.restarts(slot),

@@ -89,7 +89,7 @@ impl Supervisor {
         }
         if self.last_census != Some(open) {
             self.commands
-                .progress(&format!("waiting for {}", count(open, "open connection")));
+                .progress_of_stop(&format!("waiting for {}", count(open, "open connection")));
             self.last_census = Some(open);
         }
         let again = self.now() + CENSUS;

@@ -70,7 +70,7 @@ fn the_same_address_is_the_same_listener() {
     assert!(listeners.listen(first, 7, &[]).unwrap());
     assert!(!listeners.listen(first, 5, &[]).unwrap());
     let _client = TcpStream::connect(&at).unwrap();
-    let status = &listeners.statuses(|_| 3)[0];
+    let status = &listeners.statuses("app", |_| 3)[0];
     assert_eq!((status.backlog, status.backlog_limit), (1, 7));
     assert_eq!((status.accepted, &status.address), (3, &at));
     assert_eq!(listeners.addresses(), [at]);
@@ -265,7 +265,7 @@ fn a_queue_that_overflows_is_told() {
         })
         .collect();
     let full = || {
-        let status = &listeners.statuses(|_| 0)[0];
+        let status = &listeners.statuses("app", |_| 0)[0];
         status.backlog > status.backlog_limit && status.overflows > 0
     };
     let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);

@@ -84,7 +84,7 @@ fn several_doors_lead_to_one_port() {
     assert_eq!(listeners.sockets(other).unwrap().len(), 1);
     listeners.close();
     assert!(!path.exists());
-    assert_eq!(listeners.statuses(|_| 0).len(), 2);
+    assert_eq!(listeners.statuses("app", |_| 0).len(), 2);
     assert!(listeners.sockets(id).is_err());
 }
 
