@@ -10,8 +10,13 @@ use std::hash::Hash;
 use std::ops::Add;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on the supervisor's clock: time since its start, less the time for which it was itself stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Moment(pub Duration);
 
 impl Moment {
@@ -57,6 +62,11 @@ impl<K: Copy + Ord + Hash> Deadlines<K> {
     /// `key` waits for nothing any more.
     pub fn clear(&mut self, key: K) {
         self.current.remove(&key);
+    }
+
+    /// All that is waited for, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (K, Moment)> + '_ {
+        self.current.iter().map(|(key, at)| (*key, *at))
     }
 
     /// The earliest deadline.

@@ -58,62 +58,110 @@ pub struct Label {
 
 /// All descriptors that go along.
 #[derive(Debug, Default)]
-pub struct Luggage {
-    pieces: Vec<Option<(Kind, OwnedFd)>>,
+pub struct Luggage<'a> {
+    pieces: Vec<Piece<'a>>,
     /// Originals stay here and copies are taken, so that there is a way back until this is dropped.
     way_back: bool,
 }
 
-impl Luggage {
+/// One of them.
+#[derive(Debug)]
+enum Piece<'a> {
+    /// Its former owner has stopped and takes it back if the exec fails.
+    Packed(Kind, OwnedFd),
+    /// Its owner goes on with it if the exec fails.
+    Lent(Kind, BorrowedFd<'a>),
+    /// Was taken out.
+    Gone,
+}
+
+impl Piece<'_> {
+    fn named(&self) -> Option<(Kind, BorrowedFd<'_>)> {
+        match self {
+            Self::Packed(kind, fd) => Some((*kind, fd.as_fd())),
+            Self::Lent(kind, fd) => Some((*kind, *fd)),
+            Self::Gone => None,
+        }
+    }
+}
+
+impl<'a> Luggage<'a> {
     /// Puts a descriptor in.
     pub fn pack(&mut self, kind: Kind, fd: impl Into<OwnedFd>) -> Ticket {
-        self.pieces.push(Some((kind, fd.into())));
+        self.put(Piece::Packed(kind, fd.into()))
+    }
+
+    /// Puts a descriptor in whose owner keeps it in this image.
+    pub fn lend(&mut self, kind: Kind, fd: BorrowedFd<'a>) -> Ticket {
+        self.put(Piece::Lent(kind, fd))
+    }
+
+    fn put(&mut self, piece: Piece<'a>) -> Ticket {
+        self.pieces.push(piece);
         Ticket((self.pieces.len() - 1) as u32)
     }
 
-    /// Takes a descriptor out, close-on-exec.
+    /// What was packed, under the same tickets, without what was only lent.
+    pub fn unlent(self) -> Luggage<'static> {
+        let unlent = |piece: Piece<'a>| match piece {
+            Piece::Packed(kind, fd) => Piece::Packed(kind, fd),
+            Piece::Lent(..) | Piece::Gone => Piece::Gone,
+        };
+        Luggage {
+            pieces: self.pieces.into_iter().map(unlent).collect(),
+            way_back: self.way_back,
+        }
+    }
+
+    /// Takes a packed descriptor out, close-on-exec.
     ///
     /// # Errors
     /// `InvalidData` if there is none of this kind under the ticket, or it was taken before.
     pub fn take(&mut self, ticket: Ticket, kind: Kind) -> io::Result<OwnedFd> {
         let piece = self.pieces.get_mut(ticket.0 as usize);
-        let Some(piece) = piece.filter(|piece| matches!(piece, Some((is, _)) if *is == kind))
-        else {
+        let absent = || {
             let why = format!("the state names a {kind:?} that did not come along");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            io::Error::new(io::ErrorKind::InvalidData, why)
         };
+        let piece = piece.ok_or_else(absent)?;
         if self.way_back
-            && let Some((_, original)) = piece
+            && let Piece::Packed(is, original) = piece
+            && *is == kind
             // Without a free number there is no way back from here, but a way on.
             && let Ok(copy) = original.try_clone()
         {
             return Ok(copy);
         }
-        let (_, fd) = piece.take().expect("it was there a moment ago");
-        Ok(fd)
+        match std::mem::replace(piece, Piece::Gone) {
+            Piece::Packed(is, fd) if is == kind => Ok(fd),
+            other => {
+                *piece = other;
+                Err(absent())
+            }
+        }
     }
 
-    /// What is in here, by its numbers.
+    /// What is in here, by its numbers, in the order of the tickets.
     pub fn labels(&self) -> Vec<Label> {
-        let pieces = self.pieces.iter().flatten();
-        let label = |(kind, fd): &(Kind, OwnedFd)| Label {
+        let pieces = self.pieces.iter().filter_map(Piece::named);
+        let label = |(kind, fd): (Kind, BorrowedFd<'_>)| Label {
             fd: fd.as_raw_fd(),
-            kind: *kind,
+            kind,
         };
         pieces.map(label).collect()
     }
 
     /// What is in here and may be shown to a pre-flight.
     pub fn shown(&self) -> Vec<BorrowedFd<'_>> {
-        let pieces = self.pieces.iter().flatten();
+        let pieces = self.pieces.iter().filter_map(Piece::named);
         let shown = pieces.filter(|(kind, _)| *kind != Kind::Connection);
-        shown.map(|(_, fd)| fd.as_fd()).collect()
+        shown.map(|(_, fd)| fd).collect()
     }
 
     /// All that is in here.
     pub fn all(&self) -> Vec<BorrowedFd<'_>> {
-        let pieces = self.pieces.iter().flatten();
-        pieces.map(|(_, fd)| fd.as_fd()).collect()
+        let pieces = self.pieces.iter().filter_map(Piece::named);
+        pieces.map(|(_, fd)| fd).collect()
     }
 
     /// Takes over what the former image left open under these labels, in their order, once all are found to be
@@ -128,7 +176,7 @@ impl Luggage {
             // SAFETY: open and named once (`check`), left open for this very process by the image before it,
             // which is gone; called before anything else is opened, so nobody else owns the number.
             let fd = unsafe { OwnedFd::from_raw_fd(label.fd) };
-            Some((label.kind, fd))
+            Piece::Packed(label.kind, fd)
         };
         Ok(Self {
             pieces: labels.iter().map(own).collect(),
@@ -220,6 +268,20 @@ mod tests {
         assert!(luggage.take(Ticket(9), Kind::Control).is_err());
         luggage.take(other, Kind::Connection).unwrap();
         assert!(luggage.labels().is_empty());
+    }
+
+    #[test]
+    fn what_is_lent_goes_along_and_stays_with_its_owner() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let mut luggage = Luggage::default();
+        let lent = luggage.lend(Kind::Control, one.as_fd());
+        let packed = luggage.pack(Kind::Control, other);
+        assert_eq!(luggage.labels().len(), 2);
+        assert!(luggage.take(lent, Kind::Control).is_err());
+        let mut luggage = luggage.unlent();
+        assert_eq!(luggage.labels().len(), 1);
+        luggage.take(packed, Kind::Control).unwrap();
+        assert!(fstat(&one).is_ok());
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Launch {
 
 /// A pipe for a child's output: non-blocking for us, blocking for the child, since the two ends are two open
 /// file descriptions.
-fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(in crate::sys) fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(reader.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((reader, writer))
@@ -262,7 +262,7 @@ fn reset_signals() -> io::Result<()> {
 
 /// Marks everything above stderr close-on-exec: what is ours is already, but the primary may itself have been
 /// started with descriptors that are not.
-fn close_all_on_exec() -> io::Result<()> {
+pub(in crate::sys) fn close_all_on_exec() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     /// How far the slow way looks, on kernels before 5.11.
     const MOST: libc::c_int = 65_536;
@@ -284,7 +284,7 @@ fn close_all_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-fn check(result: libc::c_int) -> io::Result<()> {
+pub(in crate::sys) fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
