@@ -40,6 +40,15 @@ pub fn marked(mark: &str) -> Vec<(u32, String)> {
         .collect()
 }
 
+/// Live children of `parent`.
+pub fn children(parent: u32) -> Vec<u32> {
+    let parent = parent.to_string();
+    pids()
+        .into_iter()
+        .filter(|&pid| fields(pid).is_some_and(|fields| fields[0] != "Z" && fields[1] == parent))
+        .collect()
+}
+
 /// Children of `parent` that are dead and not waited for.
 pub fn children_in_state_z(parent: u32) -> Vec<u32> {
     let parent = parent.to_string();

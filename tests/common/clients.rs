@@ -48,6 +48,10 @@ pub struct Client {
     pub id: u64,
     /// When it began to connect.
     pub started: Instant,
+    /// How long that took.
+    pub connecting: Duration,
+    /// The server has said that it closes after the last answer.
+    pub last: bool,
     stream: TcpStream,
 }
 
@@ -83,6 +87,8 @@ impl Client {
         Ok(Self {
             id,
             started,
+            connecting: started.elapsed(),
+            last: false,
             stream,
         })
     }
@@ -110,12 +116,18 @@ impl Client {
             .map_err(|error| outcome_of(&error, false))
     }
 
-    /// Reads to the end of the stream and judges it.
-    pub fn outcome(mut self) -> Outcome {
+    /// Reads to the end of the stream and judges it: the answer to the id.
+    pub fn outcome(self) -> Outcome {
+        let path = self.id.to_string();
+        self.outcome_for(&path)
+    }
+
+    /// Reads to the end of the stream and judges it: the answer to `path`.
+    pub fn outcome_for(mut self, path: &str) -> Outcome {
         let (bytes, end) = self.read_all();
         match end {
             Some(outcome) => outcome,
-            None => judge(&bytes, &self.id.to_string()),
+            None => judge(&bytes, path),
         }
     }
 
@@ -128,10 +140,10 @@ impl Client {
         }
     }
 
-    /// One request and answer on a connection that stays open.
+    /// One request for `/id` and its answer on a connection that stays open.
     pub fn exchange(&mut self, id: u64) -> Outcome {
-        self.id = id;
-        if let Err(outcome) = self.send(false) {
+        let path = id.to_string();
+        if let Err(outcome) = self.send_path(&path, false) {
             return outcome;
         }
         let mut bytes = Vec::new();
@@ -143,8 +155,10 @@ impl Client {
                 Ok(n) => bytes.extend_from_slice(&part[..n]),
                 Err(error) => return outcome_of(&error, !bytes.is_empty()),
             }
-            if complete(&String::from_utf8_lossy(&bytes)) {
-                return judge(&bytes, &id.to_string());
+            let text = String::from_utf8_lossy(&bytes);
+            if complete(&text) {
+                self.last = text.to_lowercase().contains("\r\nconnection: close\r\n");
+                return judge(&bytes, &path);
             }
         }
     }
@@ -178,12 +192,7 @@ pub fn address_of(id: u64) -> IpAddr {
 
 /// One connection from start to end.
 pub fn ask(to: SocketAddr, id: u64) -> Outcome {
-    ask_within(to, id, DEADLINE)
-}
-
-/// As [`ask`] with another time-out.
-pub fn ask_within(to: SocketAddr, id: u64, limit: Duration) -> Outcome {
-    finish(Client::connect(to, id, limit))
+    finish(Client::connect(to, id, DEADLINE))
 }
 
 /// As [`ask`], from a given address.

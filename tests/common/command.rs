@@ -22,6 +22,27 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The exit code is 0.
+    #[track_caller]
+    pub fn done(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self}");
+        assert!(!self.stderr.contains("panicked"), "{self}");
+        self
+    }
+
+    /// The exit code is `code`, and standard error contains each of `parts`.
+    #[track_caller]
+    pub fn failed(self, code: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        let text = self.stderr.to_lowercase();
+        for part in parts {
+            let found = text.contains(&part.to_lowercase());
+            assert!(found, "no {part:?} in:\n{self}");
+        }
+        assert!(!text.contains("panicked"), "{self}");
+        self
+    }
+
     /// The exit code is `code`, standard error is one clear sentence of ours that contains `part`, and no process
     /// of the site is left.
     #[track_caller]
@@ -87,6 +108,27 @@ pub fn run_to_end<W: AsRef<str>>(site: &Site, words: &[W]) -> Finished {
     let words: Vec<String> = words.iter().map(|word| word.as_ref().to_string()).collect();
     let child = forkfront(site, &words).spawn().expect("the program starts");
     finish(child, words, Duration::from_secs(40))
+}
+
+/// A command that is under way.
+pub struct Begun {
+    child: Child,
+    words: Vec<String>,
+}
+
+impl Begun {
+    /// Starts `forkfront WORDS`.
+    #[track_caller]
+    pub fn start(site: &Site, words: Vec<String>) -> Self {
+        let child = forkfront(site, &words).spawn().expect("the program starts");
+        Self { child, words }
+    }
+
+    /// Waits for its end; fails the test if that has not come within 60 s.
+    #[track_caller]
+    pub fn end(self) -> Finished {
+        finish(self.child, self.words, Duration::from_secs(60))
+    }
 }
 
 /// Collects what `child` says until it ends.

@@ -11,19 +11,22 @@ mod balancer;
 mod census;
 mod clients;
 mod command;
+mod endless;
 mod load;
 mod nobody;
 mod random;
 mod site;
 mod turns;
+mod verbs;
 
 pub use balancer::Balancer;
 pub use census::{
     children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, members_of, rss_kib, session_of,
 };
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
-pub use command::{Finished, forkfront, run_to_end};
-pub use load::{Load, Report};
+pub use command::{Begun, Finished, forkfront, run_to_end};
+pub use endless::Endless;
+pub use load::{Load, Mix, Report};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use random::Random;
 pub use site::{Site, python, server};

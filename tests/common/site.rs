@@ -85,6 +85,18 @@ impl Site {
         self.directory.join("run").join("control.sock")
     }
 
+    /// `n` more ports that are free at the site's address, all different.
+    pub fn ports(&self, n: usize) -> Vec<u16> {
+        let ip: IpAddr = self.host.parse().expect("an address");
+        let taken = TcpListener::bind((ip, self.port));
+        let probes: Vec<TcpListener> = (0..n)
+            .map(|_| TcpListener::bind((ip, 0)).expect("a port"))
+            .collect();
+        drop(taken);
+        let port = |probe: &TcpListener| probe.local_addr().expect("bound").port();
+        probes.iter().map(port).collect()
+    }
+
     /// A file in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
