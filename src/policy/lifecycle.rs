@@ -1,15 +1,18 @@
 //! The life of one worker: a table, written down cell by cell.
 //!
-//! | state | ready report | channel trouble | deadline | drain | kill now | exited |
-//! |---|---|---|---|---|---|---|
-//! | **Starting** {boot deadline} | → Ready: *admit* | → Killing: *KILL* | → Killing (late): *KILL* | → Draining: *TERM* | → Killing: *KILL* | → Gone (early) |
-//! | **Ready** | stay | → Draining (broken): *evict, TERM* | – | → Draining: *evict, TERM* | → Killing: *evict, KILL* | → Gone (crashed or finished): *evict* |
-//! | **Draining** {why, deadline} | stay | stay | → Killing: *KILL* | stay, the stronger why wins | → Killing: *KILL* | → Gone (drained) |
-//! | **Killing** {why, deadline} | stay | stay | *KILL* again, say "unkillable" | stay | stay | → Gone (killed) |
-//! | **Gone** | stay | stay | stay | stay | stay | stay |
+//! | state | ready report | channel trouble | deadline | drain | empty, hurry | abort | kill now | exited |
+//! |---|---|---|---|---|---|---|---|---|
+//! | **Starting** {boot deadline} | → Ready: *admit* | → Killing (broken): *KILL* | → Killing (late): *KILL* | → Leaving: *TERM* | – | – | → Killing: *KILL* | → Gone (early) |
+//! | **Ready** | stay | → Draining (broken): *evict* | – | → Draining: *evict* | – | → Leaving (hung): *evict, ABRT* | → Killing: *evict, KILL* | → Gone (crashed or finished): *evict* |
+//! | **Draining** {why, deadline} | stay | stay | → Leaving: *TERM* | stay, the stronger why and the earlier deadline win | → Leaving: *TERM* | → Leaving (hung): *ABRT* | → Killing: *KILL* | → Gone (drained) |
+//! | **Leaving** {why, deadline} | stay | stay | → Killing: *KILL* | stay, the stronger why wins | stay | stay | → Killing: *KILL* | → Gone (drained) |
+//! | **Killing** {why, deadline} | stay | stay | *KILL* again, say "unkillable" | stay | stay | stay | stay | → Gone (killed) |
+//! | **Gone** | stay | stay | stay | stay | stay | stay | stay | stay |
 //!
-//! *Evict* means: deal nothing more to it and read back what it has queued. Every state but Ready and Gone
-//! has a deadline. Pure: the caller owns the process, executes the [`Action`]s and keeps the timer.
+//! *Evict* means: deal nothing more to it and read back what it has queued. A worker that drains is not told so
+//! by a signal: it finishes its connections as if nothing were, and hears SIGTERM once it has none. Every state
+//! but Ready and Gone has a deadline. Pure: the caller owns the process, executes the [`Action`]s, keeps the
+//! timer, and says when a draining worker is empty.
 
 use std::time::Duration;
 
@@ -28,8 +31,15 @@ pub enum State {
     },
     /// Takes connections.
     Ready,
-    /// Was told by SIGTERM to finish and go.
+    /// Gets nothing new and finishes what is open.
     Draining {
+        /// What for.
+        why: Why,
+        /// When patience with open connections ends.
+        until: Moment,
+    },
+    /// Was told by a signal to go.
+    Leaving {
         /// What for.
         why: Why,
         /// When patience ends.
@@ -53,6 +63,12 @@ pub enum Why {
     Late,
     /// Its channel cannot be used any more.
     Broken,
+    /// Another worker has taken its slot over: a reload, a restart, a limit.
+    Replaced,
+    /// Its slot is no more.
+    Scaled,
+    /// It does not react.
+    Hung,
     /// The primary stops.
     Stop,
 }
@@ -66,7 +82,7 @@ pub enum End {
     Crashed,
     /// It was ready and then exited with success, by itself.
     Finished,
-    /// It went after SIGTERM.
+    /// It went after it was evicted or told to go.
     Drained(Why),
     /// It went after SIGKILL.
     Killed(Why),
@@ -83,6 +99,12 @@ pub enum Event {
     Deadline,
     /// It is to finish and go.
     Drain(Why),
+    /// It has no connection open, and none queued.
+    Empty,
+    /// Its connections are not waited for any longer.
+    Hurry,
+    /// It does not react, so it is to die and to leave a trace of where it hung.
+    Abort,
     /// It is to go at once.
     KillNow(Why),
     /// Its process is dead.
@@ -101,6 +123,8 @@ pub enum Action {
     Evict,
     /// SIGTERM.
     Terminate,
+    /// SIGABRT.
+    Abort,
     /// SIGKILL, to it and all it has started.
     Kill,
     /// Say that it cannot be killed, and do not let its slot wait for it.
@@ -110,10 +134,29 @@ pub enum Action {
 /// The times that [`State::after`] grants.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
+    /// From the eviction to SIGTERM, as long as connections are open.
+    pub drain: Duration,
     /// From SIGTERM to SIGKILL.
     pub grace: Duration,
     /// From one SIGKILL to the next.
     pub kill: Duration,
+}
+
+impl Patience {
+    fn draining(self, why: Why, now: Moment) -> State {
+        let until = now + self.drain;
+        State::Draining { why, until }
+    }
+
+    fn leaving(self, why: Why, now: Moment) -> State {
+        let until = now + self.grace;
+        State::Leaving { why, until }
+    }
+
+    fn killing(self, why: Why, now: Moment) -> State {
+        let again_at = now + self.kill;
+        State::Killing { why, again_at }
+    }
 }
 
 impl State {
@@ -122,55 +165,68 @@ impl State {
         match self {
             Self::Starting { ready_by } => Some(ready_by),
             Self::Ready | Self::Gone(_) => None,
-            Self::Draining { until, .. } => Some(until),
+            Self::Draining { until, .. } | Self::Leaving { until, .. } => Some(until),
             Self::Killing { again_at, .. } => Some(again_at),
         }
     }
 
     /// One cell of the table: the state after `event`, and what is to be done, in this order.
     pub fn after(self, event: Event, now: Moment, patience: Patience) -> (Self, &'static [Action]) {
-        use Action::{Admit, Evict, Kill, Terminate, Unkillable};
-        use State::{Draining, Gone, Killing, Ready, Starting};
-        let draining = |why| Draining {
-            why,
-            until: now + patience.grace,
-        };
-        let killing = |why| Killing {
-            why,
-            again_at: now + patience.kill,
-        };
+        use Action::{Abort, Admit, Evict, Kill, Terminate, Unkillable};
+        use State::{Draining, Gone, Killing, Leaving, Ready, Starting};
+        let draining = |why| patience.draining(why, now);
+        let leaving = |why| patience.leaving(why, now);
+        let killing = |why| patience.killing(why, now);
         match (self, event) {
             (Starting { .. }, Event::ReadyReport) => (Ready, &[Admit]),
             (Starting { .. }, Event::ChannelTrouble) => (killing(Why::Broken), &[Kill]),
             (Starting { .. }, Event::Deadline) => (killing(Why::Late), &[Kill]),
-            (Starting { .. }, Event::Drain(why)) => (draining(why), &[Terminate]),
+            (Starting { .. }, Event::Drain(why)) => (leaving(why), &[Terminate]),
+            (Starting { .. }, Event::Empty | Event::Hurry | Event::Abort) => (self, &[]),
             (Starting { .. }, Event::KillNow(why)) => (killing(why), &[Kill]),
             (Starting { .. }, Event::Exited { .. }) => (Gone(End::Early), &[]),
 
-            (Ready, Event::ReadyReport | Event::Deadline) => (Ready, &[]),
-            (Ready, Event::ChannelTrouble) => (draining(Why::Broken), &[Evict, Terminate]),
-            (Ready, Event::Drain(why)) => (draining(why), &[Evict, Terminate]),
+            (Ready, Event::ChannelTrouble) => (draining(Why::Broken), &[Evict]),
+            (Ready, Event::Drain(why)) => (draining(why), &[Evict]),
+            (Ready, Event::Empty | Event::Hurry | Event::ReadyReport | Event::Deadline) => {
+                (self, &[])
+            }
+            (Ready, Event::Abort) => (leaving(Why::Hung), &[Evict, Abort]),
             (Ready, Event::KillNow(why)) => (killing(why), &[Evict, Kill]),
             (Ready, Event::Exited { success: true }) => (Gone(End::Finished), &[Evict]),
             (Ready, Event::Exited { success: false }) => (Gone(End::Crashed), &[Evict]),
 
-            (Draining { .. }, Event::ReadyReport | Event::ChannelTrouble) => (self, &[]),
-            (Draining { why, .. }, Event::Deadline) => (killing(why), &[Kill]),
+            (Draining { why, .. }, Event::Deadline | Event::Empty | Event::Hurry) => {
+                (leaving(why), &[Terminate])
+            }
             (Draining { why, until }, Event::Drain(other)) => {
                 let why = why.max(other);
+                let until = until.min(now + patience.drain);
                 (Draining { why, until }, &[])
             }
+            (Draining { why, .. }, Event::Abort) => (leaving(why.max(Why::Hung)), &[Abort]),
             (Draining { why, .. }, Event::KillNow(other)) => (killing(why.max(other)), &[Kill]),
-            (Draining { why, .. }, Event::Exited { .. }) => (Gone(End::Drained(why)), &[]),
+
+            (Leaving { why, .. }, Event::Deadline) => (killing(why), &[Kill]),
+            (Leaving { why, until }, Event::Drain(other)) => {
+                let why = why.max(other);
+                (Leaving { why, until }, &[])
+            }
+            (Leaving { why, .. }, Event::KillNow(other)) => (killing(why.max(other)), &[Kill]),
+            (Draining { why, .. } | Leaving { why, .. }, Event::Exited { .. }) => {
+                (Gone(End::Drained(why)), &[])
+            }
 
             (Killing { why, .. }, Event::Deadline) => (killing(why), &[Kill, Unkillable]),
             (Killing { why, .. }, Event::Exited { .. }) => (Gone(End::Killed(why)), &[]),
-            (
-                Killing { .. },
-                Event::ReadyReport | Event::ChannelTrouble | Event::Drain(_) | Event::KillNow(_),
-            ) => (self, &[]),
 
-            (Gone(_), _) => (self, &[]),
+            (Killing { .. }, Event::Drain(_) | Event::KillNow(_))
+            | (Leaving { .. } | Killing { .. }, Event::Empty | Event::Hurry | Event::Abort)
+            | (
+                Draining { .. } | Leaving { .. } | Killing { .. },
+                Event::ReadyReport | Event::ChannelTrouble,
+            )
+            | (Gone(_), _) => (self, &[]),
         }
     }
 }

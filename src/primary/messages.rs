@@ -100,6 +100,13 @@ pub enum Report {
         /// How many.
         count: u64,
     },
+    /// After [`Command::Evict`] of all its listeners: nothing is left in the worker's channels.
+    Evicted {
+        /// The worker.
+        worker: WorkerId,
+        /// Connections that it has received.
+        received: u64,
+    },
     /// A listener cannot be accepted from any more.
     ListenerFailed {
         /// Which.

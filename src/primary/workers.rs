@@ -48,6 +48,8 @@ pub struct Worker {
     pub refused: Option<String>,
     /// Built on `forkfront::worker`.
     pub native: bool,
+    /// All connections that it has received and ever will: known once it is evicted and its queue is read back.
+    pub received: Option<u64>,
     /// How the first process ended, once it has; from then until `mourned_until` the rest may finish.
     pub exit: Option<Exit>,
     /// When what is left of a dead worker gets SIGKILL.
@@ -78,6 +80,7 @@ impl Worker {
             joined: false,
             refused: None,
             native: false,
+            received: None,
             exit: None,
             mourned_until: Moment::default(),
             abandoned: false,
@@ -105,6 +108,12 @@ impl Worker {
             }
         }
         self.board.open()
+    }
+
+    /// It gets nothing new, has counted all that it got, and holds nothing of it.
+    pub fn is_idle(&self) -> bool {
+        let counted = self.board.taken_in_all();
+        self.received.is_some_and(|received| counted >= received) && self.open() == 0
     }
 
     /// It was ready and has closed all its listeners since.

@@ -334,8 +334,9 @@ impl Seat {
     /// Counts a connection as taken after `waited`, and as open.
     pub(super) fn note_taken(&self, waited: Duration, now_ns: u64) {
         let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.board.note_taken(self.channel, waited, now_ns);
+        // In this order: what is counted as taken and not as open has been closed.
         self.board.note_opened(self.process(), 1);
+        self.board.note_taken(self.channel, waited, now_ns);
     }
 }
 

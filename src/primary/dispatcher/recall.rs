@@ -74,6 +74,21 @@ impl State {
             }
             self.recall(key);
         }
+        if listener.is_none() {
+            self.report_evicted(worker);
+        }
+    }
+
+    /// Says that a worker which gets nothing more has nothing left in its channels, once that is so.
+    fn report_evicted(&self, worker: WorkerId) {
+        let seats = self.seats_of(worker);
+        let empty = |key: &usize| {
+            self.seats[*key].standing == Standing::Evicted && !self.recalled.contains(key)
+        };
+        if seats.iter().all(empty) {
+            let received = seats.iter().map(|&key| self.seats[key].received()).sum();
+            self.reports.send(Report::Evicted { worker, received });
+        }
     }
 
     pub(super) fn forget(&mut self, worker: WorkerId) {
@@ -161,7 +176,12 @@ impl State {
                 let former = self.seats.remove(key);
                 self.slots[former.slot()].taken_by_former += former.received();
             }
-            Standing::Evicted if seat.drains_natively() => seat.tell(Kind::Drain),
+            Standing::Evicted if seat.drains() => {
+                if seat.is_native() {
+                    seat.tell(Kind::Drain);
+                }
+                self.report_evicted(seat.worker());
+            }
             Standing::Evicted | Standing::Admitted => {}
         }
     }

@@ -66,9 +66,14 @@ impl SeatState {
         self.seat.board.draining.store(1, Relaxed);
     }
 
-    /// The worker drains and understands a record that says so.
-    pub fn drains_natively(&self) -> bool {
-        self.seat.native && self.seat.board.draining.load(Relaxed) != 0
+    /// The worker was told that it gets nothing more.
+    pub fn drains(&self) -> bool {
+        self.seat.board.draining.load(Relaxed) != 0
+    }
+
+    /// The worker understands a record that says so.
+    pub fn is_native(&self) -> bool {
+        self.seat.native
     }
 
     /// Connections the worker says it has taken from this channel.

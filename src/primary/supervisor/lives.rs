@@ -14,8 +14,10 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::source::Source;
+use super::stop::CENSUS;
 use super::words::{self, in_words};
 use super::{Supervisor, Timer};
+use crate::config::Balance;
 use crate::error::Error;
 use crate::policy::deadlines::Moment;
 use crate::policy::fleet::{CRASH_LOOP, Verdict};
@@ -86,31 +88,53 @@ impl Supervisor {
     /// Something happened to a worker: the table says what comes of it.
     pub(super) fn happen(&mut self, id: WorkerId, event: Event) {
         let now = self.now();
-        let patience = Patience {
-            grace: self.app.grace,
-            kill: KILL_PATIENCE,
-        };
+        let patience = self.patience();
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let (state, actions) = worker.state.after(event, now, patience);
+        let before = worker.state;
+        let (state, actions) = before.after(event, now, patience);
         worker.state = state;
         match state.deadline() {
             Some(at) => self.deadlines.set(Timer::Worker(id), at),
             None => self.deadlines.clear(Timer::Worker(id)),
         }
+        if is_draining(state) && !is_draining(before) {
+            self.deadlines.set(Timer::Census, now + CENSUS);
+        }
         for action in actions {
             match action {
                 Action::Admit => self.became_ready(id),
-                Action::Evict => self.dispatcher.send(Command::Evict {
-                    worker: id,
-                    listener: None,
-                }),
+                Action::Evict => self.evict(id),
+                Action::Abort => self.signal(id, Signal::SIGABRT),
                 Action::Terminate => self.signal(id, Signal::SIGTERM),
                 Action::Kill => self.kill(id),
                 Action::Unkillable => self.give_up_on(id),
             }
         }
+    }
+
+    /// The times that a worker is granted.
+    fn patience(&self) -> Patience {
+        Patience {
+            // Workers that share the kernel's queue take what comes until a signal tells them not to.
+            drain: match self.app.balance {
+                Balance::Kernel => Duration::ZERO,
+                _ => self.app.drain_timeout,
+            },
+            grace: self.app.grace,
+            kill: KILL_PATIENCE,
+        }
+    }
+
+    fn evict(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(id) {
+            worker.received = None;
+        }
+        self.dispatcher.send(Command::Evict {
+            worker: id,
+            listener: None,
+        });
     }
 
     fn became_ready(&mut self, id: WorkerId) {
@@ -198,7 +222,8 @@ impl Supervisor {
         };
         worker.exit = Some(exit);
         let patience_left = match worker.state {
-            State::Draining { until, .. } => until,
+            State::Draining { .. } => now + self.app.grace,
+            State::Leaving { until, .. } => until,
             State::Starting { .. } | State::Ready | State::Killing { .. } | State::Gone(_) => {
                 Moment::default()
             }
@@ -354,6 +379,10 @@ impl Supervisor {
             None => self.deadlines.clear(Timer::Recovery),
         }
     }
+}
+
+fn is_draining(state: State) -> bool {
+    matches!(state, State::Draining { .. })
 }
 
 /// Spreads waits; nothing depends on its quality.

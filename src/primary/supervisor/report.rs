@@ -136,7 +136,7 @@ impl Supervisor {
             State::Starting { .. } => SlotState::Starting,
             State::Ready if worker.is_paused() => SlotState::Paused,
             State::Ready => SlotState::Ready,
-            State::Draining { .. } => SlotState::Draining,
+            State::Draining { .. } | State::Leaving { .. } => SlotState::Draining,
             State::Killing { .. } => SlotState::Killing,
             State::Gone(_) => SlotState::Stopped,
         }

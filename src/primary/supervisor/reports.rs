@@ -24,6 +24,12 @@ impl Supervisor {
                     self.happen(worker, Event::ChannelTrouble);
                 }
                 Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
+                Report::Evicted { worker, received } => {
+                    if let Some(worker) = self.workers.get_mut(worker) {
+                        worker.received = Some(received);
+                    }
+                    self.take_census();
+                }
                 Report::ListenerFailed { listener, error } => {
                     let at = self.listeners.text(listener);
                     error!("{at} takes no connections any more: {error}");

@@ -12,11 +12,13 @@ use super::words::count;
 use super::{Supervisor, Timer};
 use crate::config::Balance;
 use crate::error::Error;
-use crate::policy::lifecycle::{Event, Why};
+use crate::policy::ids::WorkerId;
+use crate::policy::lifecycle::{Event, State, Why};
 use crate::primary::messages::Command;
+use crate::primary::workers::Worker;
 
-/// How often the open connections are counted while a stop waits for their end.
-const CENSUS: Duration = Duration::from_millis(20);
+/// How often the open connections of workers that drain are counted.
+pub(super) const CENSUS: Duration = Duration::from_millis(20);
 
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +27,9 @@ pub enum Phase {
     Serving,
     /// The listeners are closed, what was accepted is being dealt.
     Finishing,
-    /// All is dealt; the workers finish what they have.
+    /// All is dealt; the workers finish what they have, and each goes when it holds nothing.
     Draining,
-    /// The workers were told to go.
+    /// All workers were told to go.
     Leaving,
 }
 
@@ -46,7 +48,9 @@ impl Supervisor {
         }
         self.fleet.stop();
         self.deadlines.clear(Timer::Start);
-        let ready = self.workers.iter().any(|worker| worker.is_ready());
+        let serves =
+            |worker: &Worker| matches!(worker.state, State::Ready | State::Draining { .. });
+        let ready = self.workers.iter().any(serves);
         // Ours first: whoever came between the dispatcher's last look at a backlog and the close of the last
         // copy of its socket would be reset.
         self.listeners.close();
@@ -74,26 +78,45 @@ impl Supervisor {
     pub(super) fn ran_dry(&mut self) {
         if self.phase == Phase::Finishing {
             self.phase = Phase::Draining;
+            self.drain_all();
             self.take_census();
         }
     }
 
-    /// Counts what is open; goes on when that is nothing.
+    /// Tells the workers to go that drain and hold nothing any more; looks again soon if others do.
     pub(super) fn take_census(&mut self) {
+        for id in self.draining(Worker::is_idle) {
+            self.happen(id, Event::Empty);
+        }
+        let waits = !self.draining(|_| true).is_empty();
+        if waits {
+            self.deadlines.set(Timer::Census, self.now() + CENSUS);
+        }
         if self.phase != Phase::Draining {
             return;
         }
-        let open = self.open_connections();
-        if open == 0 {
+        if !waits {
             return self.leave();
         }
-        if self.last_census != Some(open) {
+        let open = self.open_connections();
+        if open != 0 && self.last_census != Some(open) {
             self.commands
                 .progress_of_stop(&format!("waiting for {}", count(open, "open connection")));
             self.last_census = Some(open);
         }
-        let again = self.now() + CENSUS;
-        self.deadlines.set(Timer::Census, again);
+    }
+
+    /// The workers that finish what they have and of which `this` is so.
+    fn draining(&self, this: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
+        let draining = |worker: &&Worker| matches!(worker.state, State::Draining { .. });
+        let found = self.workers.iter().filter(draining);
+        found.filter(|one| this(one)).map(|one| one.id).collect()
+    }
+
+    fn drain_all(&mut self) {
+        for id in self.workers.ids() {
+            self.happen(id, Event::Drain(Why::Stop));
+        }
     }
 
     /// A worker is gone. Without any, nobody finishes anything.
@@ -121,11 +144,11 @@ impl Supervisor {
     /// Tells the workers to go.
     fn leave(&mut self) {
         self.phase = Phase::Leaving;
-        self.deadlines.clear(Timer::Census);
         self.deadlines.clear(Timer::StopWaiting);
         self.progress("ending the workers");
-        for id in self.workers.ids() {
-            self.happen(id, Event::Drain(Why::Stop));
+        self.drain_all();
+        for id in self.draining(|_| true) {
+            self.happen(id, Event::Hurry);
         }
     }
 
