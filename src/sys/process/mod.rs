@@ -4,8 +4,10 @@
 //! the supervisor's business. Never signals a pid that was only remembered: a pidfd, or a look at `/proc`
 //! while a pidfd is held, stands behind every signal (a pid is reused, a pidfd never is).
 //!
-//! `launch` starts a child, `proc_files` reads what `/proc` tells about processes.
+//! `launch` starts a child, `proc_files` reads what `/proc` tells about processes, `connections` which of our
+//! listeners' connections they hold.
 
+pub mod connections;
 mod launch;
 mod proc_files;
 
