@@ -10,11 +10,10 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::client::Target;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::Result;
 
 mod demo;
-mod identity;
 mod run;
 mod usage;
 mod values;
@@ -45,7 +44,7 @@ pub enum Action {
 #[command(next_help_heading = "Which one")]
 struct TargetWords {
     /// The primary of this name, when several run
-    #[arg(long, value_name = "NAME", value_parser = values::name)]
+    #[arg(long, value_name = "NAME", value_parser = config::name)]
     name: Option<String>,
 
     /// The primary whose control socket is here

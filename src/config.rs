@@ -1,5 +1,6 @@
-//! What one primary is to do, as plain values: what the command line and the file are turned into.
-//! Nothing here opens, resolves or starts anything.
+//! What one primary is to do, as plain values: what the command line and the file are turned into, each word
+//! read by the same function for both. Nothing here starts anything or listens; [`identity`] asks the user
+//! database, and a number of workers may be that of the processors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,15 +9,29 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod app;
+mod count;
 mod duration;
+mod environment;
+pub mod identity;
 mod limits;
 mod listen;
+mod probe;
+mod restarts;
+mod size;
 mod sticky;
 
-pub use app::AppConfig;
+pub use app::{AppConfig, ONLY};
+pub use count::{
+    backlog, health_failures, log_level, max_connections, max_held, max_old, name, reload_parallel,
+    workers,
+};
 pub use duration::{duration, positive_duration};
+pub use environment::{assignment, variable};
+pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
+pub use restarts::{exit_codes, max_restarts};
+pub use size::size;
 pub use sticky::Sticky;
 
 /// The most workers one primary runs.
@@ -100,19 +115,4 @@ pub enum Orphans {
     Drain,
     /// SIGKILL.
     Kill,
-}
-
-/// Who the workers run as.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Real and effective user id.
-    pub uid: u32,
-    /// Real and effective group id.
-    pub gid: u32,
-    /// Supplementary groups.
-    pub groups: Vec<u32>,
-    /// User name, for `USER` and `LOGNAME`.
-    pub user: Option<String>,
-    /// Home directory of that user, for `HOME`.
-    pub home: Option<PathBuf>,
 }

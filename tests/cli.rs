@@ -71,7 +71,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["run", "--grace", "1d", "--", "x"], "500ms, 10s, 2m or 1h"),
     (&["run", "--ready-timeout", "0", "--", "x"], "1ms at least"),
-    (&["run", "--max-held", "-1", "--", "x"], "0..=1000000"),
+    (&["run", "--max-held", "-1", "--", "x"], "from 0 to 1000000"),
     (&["run", "--backlog", "0", "--", "x"], "'--backlog'"),
     (&["run", "--name", "a/b", "--", "x"], "a name has"),
     (

@@ -4,8 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use super::run::Loudness;
-use super::values;
-use crate::config::{AppConfig, Config, Listen, ListenAt};
+use crate::config::{self, AppConfig, Config, Listen, ListenAt};
 use crate::error::{Error, Result};
 
 /// Where the demo listens unless told otherwise, if it can.
@@ -28,7 +27,7 @@ pub struct DemoWords {
     listen: Option<Listen>,
 
     /// Workers, 1 to 1024; auto: one per CPU that we may really use
-    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = values::workers)]
+    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = config::workers)]
     workers: usize,
 
     #[command(flatten)]

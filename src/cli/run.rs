@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{identity, values};
+use super::values;
 use crate::config::{
     self, AppConfig, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
 };
@@ -45,11 +45,11 @@ pub struct RunWords {
     listen: Vec<Listen>,
 
     /// Length of the queue of connections that the kernel has not given us yet [default: the server's wish]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(1..), help_heading = "Where")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = config::backlog, help_heading = "Where")]
     backlog: Option<i32>,
 
     /// Copies of the server, 1 to 1024; auto: one per CPU that we may really use
-    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = values::workers, help_heading = "Workers")]
+    #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = config::workers, help_heading = "Workers")]
     workers: usize,
 
     /// Set an environment variable for the workers; repeatable
@@ -97,8 +97,8 @@ pub struct RunWords {
     steal_after: Option<Duration>,
 
     /// Connections to hold while no worker can take them; beyond it they wait in the kernel
-    #[arg(long, value_name = "N", default_value_t = 1024, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(..=1_000_000), help_heading = "Who gets a connection")]
-    max_held: u32,
+    #[arg(long, value_name = "N", default_value = "1024", allow_negative_numbers = true, value_parser = config::max_held, help_heading = "Who gets a connection")]
+    max_held: usize,
 
     /// Time from a worker's start to its listen()
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::positive_duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
@@ -113,7 +113,7 @@ pub struct RunWords {
     grace: Duration,
 
     /// Name of this primary, for the commands [default: its first port]
-    #[arg(long, value_name = "NAME", value_parser = values::name, help_heading = "Commands and messages")]
+    #[arg(long, value_name = "NAME", value_parser = config::name, help_heading = "Commands and messages")]
     name: Option<String>,
 
     /// Path of the control socket [default: NAME.sock in the run directory]
@@ -171,7 +171,7 @@ impl RunWords {
             balance: self.balance,
             sticky: self.sticky,
             backlog: self.backlog,
-            max_held: self.max_held as usize,
+            max_held: self.max_held,
             ready_timeout: self.ready_timeout,
             steal_after,
             drain_timeout: self.drain_timeout,
@@ -179,7 +179,7 @@ impl RunWords {
             orphans: self.orphans,
             env: self.env,
             cwd: self.cwd,
-            identity: identity::resolve(self.user.as_deref(), self.group.as_deref())?,
+            identity: config::identity::resolve(self.user.as_deref(), self.group.as_deref())?,
             ..AppConfig::new(self.command)
         };
         Ok(Config {

@@ -1,16 +1,34 @@
-//! `--user` and `--group`: names or numbers to ids, once, at the start.
+//! Who the workers run as: names or numbers to ids, once, when the command line or the file is read.
 //!
-//! The user database may ask the network (nsswitch.conf(5)), which is why it is never asked again while
-//! connections are dealt.
+//! The user database may ask the network (nsswitch.conf(5)), which is why it is never asked while connections
+//! are dealt for.
 
 use std::ffi::CString;
+use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getgid, getgrouplist, getuid};
 
-use crate::config::Identity;
 use crate::error::{Error, Result};
 
+/// Who the workers run as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Real and effective user id.
+    pub uid: u32,
+    /// Real and effective group id.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// User name, for `USER` and `LOGNAME`.
+    pub user: Option<String>,
+    /// Home directory of that user, for `HOME`.
+    pub home: Option<PathBuf>,
+}
+
 /// Who the workers are to be; `None`: who we are.
+///
+/// # Errors
+/// Usage: nobody of that name. Failed: no right to become it, or the user database does not answer.
 pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>> {
     if user.is_none() && group.is_none() {
         return Ok(None);
@@ -25,12 +43,20 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Identit
         return Ok(None);
     }
     if !getuid().is_root() {
-        let option = if user.is_some() { "--user" } else { "--group" };
+        let option = if user.is_some() { "user" } else { "group" };
         return Err(Error::failed(format!(
             "{option} needs root: only root may run workers as somebody else; start forkfront as root, or leave {option} out"
         )));
     }
     Ok(Some(identity))
+}
+
+/// Whether there is a group of this name, or it is a number.
+///
+/// # Errors
+/// Those of [`resolve`].
+pub fn check_group(words: &str) -> Result<()> {
+    group_id(words).map(|_| ())
 }
 
 fn with_user(words: &str, group: Option<Gid>) -> Result<Identity> {
@@ -58,11 +84,11 @@ fn with_user(words: &str, group: Option<Gid>) -> Result<Identity> {
 /// A number without an entry in the user database, as containers use them.
 fn unnamed_user(words: &str, group: Option<Gid>) -> Result<Identity> {
     let Ok(uid) = words.parse::<u32>() else {
-        return Err(Error::usage(format!("there is no user '{words}' (--user)")));
+        return Err(Error::usage(format!("there is no user '{words}'")));
     };
     let Some(gid) = group else {
         return Err(Error::usage(format!(
-            "user {uid} has no entry in the user database, so its group is not known: give --group too"
+            "user {uid} has no entry in the user database, so its group is not known: give a group too"
         )));
     };
     Ok(Identity {
@@ -95,9 +121,7 @@ fn group_id(words: &str) -> Result<Gid> {
     }
     match Group::from_name(words) {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err(Error::usage(format!(
-            "there is no group '{words}' (--group)"
-        ))),
+        Ok(None) => Err(Error::usage(format!("there is no group '{words}'"))),
         Err(error) => Err(Error::io(
             format!("cannot look up group '{words}'"),
             &error.into(),
@@ -123,7 +147,7 @@ mod tests {
         let error = resolve(None, Some("no-such-group-x")).unwrap_err();
         assert!(error.to_string().contains("no group 'no-such-group-x'"));
         let error = resolve(Some("3999999999"), None).unwrap_err();
-        assert!(error.to_string().contains("give --group"), "{error}");
+        assert!(error.to_string().contains("give a group"), "{error}");
     }
 
     #[test]
