@@ -28,7 +28,7 @@ fn logs() -> (Logs, PipeReader, PipeReader) {
 fn worker(logs: &Logs, slot: u16, pid: u32) -> (PipeWriter, PipeWriter) {
     let (stdout, stdout_end) = pipe().unwrap();
     let (stderr, stderr_end) = pipe().unwrap();
-    logs.attach(slot, pid, stdout.into(), stderr.into());
+    logs.attach(slot.to_string(), pid, stdout.into(), stderr.into());
     (stdout_end, stderr_end)
 }
 

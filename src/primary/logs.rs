@@ -91,8 +91,8 @@ impl Logs {
     }
 
     /// Takes over the read ends of a worker's stdout and stderr: drained until their end, whoever still
-    /// holds the other side.
-    pub fn attach(&self, slot: u16, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
+    /// holds the other side. `slot` stands in front of its lines.
+    pub fn attach(&self, slot: String, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
         self.reader.attach(slot, pid, stdout, stderr);
     }
 

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::error::Result;
 
+pub mod app;
 pub mod control;
 pub mod dispatcher;
 pub mod listeners;

@@ -4,27 +4,22 @@
 //! reports; executes what the policy decides. Never touches a connection and never waits for anything but that
 //! poll. [`boot`] makes it, [`run`](Supervisor::run) is its life, one file per kind of source does the rest.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
 use log::{debug, error, info};
 use mio::{Events, Poll};
 
-use crate::config::{AppConfig, Config};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::policy::deadlines::{Deadlines, Moment};
-use crate::policy::fleet::Fleet;
-use crate::policy::ids::{ListenerId, SlotId, WorkerId};
+use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::Event;
-use crate::primary::dispatcher::Dispatcher;
-use crate::primary::listeners::Listeners;
+use crate::primary::app::{App, Apps, Means};
 use crate::primary::logs::Logs;
-use crate::primary::messages::Report;
-use crate::primary::preflight::Suspicion;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
 use crate::primary::verbs::Clients;
@@ -36,6 +31,7 @@ use crate::sys::signals::Signals;
 mod awake;
 pub mod boot;
 mod commands;
+mod deaths;
 mod diagnosis;
 mod join;
 mod launch;
@@ -49,7 +45,6 @@ mod words;
 
 use awake::{AwakeClock, LONGEST_SLEEP};
 use source::Source;
-use stop::Phase;
 
 /// What the supervisor waits for by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,32 +58,26 @@ enum Timer {
     /// A slot may be well again.
     Recovery,
     /// Count the open connections again.
-    Census,
-    /// A stop waits no longer for open connections.
-    StopWaiting,
+    Census(AppId),
+    /// The end of an app waits no longer for open connections.
+    StopWaiting(AppId),
 }
 
 /// Everything the main thread owns.
 #[derive(Debug)]
 pub struct Supervisor {
     config: Config,
-    app: AppConfig,
-    program: PathBuf,
-    suspicion: Option<Suspicion>,
+    apps: Apps,
+    means: Means,
+    /// Where workers are started whose app does not say, by the words that led here.
+    home: Option<PathBuf>,
     open_files: OpenFiles,
-    queue_cap: usize,
     poll: Poll,
     signals: Signals,
     run_dir: RunDir,
     rendezvous: Rendezvous,
     commands: Clients,
-    listeners: Listeners,
-    /// Listeners whose sockets the dispatcher has.
-    dealt: HashSet<ListenerId>,
-    dispatcher: Dispatcher,
-    reports: Receiver<Report>,
     logs: Logs,
-    fleet: Fleet,
     workers: Workers,
     /// What lives of the workers, once it was asked for in this turn of the loop.
     census: Option<Rc<Census>>,
@@ -96,13 +85,13 @@ pub struct Supervisor {
     strays: bool,
     /// What was found out about workers that are late.
     late: HashMap<WorkerId, String>,
-    /// How the last worker of a slot ended.
-    last_words: HashMap<SlotId, String>,
     deadlines: Deadlines<Timer>,
     clock: AwakeClock,
     started: Instant,
-    phase: Phase,
-    last_census: Option<u64>,
+    /// A stop of the whole primary has begun.
+    stopping: bool,
+    /// It was said how to go on.
+    announced: bool,
     last_look: report::LastLook,
     failure: Option<Error>,
 }
@@ -134,6 +123,7 @@ impl Supervisor {
             }
             self.on_deadlines();
             self.reap();
+            self.close_ended();
             self.start_workers();
         }
         self.farewell()
@@ -182,8 +172,8 @@ impl Supervisor {
                 // The starts of this turn follow.
                 Timer::Start => {}
                 Timer::Recovery => self.watch_recovery(),
-                Timer::Census => self.take_census(),
-                Timer::StopWaiting => self.stop_waiting(),
+                Timer::Census(app) => self.take_census(app),
+                Timer::StopWaiting(app) => self.stop_waiting(app),
             }
         }
         let now = Instant::now();
@@ -201,27 +191,54 @@ impl Supervisor {
             .is_some_and(|worker| worker.exit.is_some())
     }
 
-    /// Said when the first worker is ready: from now on it works.
-    fn announce(&mut self) {
-        if let Some(port) = self.listeners.first_port()
+    /// Said when the first worker of an app is ready: from now on it works.
+    fn announce(&mut self, app: AppId) {
+        let ports = self.apps.iter().map(|app| app.listeners.first_port());
+        if let Some(port) = ports.flatten().next()
             && let Err(error) = self.run_dir.claim_name(port)
         {
             // The unnamed socket still answers, and `status` finds it if it is the only one.
             error!("{error}");
         }
-        let addresses = self.listeners.addresses().join(", ");
+        let app = &self.apps[app];
+        let addresses = app.listeners.addresses().join(", ");
+        let label = self.label(app);
         info!(
-            "listening on {addresses}; {}",
-            words::count(self.app.workers as u64, "worker")
+            "{label}listening on {addresses}; {}",
+            words::count(app.config.workers as u64, "worker")
         );
+        if std::mem::replace(&mut self.announced, true) {
+            return;
+        }
         let which = match &self.config.control {
             Some(path) => format!("with --control {}", path.display()),
             None => format!("with --name {} if several run", self.name()),
         };
-        info!("commands: forkfront status, forkfront stop ({which})");
+        info!("commands: forkfront status, forkfront reload, forkfront stop ({which})");
         if let Some(invitation) = &self.config.invitation {
             info!("{invitation}");
         }
+    }
+
+    /// In front of a sentence about an app, where there are several: `web: `.
+    fn label(&self, app: &App) -> String {
+        match self.apps.count() {
+            0 | 1 => String::new(),
+            _ => format!("{}: ", app.config.name),
+        }
+    }
+
+    /// What stands in front of the lines of a slot's workers: `0`, or `web:0` where there are several apps.
+    fn tag(&self, app: AppId, slot: SlotId) -> String {
+        match self.apps.get(app) {
+            Some(app) if self.apps.count() > 1 => format!("{}:{slot}", app.config.name),
+            _ => slot.to_string(),
+        }
+    }
+
+    /// A slot for people: `slot 0`, or `slot web:0` where there are several apps.
+    fn place(&self, app: AppId, slot: SlotId) -> String {
+        format!("slot {}", self.tag(app, slot))
     }
 
     /// This primary's name, as `--name` takes it.
@@ -230,14 +247,12 @@ impl Supervisor {
         name.unwrap_or_else(|| std::process::id().to_string())
     }
 
-    fn command_name(&self) -> String {
-        words::command(&self.app.command)
-    }
-
     /// The last words: to clients that wait for the end, and to the log.
     fn farewell(mut self) -> Result<()> {
         self.reap();
-        self.dispatcher.join();
+        for id in self.apps.ids() {
+            self.close(id);
+        }
         let result = match self.failure.take() {
             Some(error) => Err(error),
             None => {

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use crate::policy::deadlines::Moment;
-use crate::policy::ids::{ListenerId, SlotId, WorkerId};
+use crate::policy::ids::{AppId, ListenerId, SlotId, WorkerId};
 use crate::policy::lifecycle::State;
+use crate::primary::app::release::Release;
 use crate::sys::board::Board;
 use crate::sys::process::{self, Exit};
 
@@ -28,14 +30,16 @@ use census::Census;
 pub struct Worker {
     /// Its id.
     pub id: WorkerId,
+    /// Its app.
+    pub app: AppId,
     /// Its slot.
     pub slot: SlotId,
     /// Its first process, leader of its session and group.
     pub pid: u32,
     /// Where that process is in its life.
     pub state: State,
-    /// Raised by each reload.
-    pub generation: u32,
+    /// What it was started from.
+    pub release: Rc<Release>,
     /// When it was started.
     pub started: Instant,
     /// What it says of itself.
@@ -63,17 +67,19 @@ impl Worker {
     /// A worker that has just been started.
     pub fn new(
         id: WorkerId,
-        slot: SlotId,
+        (app, slot): (AppId, SlotId),
         (pid, pidfd): (u32, OwnedFd),
         state: State,
         board: Arc<Board>,
+        release: Rc<Release>,
     ) -> Self {
         Self {
             id,
+            app,
             slot,
             pid,
             state,
-            generation: 1,
+            release,
             started: Instant::now(),
             board,
             bindings: Vec::new(),
@@ -175,20 +181,32 @@ impl Workers {
         self.known.values()
     }
 
+    /// Those of one app.
+    pub fn of_app(&self, app: AppId) -> impl Iterator<Item = &Worker> {
+        self.iter().filter(move |worker| worker.app == app)
+    }
+
+    /// The ids of those of one app.
+    pub fn ids_of(&self, app: AppId) -> Vec<WorkerId> {
+        self.of_app(app).map(|worker| worker.id).collect()
+    }
+
     /// The ids of all of them.
     pub fn ids(&self) -> Vec<WorkerId> {
         self.known.keys().copied().collect()
     }
 
-    /// The latest worker of `slot` whose first process lives.
-    pub fn of_slot(&self, slot: SlotId) -> Option<&Worker> {
-        let alive = |worker: &&Worker| worker.slot == slot && worker.exit.is_none();
+    /// The latest worker of a slot whose first process lives.
+    pub fn of_slot(&self, app: AppId, slot: SlotId) -> Option<&Worker> {
+        let alive =
+            |worker: &&Worker| (worker.app, worker.slot) == (app, slot) && worker.exit.is_none();
         self.known.values().rev().find(alive)
     }
 
-    /// A listener is no more.
-    pub fn forget_listener(&mut self, listener: ListenerId) {
-        let bindings = self.known.values_mut().flat_map(|one| &mut one.bindings);
+    /// A listener of this app is no more.
+    pub fn forget_listener(&mut self, app: AppId, listener: ListenerId) {
+        let workers = self.known.values_mut().filter(|one| one.app == app);
+        let bindings = workers.flat_map(|one| &mut one.bindings);
         for binding in bindings.filter(|binding| binding.listener == listener) {
             binding.released = true;
         }

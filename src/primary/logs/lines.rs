@@ -58,9 +58,11 @@ impl Splitter {
 }
 
 /// `[0 12345] `: who printed a line.
-pub fn prefix(slot: u16, pid: u32, look: Look) -> Vec<u8> {
+pub fn prefix(slot: &str, pid: u32, look: Look) -> Vec<u8> {
     if look.colour {
-        let colour = COLOURS[usize::from(slot) % COLOURS.len()];
+        // Neighbours differ, whatever is in front of the number.
+        let sum: usize = slot.bytes().map(usize::from).sum();
+        let colour = COLOURS[sum % COLOURS.len()];
         return format!("\x1b[{colour}m[{slot} {pid}]\x1b[0m ").into_bytes();
     }
     format!("[{slot} {pid}] ").into_bytes()

@@ -42,7 +42,7 @@ const WAKER: Token = Token(usize::MAX);
 
 enum Order {
     Attach {
-        slot: u16,
+        slot: String,
         pid: u32,
         pipes: [(Stream, OwnedFd); 2],
     },
@@ -83,7 +83,7 @@ impl Reader {
         Ok(Self { orders, waker })
     }
 
-    pub fn attach(&self, slot: u16, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
+    pub fn attach(&self, slot: String, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
         self.order(Order::Attach {
             slot,
             pid,
@@ -206,7 +206,7 @@ impl Thread {
 
     fn attach(
         &mut self,
-        slot: u16,
+        slot: String,
         pid: u32,
         pipes: [(Stream, OwnedFd); 2],
         more: &mut Vec<usize>,
@@ -229,7 +229,7 @@ impl Thread {
                 self.ended(worker);
                 continue;
             }
-            let prefix = lines::prefix(slot, pid, self.outputs.of(stream).look());
+            let prefix = lines::prefix(&slot, pid, self.outputs.of(stream).look());
             self.pipes.insert(
                 number,
                 Pipe {

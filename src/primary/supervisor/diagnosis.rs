@@ -17,14 +17,19 @@ impl Supervisor {
         if worker.joined || !matches!(worker.state, State::Starting { .. }) {
             return;
         }
-        let (slot, pid) = (worker.slot, worker.pid);
-        let suspected = self.suspicion.as_ref().filter(|found| found.holds(pid));
+        let (place, pid) = (self.place(worker.app, worker.slot), worker.pid);
+        let app = &self.apps[worker.app];
+        let suspected = worker
+            .release
+            .suspicion
+            .as_ref()
+            .filter(|found| found.holds(pid));
         let found = suspected
             .map(ToString::to_string)
-            .or_else(|| preflight::diagnose_early(pid, &self.app.listen));
+            .or_else(|| preflight::diagnose_early(pid, &app.config.listen));
         let Some(reason) = found else { return };
-        if self.fleet.is_proven() {
-            warn!("slot {slot}: worker {pid} will not get ready: {reason}");
+        if app.fleet.is_proven() {
+            warn!("{place}: worker {pid} will not get ready: {reason}");
             self.late.insert(id, reason);
         } else {
             self.fail(Error::failed(reason));
@@ -39,7 +44,7 @@ impl Supervisor {
         if !matches!(worker.state, State::Starting { .. }) {
             return;
         }
-        let reason = preflight::diagnose(worker.pid, &self.app.listen);
+        let reason = preflight::diagnose(worker.pid, &self.apps[worker.app].config.listen);
         let reason = reason.unwrap_or_else(words::not_listening);
         self.late.insert(id, reason);
     }

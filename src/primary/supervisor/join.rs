@@ -12,7 +12,7 @@ use nix::unistd::{Pid, getsid};
 
 use super::Supervisor;
 use crate::config::Balance;
-use crate::policy::ids::{ListenerId, WorkerId};
+use crate::policy::ids::{AppId, ListenerId, WorkerId};
 use crate::policy::lifecycle::{Event, State};
 use crate::primary::listeners::BindDecision;
 use crate::primary::messages::{Command, Seat};
@@ -77,12 +77,16 @@ impl Supervisor {
             native,
             ..
         } = call.request;
-        if !self.phase.is_serving() {
+        let Some(app) = self.app_of(id) else {
+            return errno(libc::EACCES);
+        };
+        if !self.apps[app].phase.is_serving() {
             return errno(libc::EADDRNOTAVAIL);
         }
-        let decision = self
-            .listeners
-            .for_bind(&address, v6only, reuse_port, &call.options);
+        let decision =
+            self.apps[app]
+                .listeners
+                .for_bind(&address, v6only, reuse_port, &call.options);
         let listener = match decision {
             BindDecision::PassThrough => return (Answer::plain(Outcome::PassThrough), Vec::new()),
             BindDecision::Errno(error) => {
@@ -91,7 +95,7 @@ impl Supervisor {
             }
             BindDecision::Share(listener) => listener,
         };
-        self.tell_families(listener);
+        self.tell_families(app, listener);
         let Some(worker) = self.workers.get_mut(id) else {
             return errno(libc::EACCES);
         };
@@ -118,6 +122,10 @@ impl Supervisor {
             })
     }
 
+    fn app_of(&self, id: WorkerId) -> Option<AppId> {
+        self.workers.get(id).map(|worker| worker.app)
+    }
+
     /// Should the server end over it, this is what its last words are about.
     fn note_refusal(&mut self, id: WorkerId, asked: &Address, error: i32) {
         if let (Some(worker), Some(at)) = (self.workers.get_mut(id), from_wire(asked)) {
@@ -134,13 +142,14 @@ impl Supervisor {
         request: &Request,
     ) -> io::Result<usize> {
         let (asked, v6only) = (request.address, request.v6only);
-        let binding = if self.app.balance == Balance::Kernel {
-            let socket = self.listeners.socket_for_worker(listener)?;
+        let worker = self.workers.get_mut(id).ok_or(io::ErrorKind::NotFound)?;
+        let app = &self.apps[worker.app];
+        let binding = if app.config.balance == Balance::Kernel {
+            let socket = app.listeners.socket_for_worker(listener)?;
             Binding::over_socket(listener, asked, v6only, socket)?
         } else {
-            Binding::over_channel(listener, asked, v6only, self.queue_cap)?
+            Binding::over_channel(listener, asked, v6only, app.queue_cap)?
         };
-        let worker = self.workers.get_mut(id).ok_or(io::ErrorKind::NotFound)?;
         if worker.bindings.len() >= scoreboard::CHANNELS {
             return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
         }
@@ -156,12 +165,12 @@ impl Supervisor {
             binding.end().try_clone_to_owned()?,
             worker.board.as_fd().try_clone_to_owned()?,
         ];
-        Ok((describe(self.outcome(), binding, index), fds))
+        Ok((describe(self.outcome(worker.app), binding, index), fds))
     }
 
     /// What a worker's end is.
-    fn outcome(&self) -> Outcome {
-        if self.app.balance == Balance::Kernel {
+    fn outcome(&self, app: AppId) -> Outcome {
+        if self.apps[app].config.balance == Balance::Kernel {
             Outcome::Listener
         } else {
             Outcome::Channel
@@ -178,10 +187,13 @@ impl Supervisor {
             return errno(libc::EINVAL);
         };
         let (listener, first) = (binding.listener, !binding.listening);
-        if let Err(error) = self
+        let Some(app) = self.app_of(id) else {
+            return errno(libc::EINVAL);
+        };
+        if let Err(error) = self.apps[app]
             .listeners
             .listen(listener, request.number, &call.options)
-            .and_then(|_| self.open_listener(listener))
+            .and_then(|_| self.open_listener(app, listener))
         {
             return errno(error.raw_os_error().unwrap_or(libc::EADDRINUSE));
         }
@@ -193,15 +205,16 @@ impl Supervisor {
     }
 
     /// Gives the listener's sockets to the dispatcher, the first time that any server listens on it.
-    fn open_listener(&mut self, id: ListenerId) -> io::Result<()> {
-        if self.app.balance == Balance::Kernel || self.dealt.contains(&id) {
+    fn open_listener(&mut self, app: AppId, id: ListenerId) -> io::Result<()> {
+        let app = &mut self.apps[app];
+        if app.config.balance == Balance::Kernel || app.dealt.contains(&id) {
             return Ok(());
         }
-        for (socket, local) in self.listeners.sockets(id)? {
-            self.dispatcher
+        for (socket, local) in app.listeners.sockets(id)? {
+            app.dispatcher
                 .send(Command::AddListener { id, socket, local });
         }
-        self.dealt.insert(id);
+        app.dealt.insert(id);
         Ok(())
     }
 
@@ -210,15 +223,16 @@ impl Supervisor {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
+        let app = &self.apps[worker.app];
         let binding = &mut worker.bindings[index];
         binding.listening = true;
         let listener = binding.listener;
         // One that was told to go gets nothing more, whatever its server does on its way out.
         let wanted = matches!(worker.state, State::Starting { .. } | State::Ready);
-        if self.app.balance == Balance::Kernel || !wanted {
+        if app.config.balance == Balance::Kernel || !wanted {
             return;
         }
-        self.dispatcher.send(match binding.take_ends() {
+        app.dispatcher.send(match binding.take_ends() {
             Some(Ends { ours, kept }) => Command::Admit(Seat {
                 slot: worker.slot,
                 worker: id,
@@ -234,14 +248,16 @@ impl Supervisor {
                 listener,
             },
         });
-        self.tell_families(listener);
+        let app = app.id;
+        self.tell_families(app, listener);
     }
 
     /// A server that has bound IPv4 only may bind IPv6 as well later (redis).
-    fn tell_families(&self, listener: ListenerId) {
-        if self.dealt.contains(&listener) {
-            let only = self.listeners.ipv4_only(listener);
-            self.dispatcher.send(Command::Ipv4Only(listener, only));
+    fn tell_families(&self, app: AppId, listener: ListenerId) {
+        let app = &self.apps[app];
+        if app.dealt.contains(&listener) {
+            let only = app.listeners.ipv4_only(listener);
+            app.dispatcher.send(Command::Ipv4Only(listener, only));
         }
     }
 
@@ -250,7 +266,10 @@ impl Supervisor {
             let numbered = worker.bindings.iter().enumerate();
             let (index, binding) = numbered.into_iter().find(|(_, one)| one.inode == inode)?;
             let board = worker.board.as_fd().try_clone_to_owned().ok()?;
-            Some((describe(self.outcome(), binding, index), vec![board]))
+            Some((
+                describe(self.outcome(worker.app), binding, index),
+                vec![board],
+            ))
         });
         found.unwrap_or_else(|| errno(libc::EINVAL))
     }
@@ -263,7 +282,12 @@ impl Supervisor {
         else {
             return errno(libc::EINVAL);
         };
-        let set = self.listeners.set_options(binding.listener, &call.options);
+        let listener = binding.listener;
+        let Some(app) = self.app_of(id) else {
+            return errno(libc::EINVAL);
+        };
+        let listeners = &mut self.apps[app].listeners;
+        let set = listeners.set_options(listener, &call.options);
         errno(set.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EINVAL), |()| 0))
     }
 
@@ -279,23 +303,24 @@ impl Supervisor {
     /// If no process of the worker has this binding's end any more, nothing is dealt to it (A14), until one
     /// listens again. True if that was news.
     pub(super) fn pause_if_left(&mut self, id: WorkerId, index: usize) -> bool {
-        // While it stops, nobody is dealt anything new, and all close their listeners at once.
-        if !self.phase.is_serving() {
-            return false;
-        }
         let Some(worker) = self.workers.get_mut(id) else {
             return false;
         };
+        let app = worker.app;
+        // While it stops, nobody is dealt anything new, and all close their listeners at once.
+        if !self.apps[app].phase.is_serving() {
+            return false;
+        }
         if worker.holds(&worker.bindings[index]) {
             return false;
         }
         let binding = &mut worker.bindings[index];
         let listener = binding.listener;
         if !std::mem::replace(&mut binding.listening, false) {
-            self.give_back(listener);
+            self.give_back(app, listener);
             return false;
         }
-        self.dispatcher.send(Command::Evict {
+        self.apps[app].dispatcher.send(Command::Evict {
             worker: id,
             listener: Some(listener),
         });
@@ -304,17 +329,18 @@ impl Supervisor {
 
     /// A server looked whether it could have an address, and left it. Unless some server listens there, or is
     /// about to, the address is free for others again.
-    fn give_back(&mut self, listener: ListenerId) {
+    fn give_back(&mut self, app: AppId, listener: ListenerId) {
         let wanted = |worker: &Worker| {
             let mut bindings = worker.bindings.iter();
             bindings.any(|one| one.listener == listener && worker.holds(one))
         };
-        if !self.listeners.is_listening(listener)
-            && !self.workers.iter().any(wanted)
-            && self.listeners.release(listener)
+        let listeners = &mut self.apps[app].listeners;
+        if !listeners.is_listening(listener)
+            && !self.workers.of_app(app).any(wanted)
+            && listeners.release(listener)
         {
             debug!("listener {listener} was bound and left again");
-            self.workers.forget_listener(listener);
+            self.workers.forget_listener(app, listener);
         }
     }
 
@@ -327,7 +353,10 @@ impl Supervisor {
             return;
         };
         let listener = binding.listener;
-        self.dispatcher.send(Command::Wake {
+        let Some(app) = self.app_of(id) else {
+            return;
+        };
+        self.apps[app].dispatcher.send(Command::Wake {
             worker: id,
             listener,
             count: count.clamp(0, i32::from(u8::MAX)).unsigned_abs(),

@@ -5,32 +5,34 @@ use nix::sys::signal::Signal;
 use super::Supervisor;
 use crate::config::Orphans;
 use crate::policy::ids::{SlotId, WorkerId};
+use crate::primary::app::release::Release;
 use crate::primary::workers::environment::{Place, environment};
 use crate::sys::process::{Credentials, Launch};
 
 impl Supervisor {
-    /// The launch of worker `id` in `slot`.
-    pub(super) fn launch(&self, slot: SlotId, id: WorkerId) -> Launch {
+    /// The launch of worker `id` in `slot`, from `release`.
+    pub(super) fn launch(&self, release: &Release, slot: SlotId, id: WorkerId) -> Launch {
+        let config = &release.config;
         let place = Place {
             slot,
             worker: id,
-            generation: 1,
+            generation: release.generation,
             rendezvous: self.run_dir.rendezvous_path(),
             shim: self.run_dir.shim_path(),
         };
-        let identity = self.app.identity.as_ref();
+        let identity = config.identity.as_ref();
         Launch {
-            program: self.program.clone(),
-            args: self.app.command.clone(),
-            env: environment(std::env::vars_os(), &self.app, &place),
-            cwd: self.app.cwd.clone(),
+            program: release.program.clone(),
+            args: config.command.clone(),
+            env: environment(std::env::vars_os(), config, &place),
+            cwd: release.cwd.clone(),
             identity: identity.map(|identity| Credentials {
                 uid: identity.uid,
                 gid: identity.gid,
                 groups: identity.groups.clone(),
             }),
             nofile: Some(self.open_files.original),
-            death_signal: Some(match self.app.orphans {
+            death_signal: Some(match config.orphans {
                 Orphans::Drain => Signal::SIGTERM,
                 Orphans::Kill => Signal::SIGKILL,
             }),

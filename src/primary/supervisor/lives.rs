@@ -1,6 +1,7 @@
-//! Executes the policy on worker processes: starts them, signals them, notes their ends and buries them.
+//! Executes the policy on living worker processes: starts them, admits them, signals them.
 //!
-//! Every process is started from the main thread, here. Nothing decides here but the tables in `policy`.
+//! Every process is started from the main thread, here. Nothing decides here but the tables in `policy`. What
+//! follows a death is in [`deaths`](super::deaths).
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -9,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{debug, error, info, warn};
+use log::{debug, info};
 use mio::Interest;
 use mio::unix::SourceFd;
 
@@ -17,51 +18,54 @@ use super::source::Source;
 use super::stop::CENSUS;
 use super::words::{self, in_words};
 use super::{Supervisor, Timer};
-use crate::config::Balance;
-use crate::error::Error;
-use crate::policy::deadlines::Moment;
-use crate::policy::fleet::{CRASH_LOOP, Verdict};
-use crate::policy::ids::{SlotId, WorkerId};
-use crate::policy::lifecycle::{Action, End, Event, KILL_PATIENCE, Patience, State, Why};
+use crate::config::{AppConfig, Balance};
+use crate::policy::ids::{AppId, SlotId, WorkerId};
+use crate::policy::lifecycle::{Action, Event, KILL_PATIENCE, Patience, State};
 use crate::primary::messages::Command;
 use crate::primary::workers::Worker;
 use crate::primary::workers::census::Census;
 use crate::sys::board::Board;
-use crate::sys::process::{self, Child, Exit};
+use crate::sys::process::{self, Child};
 use crate::sys::signals::Signal;
 
 /// How long a start may take before its worker is looked at: what cannot be preloaded is named by then.
 const DIAGNOSE_AFTER: Duration = Duration::from_millis(1500);
 
-/// How often what is left of a dead worker is looked for.
-const MOURNING_STEP: Duration = Duration::from_millis(10);
-
 impl Supervisor {
     /// Starts a worker in each slot that is to have one now.
     pub(super) fn start_workers(&mut self) {
-        while let Some(slot) = self.fleet.startable(self.now()) {
-            if let Err(error) = self.start_worker(slot) {
-                let verdict = self.fleet.start_failed(slot, self.now(), random());
-                let why = format!("cannot start {}: {error}", self.command_name());
-                self.last_words.insert(slot, why.clone());
-                self.pronounce(slot, &why, verdict);
+        for app in self.apps.ids() {
+            while let Some(slot) = self.apps[app].fleet.startable(self.now()) {
+                if let Err(error) = self.start_worker(app, slot) {
+                    let now = self.now();
+                    let command = words::command(&self.apps[app].config.command);
+                    let why = format!("cannot start {command}: {error}");
+                    let verdict = self.apps[app].fleet.start_failed(slot, now, random());
+                    self.pronounce(app, slot, &why, verdict);
+                }
             }
         }
-        match self.fleet.next_start() {
+        match self
+            .apps
+            .iter()
+            .filter_map(|app| app.fleet.next_start())
+            .min()
+        {
             Some(at) => self.deadlines.set(Timer::Start, at),
             None => self.deadlines.clear(Timer::Start),
         }
     }
 
-    fn start_worker(&mut self, slot: SlotId) -> io::Result<()> {
+    fn start_worker(&mut self, app: AppId, slot: SlotId) -> io::Result<()> {
         let id = self.workers.next_id();
         let board = Arc::new(Board::create(slot.0, id.0)?);
+        let release = self.apps[app].release_for(slot);
         let Child {
             pid,
             pidfd,
             stdout,
             stderr,
-        } = self.launch(slot, id).start()?;
+        } = self.launch(&release, slot, id).start()?;
         let watched = self.poll.registry().register(
             &mut SourceFd(&pidfd.as_raw_fd()),
             Source::Exit(id).token(),
@@ -72,26 +76,27 @@ impl Supervisor {
             let _ = process::signal(pidfd.as_fd(), Signal::SIGKILL);
             return Err(error);
         }
-        self.logs.attach(slot.0, pid, stdout, stderr);
-        let ready_by = self.now() + self.app.ready_timeout;
+        self.logs.attach(self.tag(app, slot), pid, stdout, stderr);
+        let ready_by = self.now() + self.apps[app].config.ready_timeout;
         let state = State::Starting { ready_by };
-        let worker = Worker::new(id, slot, (pid, pidfd), state, board);
+        let worker = Worker::new(id, (app, slot), (pid, pidfd), state, board, release);
         self.workers.insert(worker);
-        self.fleet.started(slot, id);
+        self.apps[app].fleet.started(slot, id);
         self.deadlines.set(Timer::Worker(id), ready_by);
         let diagnose_at = self.now() + DIAGNOSE_AFTER;
         self.deadlines.set(Timer::Diagnose(id), diagnose_at);
-        debug!("slot {slot}: started worker {pid}");
+        debug!("{}: started worker {pid}", self.place(app, slot));
         Ok(())
     }
 
     /// Something happened to a worker: the table says what comes of it.
     pub(super) fn happen(&mut self, id: WorkerId, event: Event) {
         let now = self.now();
-        let patience = self.patience();
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
+        let app = worker.app;
+        let patience = patience(&self.apps[app].config);
         let before = worker.state;
         let (state, actions) = before.after(event, now, patience);
         worker.state = state;
@@ -100,7 +105,7 @@ impl Supervisor {
             None => self.deadlines.clear(Timer::Worker(id)),
         }
         if is_draining(state) && !is_draining(before) {
-            self.deadlines.set(Timer::Census, now + CENSUS);
+            self.deadlines.set(Timer::Census(app), now + CENSUS);
         }
         for action in actions {
             match action {
@@ -114,24 +119,12 @@ impl Supervisor {
         }
     }
 
-    /// The times that a worker is granted.
-    fn patience(&self) -> Patience {
-        Patience {
-            // Workers that share the kernel's queue take what comes until a signal tells them not to.
-            drain: match self.app.balance {
-                Balance::Kernel => Duration::ZERO,
-                _ => self.app.drain_timeout,
-            },
-            grace: self.app.grace,
-            kill: KILL_PATIENCE,
-        }
-    }
-
     fn evict(&mut self, id: WorkerId) {
-        if let Some(worker) = self.workers.get_mut(id) {
-            worker.received = None;
-        }
-        self.dispatcher.send(Command::Evict {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        worker.received = None;
+        self.apps[worker.app].dispatcher.send(Command::Evict {
             worker: id,
             listener: None,
         });
@@ -141,15 +134,20 @@ impl Supervisor {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
-        let (slot, pid) = (worker.slot, worker.pid);
+        let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
         let took = in_words(worker.started.elapsed());
         self.deadlines.clear(Timer::Diagnose(id));
-        let first = !self.fleet.is_proven();
-        self.fleet.ready(slot, id, self.now());
+        let now = self.now();
+        let fleet = &mut self.apps[app].fleet;
+        let first = !fleet.is_proven();
+        fleet.ready(slot, id, now);
         self.watch_recovery();
-        info!("slot {slot}: worker {pid} is ready after {took}");
+        info!(
+            "{}: worker {pid} is ready after {took}",
+            self.place(app, slot)
+        );
         if first {
-            self.announce();
+            self.announce(app);
         }
     }
 
@@ -174,210 +172,39 @@ impl Supervisor {
 
     /// What lives of all workers, looked up once in a turn of the loop. Whoever died before this turn is not in
     /// it, and a worker that died and has nothing in it can have nothing later.
-    fn census(&mut self) -> Rc<Census> {
+    pub(super) fn census(&mut self) -> Rc<Census> {
         let census = self.census.take();
         let census = census.unwrap_or_else(|| Rc::new(self.workers.census()));
         self.census = Some(census.clone());
         census
     }
 
-    /// It does not even die of SIGKILL (uninterruptible sleep): its slot goes on without it.
-    fn give_up_on(&mut self, id: WorkerId) {
-        let Some(worker) = self.workers.get_mut(id) else {
-            return;
-        };
-        let State::Killing { why, .. } = worker.state else {
-            return;
-        };
-        if std::mem::replace(&mut worker.abandoned, true) {
-            return;
-        }
-        let (slot, pid) = (worker.slot, worker.pid);
-        self.dispatcher.send(Command::Forget(id));
-        let verdict = self
-            .fleet
-            .ended(slot, id, End::Killed(why), self.now(), random());
-        let why = format!("worker {pid} does not die of SIGKILL, and is left to the kernel");
-        error!("slot {slot}: {why}");
-        if verdict != Verdict::Nothing {
-            self.pronounce(slot, &why, verdict);
-        }
-    }
-
-    /// The pidfd of a worker says that its first process has ended.
-    pub(super) fn exited(&mut self, id: WorkerId) {
-        let now = self.now();
-        if self.workers.get(id).is_none() || self.is_mourned(id) {
-            return;
-        }
-        let census = self.census();
-        let Some(worker) = self.workers.get_mut(id) else {
-            return;
-        };
-        let exit = match process::peek_exit(worker.pidfd()) {
-            Ok(Some(exit)) => exit,
-            Ok(None) => return,
-            // Somebody else waited for it; it is dead all the same.
-            Err(_) => Exit::Code(1),
-        };
-        worker.exit = Some(exit);
-        let patience_left = match worker.state {
-            State::Draining { .. } => now + self.app.grace,
-            State::Leaving { until, .. } => until,
-            State::Starting { .. } | State::Ready | State::Killing { .. } | State::Gone(_) => {
-                Moment::default()
-            }
-        };
-        worker.mourned_until = patience_left;
-        let slot = worker.slot;
-        let pidfd = worker.pidfd().as_raw_fd();
-        // Level or edge, a dead process stays readable: it must not wake anybody again.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
-        let survives = census.counts(worker);
-        if survives && patience_left > now {
-            census.signal(worker, Signal::SIGTERM);
-        }
-        let success = exit == Exit::Code(0);
-        self.happen(id, Event::Exited { success });
-        self.dispatcher.send(Command::Forget(id));
-        self.deadlines.clear(Timer::Diagnose(id));
-        let why = self.obituary(id, exit, survives);
-        if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
-            let verdict = self.fleet.ended(slot, id, end, now, random());
-            self.pronounce(slot, &why, verdict);
-        }
-        self.late.remove(&id);
-        if survives {
-            self.mourn(id);
-        } else {
-            // The dead start nothing: none can have appeared since.
-            self.bury(id);
-        }
-    }
-
-    /// Waits until nothing is left of a dead worker's session, then collects its first process.
-    pub(super) fn mourn(&mut self, id: WorkerId) {
-        let now = self.now();
-        if !self.is_mourned(id) {
-            return;
-        }
-        let census = self.census();
-        let Some(worker) = self.workers.get(id) else {
-            return;
-        };
-        if census.counts(worker) {
-            if now >= worker.mourned_until {
-                census.signal(worker, Signal::SIGKILL);
-            }
-            self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
-            return;
-        }
-        self.bury(id);
-    }
-
-    /// Nothing is left of a worker: its pid may be somebody else's from now on.
-    fn bury(&mut self, id: WorkerId) {
-        self.deadlines.clear(Timer::Worker(id));
-        if let Some(worker) = self.workers.remove(id) {
-            let _ = process::try_wait(worker.pidfd());
-        }
-        self.strays = true;
-        self.left_alone();
-    }
-
-    /// Collects orphans that have come to us and ended.
-    pub(super) fn reap(&mut self) {
-        if std::mem::take(&mut self.strays) {
-            process::reap_strays(|pid| self.workers.is_leader(pid));
-        }
-    }
-
-    /// What is said of a dead worker.
-    fn obituary(&self, id: WorkerId, exit: Exit, survives: bool) -> String {
-        let Some(worker) = self.workers.get(id) else {
-            return String::new();
-        };
-        let pid = worker.pid;
-        match worker.state {
-            State::Gone(End::Early) if exit == Exit::Code(0) && survives => {
-                format!(
-                    "{} went into the background (worker {pid} ended at once, what it started lives on); \
-                     run it in the foreground",
-                    self.command_name()
-                )
-            }
-            State::Gone(End::Early) if !self.fleet.is_proven() => {
-                let printed = match &worker.refused {
-                    Some(refused) => refused,
-                    None if self.logs.tail(pid).is_empty() => "it printed nothing",
-                    None => "what it printed is above",
-                };
-                format!(
-                    "{} ended with {exit} before it listened (worker {pid}): {printed}",
-                    self.command_name()
-                )
-            }
-            State::Gone(End::Early) => {
-                format!("worker {pid} ended with {exit} before it was ready")
-            }
-            State::Gone(End::Killed(Why::Late)) => {
-                let limit = in_words(self.app.ready_timeout);
-                let reason = self
-                    .late
-                    .get(&id)
-                    .cloned()
-                    .unwrap_or_else(words::not_listening);
-                format!("worker {pid} was not ready within {limit}: {reason}")
-            }
-            _ => format!("worker {pid} ended with {exit}"),
-        }
-    }
-
-    /// What comes of the end of a slot's worker, and the words for it.
-    fn pronounce(&mut self, slot: SlotId, why: &str, verdict: Verdict) {
-        self.last_words.insert(slot, why.to_owned());
-        match verdict {
-            Verdict::Nothing => debug!("slot {slot}: {why}"),
-            Verdict::Hopeless => self.fail(Error::failed(why)),
-            Verdict::Retry {
-                wait, failures: 0, ..
-            } => {
-                debug_assert!(wait.is_zero());
-                info!("slot {slot}: {why}; the next one starts");
-            }
-            Verdict::Retry {
-                wait,
-                crash_loop: true,
-                failures,
-            } => error!(
-                "slot {slot}: {why}, the {failures}th failure in a row; trying again in {}, then ever less \
-                 often, and silently",
-                in_words(wait)
-            ),
-            Verdict::Retry { wait, failures, .. } if failures < CRASH_LOOP => {
-                warn!(
-                    "slot {slot}: {why}; the next one starts in {}",
-                    in_words(wait)
-                );
-            }
-            Verdict::Retry { wait, .. } => {
-                debug!(
-                    "slot {slot}: {why}; the next one starts in {}",
-                    in_words(wait)
-                );
-            }
-        }
-    }
-
     /// A slot whose crash loop was reported may be well again.
     pub(super) fn watch_recovery(&mut self) {
-        while let Some(slot) = self.fleet.recovered(self.now()) {
-            info!("slot {slot}: is well again");
+        let now = self.now();
+        for app in self.apps.ids() {
+            while let Some(slot) = self.apps[app].fleet.recovered(now) {
+                info!("{}: is well again", self.place(app, slot));
+            }
         }
-        match self.fleet.next_recovery() {
+        let next = self.apps.iter().filter_map(|app| app.fleet.next_recovery());
+        match next.min() {
             Some(at) => self.deadlines.set(Timer::Recovery, at),
             None => self.deadlines.clear(Timer::Recovery),
         }
+    }
+}
+
+/// The times that a worker is granted.
+fn patience(config: &AppConfig) -> Patience {
+    Patience {
+        // Workers that share the kernel's queue take what comes until a signal tells them not to.
+        drain: match config.balance {
+            Balance::Kernel => Duration::ZERO,
+            _ => config.drain_timeout,
+        },
+        grace: config.grace,
+        kill: KILL_PATIENCE,
     }
 }
 

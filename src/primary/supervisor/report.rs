@@ -12,6 +12,7 @@ use super::words::{self, in_words};
 use crate::config::WEIGHT;
 use crate::policy::ids::SlotId;
 use crate::policy::lifecycle::State;
+use crate::primary::app::{App, Phase};
 use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
@@ -35,14 +36,56 @@ impl Default for LastLook {
 }
 
 impl Supervisor {
-    /// The state as of now; `None` if the dispatcher does not answer.
+    /// The state as of now; `None` if a dispatcher does not answer.
     pub(super) fn status(&mut self) -> Option<Status> {
-        let snapshot = self.dispatcher.snapshot()?;
         let usage = process::usage_by_session();
-        let slots: Vec<SlotStatus> = (0..self.app.workers)
-            .filter_map(|number| u16::try_from(number).ok().map(SlotId))
-            .map(|slot| self.slot_status(slot, &snapshot, &usage))
-            .collect();
+        let apps = self
+            .apps
+            .iter()
+            .filter(|app| app.phase != Phase::Leaving || self.stopping);
+        let apps: Vec<&App> = apps.collect();
+        let first = apps.first()?;
+        let mut status = Status {
+            name: self.name(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            generation: first.release.generation,
+            balance: first.config.balance,
+            sticky: first.config.sticky.map(|sticky| sticky.to_string()),
+            command: words::lossy(&first.config.command),
+            stopping: self.stopping,
+            operation: None,
+            apps: apps.iter().map(|app| app_status(app)).collect(),
+            listeners: Vec::new(),
+            held: 0,
+            accepted: 0,
+            dealt: 0,
+            closed_by_policy: 0,
+            client_gone: 0,
+            slots: Vec::new(),
+            leaving: Vec::new(),
+        };
+        for app in apps {
+            let snapshot = app.dispatcher.snapshot()?;
+            status.held += snapshot.held;
+            status.accepted += snapshot
+                .accepted
+                .iter()
+                .map(|(_, count)| count)
+                .sum::<u64>();
+            status.dealt += snapshot.slots.iter().map(|slot| slot.dealt).sum::<u64>();
+            status.closed_by_policy += snapshot.closed_by_policy;
+            status.client_gone += snapshot.client_gone;
+            let accepted: HashMap<_, _> = snapshot.accepted.iter().copied().collect();
+            let accepted = |id| accepted.get(&id).copied().unwrap_or(0);
+            status
+                .listeners
+                .extend(app.listeners.statuses(&app.config.name, accepted));
+            let slots = (0..app.config.workers).filter_map(|number| u16::try_from(number).ok());
+            let slots = slots.map(|slot| self.slot_status(app, SlotId(slot), &snapshot, &usage));
+            status.slots.extend(slots);
+        }
         let ticks = usage
             .iter()
             .map(|(session, used)| (*session, used.cpu_ticks));
@@ -50,44 +93,12 @@ impl Supervisor {
             at: Instant::now(),
             ticks: ticks.collect(),
         };
-        let by_listener: HashMap<_, _> = snapshot.accepted.iter().copied().collect();
-        let accepted = |id| by_listener.get(&id).copied().unwrap_or(0);
-        Some(Status {
-            name: self.name(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            generation: 1,
-            balance: self.app.balance,
-            sticky: self.app.sticky.map(|sticky| sticky.to_string()),
-            command: words::lossy(&self.app.command),
-            stopping: !self.phase.is_serving(),
-            operation: None,
-            apps: vec![self.app_status()],
-            listeners: self.listeners.statuses(&self.app.name, accepted),
-            held: snapshot.held,
-            accepted: snapshot.accepted.iter().map(|(_, count)| count).sum(),
-            dealt: snapshot.slots.iter().map(|slot| slot.dealt).sum(),
-            closed_by_policy: snapshot.closed_by_policy,
-            client_gone: snapshot.client_gone,
-            slots,
-            leaving: Vec::new(),
-        })
-    }
-
-    fn app_status(&self) -> AppStatus {
-        AppStatus {
-            name: self.app.name.clone(),
-            command: words::lossy(&self.app.command),
-            balance: self.app.balance,
-            sticky: self.app.sticky.map(|sticky| sticky.to_string()),
-            generation: 1,
-            workers: self.app.workers,
-        }
+        Some(status)
     }
 
     fn slot_status(
         &self,
+        app: &App,
         slot: SlotId,
         snapshot: &Snapshot,
         usage: &HashMap<u32, Usage>,
@@ -97,24 +108,24 @@ impl Supervisor {
             .get(slot.index())
             .copied()
             .unwrap_or_default();
-        let worker = self.workers.of_slot(slot);
+        let worker = self.workers.of_slot(app.id, slot);
         let used = worker
             .and_then(|worker| usage.get(&worker.pid))
             .copied()
             .unwrap_or_default();
         SlotStatus {
-            app: self.app.name.clone(),
+            app: app.config.name.clone(),
             slot: slot.0,
             pid: worker.map(|worker| worker.pid),
-            state: self.slot_state(worker),
-            why: self.why_not_ready(slot, worker),
+            state: slot_state(app, worker),
+            why: self.why_not_ready(app, slot, worker),
             weight: WEIGHT,
             drained: false,
-            generation: worker.map_or(1, |worker| worker.generation),
+            generation: worker.map_or(app.release.generation, |worker| worker.release.generation),
             uptime_s: worker.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
-            restarts: self.fleet.restarts(slot),
+            restarts: app.fleet.restarts(slot),
             dealt: counts.dealt,
-            accepted: self.taken(worker, counts),
+            accepted: taken(app, worker, counts),
             open: worker.map_or(0, Worker::open),
             queued: counts.queued,
             read_back: counts.read_back,
@@ -124,25 +135,7 @@ impl Supervisor {
         }
     }
 
-    fn slot_state(&self, worker: Option<&Worker>) -> SlotState {
-        let Some(worker) = worker else {
-            return if self.phase.is_serving() {
-                SlotState::Waiting
-            } else {
-                SlotState::Stopped
-            };
-        };
-        match worker.state {
-            State::Starting { .. } => SlotState::Starting,
-            State::Ready if worker.is_paused() => SlotState::Paused,
-            State::Ready => SlotState::Ready,
-            State::Draining { .. } | State::Leaving { .. } => SlotState::Draining,
-            State::Killing { .. } => SlotState::Killing,
-            State::Gone(_) => SlotState::Stopped,
-        }
-    }
-
-    fn why_not_ready(&self, slot: SlotId, worker: Option<&Worker>) -> Option<String> {
+    fn why_not_ready(&self, app: &App, slot: SlotId, worker: Option<&Worker>) -> Option<String> {
         if let Some(worker) = worker {
             return match worker.state {
                 State::Starting { .. } => Some("has not listened yet".to_owned()),
@@ -150,26 +143,15 @@ impl Supervisor {
                 _ => None,
             };
         }
-        let (failures, wait) = self.fleet.waiting(slot, self.now())?;
-        let last = self.last_words.get(&slot).map_or("", String::as_str);
-        (failures > 0 && self.phase.is_serving()).then(|| {
+        let (failures, wait) = app.fleet.waiting(slot, self.now())?;
+        let last = app.last_words.get(&slot).map_or("", String::as_str);
+        (failures > 0 && app.phase.is_serving()).then(|| {
             format!(
                 "{last}; {} in a row, next start in {}",
                 words::count(u64::from(failures), "failure"),
                 in_words(wait)
             )
         })
-    }
-
-    /// Connections that the slot's workers have taken. Never more than were dealt, whatever a worker says.
-    fn taken(&self, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
-        let now = worker.map_or(0, |worker| worker.board.taken_in_all());
-        let taken = counts.taken_by_former.saturating_add(now);
-        if self.app.balance == crate::config::Balance::Kernel {
-            taken
-        } else {
-            taken.min(counts.dealt)
-        }
     }
 
     /// Since the last look, or since the worker's start if that was later.
@@ -183,6 +165,46 @@ impl Supervisor {
         let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
         let percent = ticks as f64 * 100.0 / per_second as f64 / time.as_secs_f64().max(0.001);
         (percent * 10.0).round() / 10.0
+    }
+}
+
+fn app_status(app: &App) -> AppStatus {
+    AppStatus {
+        name: app.config.name.clone(),
+        command: words::lossy(&app.config.command),
+        balance: app.config.balance,
+        sticky: app.config.sticky.map(|sticky| sticky.to_string()),
+        generation: app.release.generation,
+        workers: app.config.workers,
+    }
+}
+
+fn slot_state(app: &App, worker: Option<&Worker>) -> SlotState {
+    let Some(worker) = worker else {
+        return if app.phase.is_serving() {
+            SlotState::Waiting
+        } else {
+            SlotState::Stopped
+        };
+    };
+    match worker.state {
+        State::Starting { .. } => SlotState::Starting,
+        State::Ready if worker.is_paused() => SlotState::Paused,
+        State::Ready => SlotState::Ready,
+        State::Draining { .. } | State::Leaving { .. } => SlotState::Draining,
+        State::Killing { .. } => SlotState::Killing,
+        State::Gone(_) => SlotState::Stopped,
+    }
+}
+
+/// Connections that the slot's workers have taken. Never more than were dealt, whatever a worker says.
+fn taken(app: &App, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
+    let now = worker.map_or(0, |worker| worker.board.taken_in_all());
+    let taken = counts.taken_by_former.saturating_add(now);
+    if app.config.balance == crate::config::Balance::Kernel {
+        taken
+    } else {
+        taken.min(counts.dealt)
     }
 }
 

@@ -3,7 +3,7 @@
 use log::{debug, error, info, warn};
 
 use super::Supervisor;
-use crate::policy::ids::WorkerId;
+use crate::policy::ids::{AppId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
 use crate::sys::process;
@@ -11,35 +11,46 @@ use crate::sys::process;
 impl Supervisor {
     /// Takes all reports that have come.
     pub(super) fn hear_reports(&mut self) {
-        while let Ok(report) = self.reports.try_recv() {
-            match report {
-                Report::Broken { worker, listener } => {
-                    if let Some(worker) = self.workers.get(worker) {
-                        let (slot, pid) = (worker.slot, worker.pid);
-                        warn!(
-                            "slot {slot}: worker {pid} has shut down its channel of {}; it is replaced",
-                            self.listeners.text(listener)
-                        );
-                    }
-                    self.happen(worker, Event::ChannelTrouble);
-                }
-                Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
-                Report::Evicted { worker, received } => {
-                    if let Some(worker) = self.workers.get_mut(worker) {
-                        worker.received = Some(received);
-                    }
-                    self.take_census();
-                }
-                Report::ListenerFailed { listener, error } => {
-                    let at = self.listeners.text(listener);
-                    error!("{at} takes no connections any more: {error}");
-                }
-                Report::Ipv6Refused(listener) => info!(
-                    "{}: the server takes IPv4 only, so clients that come by IPv6 are turned away",
-                    self.listeners.text(listener)
-                ),
-                Report::Dry => self.ran_dry(),
+        for app in self.apps.ids() {
+            while let Some(report) = self
+                .apps
+                .get(app)
+                .and_then(|one| one.reports.try_recv().ok())
+            {
+                self.hear_report(app, report);
             }
+        }
+    }
+
+    fn hear_report(&mut self, app: AppId, report: Report) {
+        let at = |listener| self.apps[app].listeners.text(listener);
+        match report {
+            Report::Broken { worker, listener } => {
+                if let Some(worker) = self.workers.get(worker) {
+                    warn!(
+                        "{}: worker {} has shut down its channel of {}; it is replaced",
+                        self.place(app, worker.slot),
+                        worker.pid,
+                        at(listener)
+                    );
+                }
+                self.happen(worker, Event::ChannelTrouble);
+            }
+            Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
+            Report::Evicted { worker, received } => {
+                if let Some(worker) = self.workers.get_mut(worker) {
+                    worker.received = Some(received);
+                }
+                self.take_census(app);
+            }
+            Report::ListenerFailed { listener, error } => {
+                error!("{} takes no connections any more: {error}", at(listener));
+            }
+            Report::Ipv6Refused(listener) => info!(
+                "{}: the server takes IPv4 only, so clients that come by IPv6 are turned away",
+                at(listener)
+            ),
+            Report::Dry => self.ran_dry(app),
         }
     }
 
@@ -49,8 +60,8 @@ impl Supervisor {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
-        let (slot, pid) = (worker.slot, worker.pid);
-        debug!("slot {slot}: worker {pid} left {count} waiting; dealt again");
+        let (place, pid) = (self.place(worker.app, worker.slot), worker.pid);
+        debug!("{place}: worker {pid} left {count} waiting; dealt again");
         if !matches!(process::peek_exit(worker.pidfd()), Ok(None)) {
             // Dead, and about to be noticed.
             return;
@@ -59,9 +70,7 @@ impl Supervisor {
         let listening = listening.filter(|(_, binding)| binding.listening);
         for index in listening.map(|(index, _)| index).collect::<Vec<_>>() {
             if self.pause_if_left(id, index) {
-                warn!(
-                    "slot {slot}: no process of worker {pid} listens any more, though it lives on"
-                );
+                warn!("{place}: no process of worker {pid} listens any more, though it lives on");
             }
         }
     }

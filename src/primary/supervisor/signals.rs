@@ -21,7 +21,7 @@ impl Supervisor {
         match signal {
             Signal::SIGCHLD => self.strays = true,
             Signal::SIGTERM => self.stop("SIGTERM"),
-            Signal::SIGINT if self.phase.is_serving() => self.stop("SIGINT"),
+            Signal::SIGINT if !self.stopping => self.stop("SIGINT"),
             Signal::SIGINT => self.stop_now("a second signal"),
             Signal::SIGQUIT => self.stop_now("SIGQUIT"),
             Signal::SIGUSR1 => debug!("SIGUSR1: no log file is open, so there is none to reopen"),

@@ -1,7 +1,8 @@
-//! The end of a primary: no new connections, deal what is there, drain, SIGTERM, grace, SIGKILL.
+//! The end of an app, and of the primary with all its apps: no new connections, deal what is there, drain,
+//! SIGTERM, grace, SIGKILL.
 //!
-//! A stop goes through [`Phase`]s and never back. Whatever asks for it again while it goes on changes nothing,
-//! but for SIGINT, which forces it.
+//! An app goes through its [`Phase`]s and never back. Whatever asks for a stop again while it goes on changes
+//! nothing, but for SIGINT, which forces it.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -12,158 +13,176 @@ use super::words::count;
 use super::{Supervisor, Timer};
 use crate::config::Balance;
 use crate::error::Error;
-use crate::policy::ids::WorkerId;
+use crate::policy::ids::{AppId, WorkerId};
 use crate::policy::lifecycle::{Event, State, Why};
+use crate::primary::app::Phase;
 use crate::primary::messages::Command;
 use crate::primary::workers::Worker;
 
 /// How often the open connections of workers that drain are counted.
 pub(super) const CENSUS: Duration = Duration::from_millis(20);
 
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not begun.
-    Serving,
-    /// The listeners are closed, what was accepted is being dealt.
-    Finishing,
-    /// All is dealt; the workers finish what they have, and each goes when it holds nothing.
-    Draining,
-    /// All workers were told to go.
-    Leaving,
-}
-
-impl Phase {
-    /// No stop has begun.
-    pub fn is_serving(self) -> bool {
-        self == Self::Serving
-    }
-}
-
 impl Supervisor {
-    /// Begins a graceful stop; does nothing if one is under way.
+    /// Begins a graceful stop of all; does nothing if one is under way.
     pub(super) fn stop(&mut self, asked_by: &str) {
-        if !self.phase.is_serving() {
+        if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        self.fleet.stop();
-        self.deadlines.clear(Timer::Start);
-        let serves =
-            |worker: &Worker| matches!(worker.state, State::Ready | State::Draining { .. });
         let ready = self.workers.iter().any(serves);
+        if ready {
+            info!("stopping ({asked_by}): no new connections, finishing what is open");
+        } else {
+            info!("stopping ({asked_by})");
+        }
+        for app in self.apps.ids() {
+            self.stop_app(app);
+        }
+    }
+
+    /// Begins the graceful end of one app.
+    pub(super) fn stop_app(&mut self, id: AppId) {
+        let now = self.now();
+        let app = &mut self.apps[id];
+        if !app.phase.is_serving() {
+            return;
+        }
+        app.fleet.stop();
+        let ready = self.workers.of_app(id).any(serves);
         // Ours first: whoever came between the dispatcher's last look at a backlog and the close of the last
         // copy of its socket would be reset.
-        self.listeners.close();
-        self.dispatcher.send(Command::Finish);
-        if !ready || self.app.balance == Balance::Kernel {
+        app.listeners.close();
+        app.dispatcher.send(Command::Finish);
+        if !ready || app.config.balance == Balance::Kernel {
             // Nobody to wait for, or nobody who could be told but by a signal.
-            info!("stopping ({asked_by})");
-            return self.leave();
+            return self.leave(id);
         }
-        info!("stopping ({asked_by}): no new connections, finishing what is open");
-        self.phase = Phase::Finishing;
-        let deadline = self.now() + self.app.drain_timeout;
-        self.deadlines.set(Timer::StopWaiting, deadline);
-        for id in self.workers.ids() {
-            if let Some(worker) = self.workers.get(id) {
-                worker.board.draining.store(1, Relaxed);
-                if !worker.is_ready() {
-                    self.happen(id, Event::Drain(Why::Stop));
+        app.phase = Phase::Finishing;
+        let deadline = now + app.config.drain_timeout;
+        self.deadlines.set(Timer::StopWaiting(id), deadline);
+        for worker in self.workers.ids_of(id) {
+            if let Some(one) = self.workers.get(worker) {
+                one.board.draining.store(1, Relaxed);
+                if !one.is_ready() {
+                    self.happen(worker, Event::Drain(Why::Stop));
                 }
             }
         }
     }
 
     /// Everything that was accepted has been taken by a worker.
-    pub(super) fn ran_dry(&mut self) {
-        if self.phase == Phase::Finishing {
-            self.phase = Phase::Draining;
-            self.drain_all();
-            self.take_census();
+    pub(super) fn ran_dry(&mut self, id: AppId) {
+        if self.apps[id].phase == Phase::Finishing {
+            self.apps[id].phase = Phase::Draining;
+            self.drain_all(id);
+            self.take_census(id);
         }
     }
 
     /// Tells the workers to go that drain and hold nothing any more; looks again soon if others do.
-    pub(super) fn take_census(&mut self) {
-        for id in self.draining(Worker::is_idle) {
-            self.happen(id, Event::Empty);
+    pub(super) fn take_census(&mut self, id: AppId) {
+        for worker in self.draining(id, Worker::is_idle) {
+            self.happen(worker, Event::Empty);
         }
-        let waits = !self.draining(|_| true).is_empty();
+        let waits = !self.draining(id, |_| true).is_empty();
         if waits {
-            self.deadlines.set(Timer::Census, self.now() + CENSUS);
+            self.deadlines.set(Timer::Census(id), self.now() + CENSUS);
         }
-        if self.phase != Phase::Draining {
+        let app = self.apps.get(id);
+        if app.is_none_or(|app| app.phase != Phase::Draining) {
             return;
         }
         if !waits {
-            return self.leave();
+            return self.leave(id);
         }
-        let open = self.open_connections();
-        if open != 0 && self.last_census != Some(open) {
+        let open = self.open_connections(id);
+        let news = self.apps[id].last_count.replace(open) != Some(open);
+        if open != 0 && news && self.stopping {
+            let label = self.label(&self.apps[id]);
+            let open = count(open, "open connection");
             self.commands
-                .progress_of_stop(&format!("waiting for {}", count(open, "open connection")));
-            self.last_census = Some(open);
+                .progress_of_stop(&format!("{label}waiting for {open}"));
         }
     }
 
-    /// The workers that finish what they have and of which `this` is so.
-    fn draining(&self, this: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
+    /// The workers of an app that finish what they have and of which `this` is so.
+    fn draining(&self, id: AppId, this: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
         let draining = |worker: &&Worker| matches!(worker.state, State::Draining { .. });
-        let found = self.workers.iter().filter(draining);
+        let found = self.workers.of_app(id).filter(draining);
         found.filter(|one| this(one)).map(|one| one.id).collect()
     }
 
-    fn drain_all(&mut self) {
-        for id in self.workers.ids() {
-            self.happen(id, Event::Drain(Why::Stop));
+    fn drain_all(&mut self, id: AppId) {
+        for worker in self.workers.ids_of(id) {
+            self.happen(worker, Event::Drain(Why::Stop));
         }
     }
 
-    /// A worker is gone. Without any, nobody finishes anything.
-    pub(super) fn left_alone(&mut self) {
-        if self.workers.is_empty() && matches!(self.phase, Phase::Finishing | Phase::Draining) {
-            self.leave();
+    /// A worker of this app is gone. Without any, nobody finishes anything.
+    pub(super) fn left_alone(&mut self, id: AppId) {
+        let phase = self.apps[id].phase;
+        if matches!(phase, Phase::Finishing | Phase::Draining)
+            && self.workers.of_app(id).next().is_none()
+        {
+            self.leave(id);
         }
     }
 
     /// Patience with open connections is over.
-    pub(super) fn stop_waiting(&mut self) {
-        match self.phase {
-            Phase::Finishing | Phase::Draining => {
-                let open = self.open_connections();
-                info!(
-                    "{} still open after --drain-timeout: the workers get SIGTERM",
-                    count(open, "connection")
-                );
-                self.leave();
-            }
-            Phase::Serving | Phase::Leaving => {}
+    pub(super) fn stop_waiting(&mut self, id: AppId) {
+        let Some(app) = self.apps.get(id) else { return };
+        if matches!(app.phase, Phase::Finishing | Phase::Draining) {
+            let open = self.open_connections(id);
+            info!(
+                "{}{} still open after --drain-timeout: the workers get SIGTERM",
+                self.label(app),
+                count(open, "connection")
+            );
+            self.leave(id);
         }
     }
 
-    /// Tells the workers to go.
-    fn leave(&mut self) {
-        self.phase = Phase::Leaving;
-        self.deadlines.clear(Timer::StopWaiting);
-        self.progress("ending the workers");
-        self.drain_all();
-        for id in self.draining(|_| true) {
-            self.happen(id, Event::Hurry);
+    /// Tells the workers of an app to go.
+    fn leave(&mut self, id: AppId) {
+        self.apps[id].phase = Phase::Leaving;
+        self.deadlines.clear(Timer::StopWaiting(id));
+        if self.stopping {
+            let label = self.label(&self.apps[id]);
+            self.progress(&format!("{label}ending the workers"));
+        }
+        self.drain_all(id);
+        for worker in self.draining(id, |_| true) {
+            self.happen(worker, Event::Hurry);
         }
     }
 
     /// Ends now: nothing more is waited for but the deaths of the workers.
     pub(super) fn stop_now(&mut self, asked_by: &str) {
-        self.fleet.stop();
-        if self.phase.is_serving() {
-            self.listeners.close();
-        }
+        self.stopping = true;
         let left = self.workers.iter().filter(|one| !one.abandoned).count();
         warn!(
             "stopping now ({asked_by}): {} killed",
             count(left as u64, "worker")
         );
-        self.phase = Phase::Leaving;
+        self.kill_all();
+    }
+
+    /// The program ends, with this error.
+    pub(super) fn fail(&mut self, error: Error) {
+        if self.failure.is_none() && !self.stopping {
+            self.failure = Some(error);
+            self.stopping = true;
+            self.kill_all();
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for app in self.apps.iter_mut() {
+            app.fleet.stop();
+            if app.phase.is_serving() {
+                app.listeners.close();
+            }
+            app.phase = Phase::Leaving;
+        }
         for id in self.workers.ids() {
             if let Some(worker) = self.workers.get_mut(id) {
                 // Whatever outlives its worker has no time left either.
@@ -174,28 +193,44 @@ impl Supervisor {
         }
     }
 
-    /// The program ends, with this error.
-    pub(super) fn fail(&mut self, error: Error) {
-        if self.failure.is_none() && self.phase.is_serving() {
-            self.failure = Some(error);
-            self.fleet.stop();
-            self.listeners.close();
-            self.phase = Phase::Leaving;
-            for id in self.workers.ids() {
-                self.happen(id, Event::KillNow(Why::Stop));
-                self.mourn(id);
+    /// Takes out the apps whose end is complete, while others go on.
+    pub(super) fn close_ended(&mut self) {
+        if self.stopping {
+            return;
+        }
+        for id in self.apps.ids() {
+            if self.has_ended(id) {
+                info!("{}stopped", self.label(&self.apps[id]));
+                self.close(id);
             }
         }
     }
 
-    /// Nothing is left to be done.
-    pub(super) fn is_done(&self) -> bool {
-        self.phase == Phase::Leaving && self.workers.iter().all(|worker| worker.abandoned)
+    /// Ends the dispatcher of an app of which nothing is left.
+    pub(super) fn close(&mut self, id: AppId) {
+        if let Some(app) = self.apps.remove(id) {
+            app.dispatcher.join();
+        }
     }
 
-    /// Connections that ready workers hold, by their own word, less what processes held that have died.
-    fn open_connections(&self) -> u64 {
-        let living = self.workers.iter().filter(|worker| worker.exit.is_none());
+    fn has_ended(&self, id: AppId) -> bool {
+        self.apps[id].phase == Phase::Leaving
+            && self.workers.of_app(id).all(|worker| worker.abandoned)
+    }
+
+    /// Nothing is left to be done.
+    pub(super) fn is_done(&self) -> bool {
+        self.stopping && self.apps.ids().into_iter().all(|id| self.has_ended(id))
+    }
+
+    /// Connections that an app's workers hold, by their own word, less what processes held that have died.
+    fn open_connections(&self, id: AppId) -> u64 {
+        let living = self.workers.of_app(id).filter(|one| one.exit.is_none());
         living.map(|worker| worker.open()).sum()
     }
+}
+
+/// It may hold connections.
+fn serves(worker: &Worker) -> bool {
+    matches!(worker.state, State::Ready | State::Draining { .. })
 }

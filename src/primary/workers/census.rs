@@ -74,12 +74,15 @@ fn worker_of(pid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::policy::ids::{SlotId, WorkerId};
+    use crate::config::AppConfig;
+    use crate::policy::ids::{AppId, SlotId, WorkerId};
     use crate::policy::lifecycle::State;
+    use crate::primary::app::release::Release;
     use crate::sys::board::Board;
     use crate::sys::process::Launch;
 
@@ -96,7 +99,17 @@ mod tests {
         let child = launch.start().unwrap();
         let board = Arc::new(Board::create(0, id).unwrap());
         let (pid, pidfd) = (child.pid, child.pidfd);
-        Worker::new(WorkerId(id), SlotId(0), (pid, pidfd), State::Ready, board)
+        let release = Release::find(1, Arc::new(AppConfig::new(vec!["sh".into()])), None);
+        let place = (AppId(0), SlotId(0));
+        let release = Rc::new(release.unwrap());
+        Worker::new(
+            WorkerId(id),
+            place,
+            (pid, pidfd),
+            State::Ready,
+            board,
+            release,
+        )
     }
 
     #[test]

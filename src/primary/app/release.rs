@@ -1,0 +1,70 @@
+//! What a generation's workers are started from, looked up anew by each reload: the program that the command
+//! leads to now, and the directory.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::AppConfig;
+use crate::error::Result;
+use crate::primary::preflight::{self, Suspicion};
+
+/// One generation's way to start.
+#[derive(Debug)]
+pub struct Release {
+    /// Raised by each reload.
+    pub generation: u32,
+    /// The app as it was when this was made.
+    pub config: Arc<AppConfig>,
+    /// The program of its command.
+    pub program: PathBuf,
+    /// Why nothing can be preloaded into it, as far as the file tells.
+    pub suspicion: Option<Suspicion>,
+    /// Where workers are started: by the words that lead there, so that a symlink to a release directory is
+    /// followed at each start (G14). `None`: wherever the primary is.
+    pub cwd: Option<PathBuf>,
+}
+
+impl Release {
+    /// Finds what `config` leads to now; `home` is the primary's own directory, if it has a name.
+    ///
+    /// # Errors
+    /// One sentence: a command that cannot be run.
+    pub fn find(generation: u32, config: Arc<AppConfig>, home: Option<&Path>) -> Result<Self> {
+        let cwd = config.cwd.clone().or_else(|| home.map(Path::to_owned));
+        let program = preflight::resolve(
+            &config.command,
+            cwd.as_deref(),
+            path_of_workers(&config).as_deref(),
+            config.identity.as_ref().map(|who| (who.uid, who.gid)),
+        )?;
+        Ok(Self {
+            generation,
+            program: program.path,
+            suspicion: program.suspicion,
+            cwd,
+            config,
+        })
+    }
+}
+
+/// The working directory by the words that led there, if they still do: `PWD`, as the shell keeps it. To be
+/// asked at the start: a symlink in it may lead elsewhere later, and is then to be followed.
+pub fn logical_directory() -> Option<PathBuf> {
+    let words = PathBuf::from(std::env::var_os("PWD")?);
+    let identity = |path: &Path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino()))
+    };
+    let leads_here = words.is_absolute() && identity(&words)? == identity(Path::new("."))?;
+    leads_here.then_some(words)
+}
+
+/// The `PATH` by which the command is searched for: the workers' own.
+fn path_of_workers(config: &AppConfig) -> Option<OsString> {
+    let given = config.env.iter().rev();
+    let mut given = given.filter(|(name, _)| name == OsStr::new("PATH"));
+    let given = given.next().map(|(_, value)| value.clone());
+    given.or_else(|| std::env::var_os("PATH"))
+}

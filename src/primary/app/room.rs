@@ -1,0 +1,92 @@
+//! How many descriptors there are for what: queues, held connections, and the rest of the primary.
+
+use std::os::fd::RawFd;
+
+use crate::config::AppConfig;
+use crate::error::{Error, Result};
+
+/// Descriptors of the primary that have nothing to do with workers or connections: its pollers, sockets and
+/// directories (22 when nothing happens), and some for a start, a client of the control socket, `/proc`.
+const OWN: u64 = 32;
+/// What each further app costs of those: the dispatcher's poller, its wakers.
+const PER_APP: u64 = 6;
+/// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr.
+const PER_WORKER: u64 = 4;
+/// Descriptors that each worker costs for each listener: both ends of the channel and the copy to read back.
+const PER_CHANNEL: u64 = 3;
+/// Descriptors that connections never take where there are plenty: for whoever asks at the control socket
+/// and at the rendezvous, and for the workers that a reload starts beside the old ones.
+const SPARE: u64 = 1024;
+/// The longest queue of one worker on one listener.
+const QUEUE_CAP: u64 = 1024;
+/// The shortest queue that is worth a worker.
+const LEAST_QUEUE: u64 = 4;
+
+/// What the limit of open files allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Connections queued for one worker on one listener.
+    pub queue_cap: usize,
+    /// The descriptor number at which accepting stops.
+    pub fd_ceiling: RawFd,
+}
+
+impl Room {
+    /// Room for these apps under `limit` open files, which counts what is open here, and once more what is in
+    /// flight (KF9). `inherited` listening sockets belong to the first.
+    ///
+    /// # Errors
+    /// One sentence if that is too little.
+    pub fn of(apps: &[&AppConfig], inherited: usize, limit: u64) -> Result<Self> {
+        let mut own = OWN;
+        let (mut channels, mut slots, mut held) = (0, 0, 0);
+        for (index, app) in apps.iter().enumerate() {
+            let inherited = if index == 0 { inherited } else { 0 };
+            let listeners = app.listen.len().max(inherited).max(1) as u64;
+            let workers = app.workers as u64;
+            own += workers * (PER_WORKER + PER_CHANNEL * listeners) + 2 * listeners;
+            own += app.max_held as u64 + if index == 0 { 0 } else { PER_APP };
+            channels += workers * listeners;
+            slots += workers;
+            held += app.max_held;
+        }
+        let least = own.max(channels * LEAST_QUEUE);
+        if least > limit {
+            return Err(Error::failed(format!(
+                "{slots} worker{} and {held} held connections (--max-held) need {least} open files, and the limit is \
+                 {limit}: raise it (ulimit -Hn), or give fewer of them",
+                if slots == 1 { "" } else { "s" },
+            )));
+        }
+        let ceiling = limit - ((limit - own) / 2).min(SPARE);
+        Ok(Self {
+            queue_cap: (limit / channels.max(1)).min(QUEUE_CAP) as usize,
+            fd_ceiling: RawFd::try_from(ceiling).unwrap_or(RawFd::MAX),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fleet_that_cannot_fit_is_refused_in_one_sentence() {
+        let app = |workers| AppConfig {
+            workers,
+            ..AppConfig::new(vec!["server".into()])
+        };
+        let room = |workers, limit| Room::of(&[&app(workers)], 0, limit);
+        let plenty = Room {
+            queue_cap: 1024,
+            fd_ceiling: 1_048_576 - 1024,
+        };
+        assert_eq!(room(4, 1_048_576).unwrap(), plenty);
+        assert_eq!(room(4, 1200).unwrap().queue_cap, 300);
+        let error = room(1000, 1024).unwrap_err();
+        assert!(error.to_string().contains("1000 workers"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+        let both = Room::of(&[&app(500), &app(500)], 0, 6000).unwrap_err();
+        assert!(both.to_string().contains("1000 workers"), "{both}");
+    }
+}

@@ -1,0 +1,205 @@
+//! What follows the death of a worker: the rest of its session, the words about it, its burial.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use log::{debug, error, info, warn};
+use mio::unix::SourceFd;
+
+use super::lives::random;
+use super::words::{self, in_words};
+use super::{Supervisor, Timer};
+use crate::error::Error;
+use crate::policy::deadlines::Moment;
+use crate::policy::fleet::{CRASH_LOOP, Verdict};
+use crate::policy::ids::{AppId, SlotId, WorkerId};
+use crate::policy::lifecycle::{End, Event, State, Why};
+use crate::primary::messages::Command;
+use crate::sys::process::{self, Exit};
+use crate::sys::signals::Signal;
+
+/// How often what is left of a dead worker is looked for.
+const MOURNING_STEP: Duration = Duration::from_millis(10);
+
+impl Supervisor {
+    /// It does not even die of SIGKILL (uninterruptible sleep): its slot goes on without it.
+    pub(super) fn give_up_on(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let State::Killing { why, .. } = worker.state else {
+            return;
+        };
+        if std::mem::replace(&mut worker.abandoned, true) {
+            return;
+        }
+        let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
+        let now = self.now();
+        self.apps[app].dispatcher.send(Command::Forget(id));
+        let fleet = &mut self.apps[app].fleet;
+        let verdict = fleet.ended(slot, id, End::Killed(why), now, random());
+        let why = format!("worker {pid} does not die of SIGKILL, and is left to the kernel");
+        error!("{}: {why}", self.place(app, slot));
+        if verdict != Verdict::Nothing {
+            self.pronounce(app, slot, &why, verdict);
+        }
+    }
+
+    /// The pidfd of a worker says that its first process has ended.
+    pub(super) fn exited(&mut self, id: WorkerId) {
+        let now = self.now();
+        if self.workers.get(id).is_none() || self.is_mourned(id) {
+            return;
+        }
+        let census = self.census();
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let exit = match process::peek_exit(worker.pidfd()) {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            // Somebody else waited for it; it is dead all the same.
+            Err(_) => Exit::Code(1),
+        };
+        worker.exit = Some(exit);
+        let patience_left = match worker.state {
+            State::Draining { .. } => now + self.apps[worker.app].config.grace,
+            State::Leaving { until, .. } => until,
+            State::Starting { .. } | State::Ready | State::Killing { .. } | State::Gone(_) => {
+                Moment::default()
+            }
+        };
+        worker.mourned_until = patience_left;
+        let (app, slot) = (worker.app, worker.slot);
+        let pidfd = worker.pidfd().as_raw_fd();
+        // Level or edge, a dead process stays readable: it must not wake anybody again.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
+        let survives = census.counts(worker);
+        if survives && patience_left > now {
+            census.signal(worker, Signal::SIGTERM);
+        }
+        let success = exit == Exit::Code(0);
+        self.happen(id, Event::Exited { success });
+        self.apps[app].dispatcher.send(Command::Forget(id));
+        self.deadlines.clear(Timer::Diagnose(id));
+        let why = self.obituary(id, exit, survives);
+        if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
+            let verdict = self.apps[app].fleet.ended(slot, id, end, now, random());
+            self.pronounce(app, slot, &why, verdict);
+        }
+        self.late.remove(&id);
+        if survives {
+            self.mourn(id);
+        } else {
+            // The dead start nothing: none can have appeared since.
+            self.bury(id);
+        }
+    }
+
+    /// Waits until nothing is left of a dead worker's session, then collects its first process.
+    pub(super) fn mourn(&mut self, id: WorkerId) {
+        let now = self.now();
+        if !self.is_mourned(id) {
+            return;
+        }
+        let census = self.census();
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        if census.counts(worker) {
+            if now >= worker.mourned_until {
+                census.signal(worker, Signal::SIGKILL);
+            }
+            self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
+            return;
+        }
+        self.bury(id);
+    }
+
+    /// Nothing is left of a worker: its pid may be somebody else's from now on.
+    fn bury(&mut self, id: WorkerId) {
+        self.deadlines.clear(Timer::Worker(id));
+        if let Some(worker) = self.workers.remove(id) {
+            let _ = process::try_wait(worker.pidfd());
+            self.left_alone(worker.app);
+        }
+        self.strays = true;
+    }
+
+    /// Collects orphans that have come to us and ended.
+    pub(super) fn reap(&mut self) {
+        if std::mem::take(&mut self.strays) {
+            process::reap_strays(|pid| self.workers.is_leader(pid));
+        }
+    }
+
+    /// What is said of a dead worker.
+    fn obituary(&self, id: WorkerId, exit: Exit, survives: bool) -> String {
+        let Some(worker) = self.workers.get(id) else {
+            return String::new();
+        };
+        let pid = worker.pid;
+        let config = &worker.release.config;
+        let command = words::command(&config.command);
+        match worker.state {
+            State::Gone(End::Early) if exit == Exit::Code(0) && survives => {
+                format!(
+                    "{command} went into the background (worker {pid} ended at once, what it started lives on); \
+                     run it in the foreground"
+                )
+            }
+            State::Gone(End::Early) if !self.apps[worker.app].fleet.is_proven() => {
+                let printed = match &worker.refused {
+                    Some(refused) => refused,
+                    None if self.logs.tail(pid).is_empty() => "it printed nothing",
+                    None => "what it printed is above",
+                };
+                format!("{command} ended with {exit} before it listened (worker {pid}): {printed}")
+            }
+            State::Gone(End::Early) => {
+                format!("worker {pid} ended with {exit} before it was ready")
+            }
+            State::Gone(End::Killed(Why::Late)) => {
+                let limit = in_words(config.ready_timeout);
+                let reason = self
+                    .late
+                    .get(&id)
+                    .cloned()
+                    .unwrap_or_else(words::not_listening);
+                format!("worker {pid} was not ready within {limit}: {reason}")
+            }
+            _ => format!("worker {pid} ended with {exit}"),
+        }
+    }
+
+    /// What comes of the end of a slot's worker, and the words for it.
+    pub(super) fn pronounce(&mut self, app: AppId, slot: SlotId, why: &str, verdict: Verdict) {
+        self.apps[app].last_words.insert(slot, why.to_owned());
+        let place = self.place(app, slot);
+        match verdict {
+            Verdict::Nothing => debug!("{place}: {why}"),
+            Verdict::Hopeless => self.fail(Error::failed(why)),
+            Verdict::Retry {
+                wait, failures: 0, ..
+            } => {
+                debug_assert!(wait.is_zero());
+                info!("{place}: {why}; the next one starts");
+            }
+            Verdict::Retry {
+                wait,
+                crash_loop: true,
+                failures,
+            } => error!(
+                "{place}: {why}, the {failures}th failure in a row; trying again in {}, then ever less \
+                 often, and silently",
+                in_words(wait)
+            ),
+            Verdict::Retry { wait, failures, .. } if failures < CRASH_LOOP => {
+                warn!("{place}: {why}; the next one starts in {}", in_words(wait));
+            }
+            Verdict::Retry { wait, .. } => {
+                debug!("{place}: {why}; the next one starts in {}", in_words(wait));
+            }
+        }
+    }
+}
