@@ -7,12 +7,14 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::client::Target;
 use crate::config::{self, Config};
 use crate::error::Result;
+use crate::protocol::Request;
 
+mod change;
 mod demo;
 mod run;
 mod usage;
@@ -34,6 +36,8 @@ pub enum Action {
         /// The object as it is.
         json: bool,
     },
+    /// Have the running primary change something.
+    Change(Target, Request),
     /// Stop the running primary.
     Stop(Target),
     /// Help or version, asked for: to be printed.
@@ -73,11 +77,23 @@ Examples:
   forkfront run -- node server.js           one copy per core, on its own port
   forkfront run -n 4 -- python3 app.py      four copies
   forkfront run -l 80=8080 -- ruby app.rb   clients use port 80, the server 8080
-  forkfront demo                            a page that shows who served it
   forkfront status                          what runs, and how it is doing
+  forkfront reload                          new copies for old, no connection lost
   forkfront stop                            finish what is open, then end
 
 Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found.";
+
+/// The commands in the order in which people need them.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Start", &["run", "demo"]),
+    ("Look", &["status"]),
+    (
+        "Change what runs, and wait until it is done",
+        &[
+            "reload", "restart", "scale", "drain", "resume", "set", "upgrade", "stop",
+        ],
+    ),
+];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -118,6 +134,8 @@ Examples:
         #[command(flatten)]
         target: TargetWords,
     },
+    #[command(flatten)]
+    Change(change::Change),
     /// Stop: take nothing new, finish what is open, end the workers
     #[command(long_about = "\
 Stop: take nothing new, finish what is open, end the workers.
@@ -137,7 +155,10 @@ to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     let words: Vec<OsString> = words.into_iter().collect();
     let verb = words.get(1).and_then(|verb| verb.to_str());
-    let words = match Words::try_parse_from(&words) {
+    let words = command()
+        .try_get_matches_from(&words)
+        .and_then(|matches| Words::from_arg_matches(&matches));
+    let words = match words {
         Ok(words) => words,
         Err(error) if !error.use_stderr() => return Ok(Action::Help(error)),
         Err(error) => return Err(usage::sentence(&error, verb)),
@@ -150,6 +171,53 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
             target: target.into(),
             json,
         },
+        Verb::Change(change) => {
+            let (target, request) = change.into_request()?;
+            Action::Change(target, request)
+        }
         Verb::Stop { target } => Action::Stop(target.into()),
     })
+}
+
+/// All words there are; the commands in groups, which clap itself has for options only.
+fn command() -> clap::Command {
+    let command = Words::command();
+    let about = |name: &str| {
+        command
+            .find_subcommand(name)
+            .and_then(clap::Command::get_about)
+    };
+    let mut template = String::from("{about-section}\n{usage-heading} {usage}\n");
+    for (title, names) in GROUPS {
+        template.push_str(&format!("\n{title}:\n"));
+        for name in names {
+            let about = about(name).map(ToString::to_string).unwrap_or_default();
+            template.push_str(&format!("  {name:<9} {about}\n"));
+        }
+    }
+    template.push_str("\nOptions:\n{options}{after-help}\n");
+    command.help_template(template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let command = Words::command();
+        command.clone().debug_assert();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let mut shown: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        let mut grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| *names)
+            .copied()
+            .collect();
+        assert!(grouped.iter().all(|name| name.len() <= 9), "{grouped:?}");
+        shown.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(shown, grouped);
+        assert_eq!(shown.len(), usage::VERBS.len());
+    }
 }

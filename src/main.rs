@@ -10,6 +10,7 @@ use forkfront::cli::{self, Action};
 use forkfront::client::{self, Target};
 use forkfront::error::Result;
 use forkfront::primary;
+use forkfront::protocol::Request;
 use forkfront::worker::demo;
 
 /// How long the last sentence waits for a reader, ms.
@@ -33,6 +34,7 @@ fn act(action: Action) -> Result<()> {
             Ok(())
         }
         Action::Status { target, json } => status(&target, json),
+        Action::Change(target, request) => change(&target, &request),
         Action::Stop(target) => stop(&target),
         Action::Run(config) | Action::Demo(config) => primary::run(*config),
         Action::DemoWorker(address) => demo::run(address),
@@ -49,13 +51,19 @@ fn status(target: &Target, json: bool) -> Result<()> {
     Ok(())
 }
 
+fn change(target: &Target, request: &Request) -> Result<()> {
+    let done = client::change(target, request, |line| say(&mut io::stdout(), line))?;
+    say(&mut io::stdout(), &done.message);
+    Ok(())
+}
+
 fn stop(target: &Target) -> Result<()> {
     let name = client::stop(target, |line| say(&mut io::stdout(), line))?;
     say(&mut io::stdout(), &format!("{name} has stopped"));
     Ok(())
 }
 
-/// One line on stderr, unless nobody takes it: whoever reads our output must not be able to keep us from
+/// What went wrong on stderr, unless nobody takes it: whoever reads our output must not be able to keep us from
 /// ending. A pipe that poll(2) calls writable takes a line whole (pipe(7), `PIPE_BUF`).
 fn complain(line: &str) {
     let stderr = io::stderr();

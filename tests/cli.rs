@@ -18,13 +18,24 @@ fn help(words: &[&str]) -> String {
     String::from_utf8(done.stdout).expect("text")
 }
 
+/// Every command, as help lists them.
+const VERBS: [&str; 11] = [
+    "run", "demo", "status", "reload", "restart", "scale", "drain", "resume", "set", "upgrade",
+    "stop",
+];
+
+/// Those among them that have a running primary change something.
+const CHANGES: [&str; 7] = [
+    "reload", "restart", "scale", "drain", "resume", "set", "upgrade",
+];
+
 /// Wrong words, and what the sentence must say.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&[], "run, demo, status or stop"),
+    (&[], "run, demo, status, reload"),
     (&["strat"], "there is no command 'strat'"),
     (&["stats"], "did you mean status?"),
     (&["--fast"], "there is no option '--fast'"),
-    (&["reload"], "there is no command 'reload'"),
+    (&["relaod"], "did you mean reload?"),
     (&["run"], "the COMMAND to run is missing"),
     (
         &["run", "--"],
@@ -101,6 +112,45 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["status", "--jsn"], "did you mean --json?"),
     (&["stop", "8080"], "--name 8080"),
+    (&["reload", "web"], "an app is named by --app web"),
+    (&["reload", "--app", "a/b"], "a name has"),
+    (
+        &["reload", "--chnages-only"],
+        "did you mean --changes-only?",
+    ),
+    (&["restart"], "SLOT is missing"),
+    (&["restart", "web"], "as in web:2"),
+    (&["restart", "1024"], "0 to 1023"),
+    (&["drain", "-1"], "as in web:2"),
+    (&["drain", "2", "3"], "'3' has no place here"),
+    (&["resume", "a b:1"], "as in web:2"),
+    (&["scale"], "N is missing"),
+    (&["scale", "0"], "1 to 1024, or a change, as in +2 or -1"),
+    (&["scale", "four"], "as in +2 or -1"),
+    (&["scale", "-0"], "as in +2 or -1"),
+    (&["scale", "4", "5"], "'5' has no place here"),
+    (&["set"], "KEY and VALUE are missing"),
+    (&["set", "balanc", "idle"], "did you mean balance?"),
+    (
+        &["set", "workers", "4"],
+        "balance, sticky, weight or log-level",
+    ),
+    (&["set", "balance", "random"], "idle or kernel"),
+    (&["set", "sticky", "cookie:a"], "ip/24,56, or off"),
+    (&["set", "weight", "50"], "as in 2=50 or web:2=50"),
+    (&["set", "weight", "2=0"], "is drained"),
+    (&["set", "weight", "2=-1"], "1 to 1000"),
+    (
+        &["set", "weight", "a:2=50", "--app", "b"],
+        "'a:2' is no slot of --app b",
+    ),
+    (&["set", "log-level", "off"], "debug or trace"),
+    (
+        &["set", "log-level", "info", "--app", "a"],
+        "for the whole primary",
+    ),
+    (&["upgrade", "./new"], "--binary ./new"),
+    (&["upgrade", "--binary"], "'--binary' needs a value"),
 ];
 
 #[test]
@@ -122,17 +172,41 @@ fn help_teaches_by_example_and_lists_what_works() {
         let text = help(words);
         for part in [
             "forkfront run -- node server.js",
-            "forkfront demo",
+            "forkfront reload",
             "Exit codes: 0 done",
         ] {
             assert!(text.contains(part), "{words:?} without {part:?}:\n{text}");
         }
-        let verbs = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let verbs = text.lines().skip_while(|line| *line != "Start:");
         let verbs: Vec<&str> = verbs
-            .take_while(|line| !line.is_empty())
+            .take_while(|line| *line != "Options:")
+            .filter_map(|line| line.strip_prefix("  "))
             .filter_map(|line| line.split_whitespace().next())
             .collect();
-        assert_eq!(verbs, ["run", "demo", "status", "stop"], "{text}");
+        assert_eq!(verbs, VERBS, "{text}");
+    }
+}
+
+#[test]
+fn help_of_what_changes_something_tells_how_and_what_may_fail() {
+    for verb in CHANGES {
+        let text = help(&[verb, "--help"]);
+        for part in [
+            "Ctrl-C ends the command only",
+            "Exit codes: 0 done; 1 not done",
+            "Examples:",
+            &format!("  forkfront {verb}"),
+            "--name",
+            "--control",
+        ] {
+            assert!(text.contains(part), "{verb} without {part:?}:\n{text}");
+        }
+        let short = help(&[verb, "-h"]);
+        assert!(short.lines().count() < 30, "{short}");
+    }
+    let text = help(&["reload", "--help"]);
+    for part in ["1. a new worker", "ends there", "HUP and USR2"] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
 }
 
@@ -176,13 +250,9 @@ fn help_of_run_names_every_option_its_default_and_the_signals() {
 
 #[test]
 fn no_line_of_help_is_wider_than_a_hundred() {
-    for words in [
-        &["--help"][..],
-        &["run", "--help"],
-        &["demo", "--help"],
-        &["stop", "--help"],
-    ] {
-        for line in help(words).lines() {
+    let verbs = VERBS.map(|verb| vec![verb, "--help"]);
+    for words in verbs.into_iter().chain([vec!["--help"], vec!["-h"]]) {
+        for line in help(&words).lines() {
             assert!(line.chars().count() <= 100, "{words:?}: {line:?}");
         }
     }
@@ -198,13 +268,27 @@ fn version_is_one_line() {
 
 #[test]
 fn no_primary_is_exit_code_three() {
-    for verb in ["status", "stop"] {
+    let asked: [&[&str]; 11] = [
+        &["status"],
+        &["reload"],
+        &["reload", "--app", "web", "--changes-only"],
+        &["restart", "web:2"],
+        &["scale", "-1"],
+        &["scale", "+2"],
+        &["drain", "0"],
+        &["resume", "1023"],
+        &["set", "weight", "2=50", "--app", "web"],
+        &["upgrade", "--binary", "./new"],
+        &["stop"],
+    ];
+    for words in asked {
         for target in ["--name", "--control"] {
-            let done = forkfront(&[verb, target, "no-such-primary-here"]);
+            let words = [words, &[target, "no-such-primary-here"]].concat();
+            let done = forkfront(&words);
             let said = String::from_utf8_lossy(&done.stderr);
-            assert_eq!(done.status.code(), Some(3), "{said}");
-            assert_eq!(said.lines().count(), 1, "{said}");
-            assert!(said.contains("no-such-primary-here"), "{said}");
+            assert_eq!(done.status.code(), Some(3), "{words:?}: {said}");
+            assert_eq!(said.lines().count(), 1, "{words:?}: {said}");
+            assert!(said.contains("no-such-primary-here"), "{words:?}: {said}");
         }
     }
 }

@@ -5,7 +5,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::error::Error;
 
 /// The commands that people are told of.
-pub const VERBS: [&str; 4] = ["run", "demo", "status", "stop"];
+pub const VERBS: [&str; 11] = [
+    "run", "demo", "status", "reload", "restart", "scale", "drain", "resume", "set", "upgrade",
+    "stop",
+];
 
 /// One sentence, with the nearest word that exists, and where to read on. `verb` is the first word given.
 pub fn sentence(error: &clap::Error, verb: Option<&str>) -> Error {
@@ -30,6 +33,10 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
                         .into()
                 }
                 Some("status" | "stop") => format!("; a primary is named by --name {argument}"),
+                Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
+                Some("reload") => {
+                    format!("; an app is named by --app {argument}, a primary by --name {argument}")
+                }
                 _ => String::new(),
             };
             format!("'{argument}' has no place here{where_to}")
@@ -54,6 +61,14 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             let (value, why) = (value.unwrap_or_default(), why.unwrap_or_default());
             format!("'{value}' cannot be given to '{argument}': {why}")
         }
+        ErrorKind::MissingRequiredArgument => {
+            let missing = of(ContextKind::InvalidArg).unwrap_or_default();
+            let missing = missing.replace(['<', '>'], "");
+            match missing.replace(" or ", " and ") {
+                both if both != missing => format!("{both} are missing"),
+                one => format!("{one} is missing"),
+            }
+        }
         ErrorKind::ArgumentConflict => match option(of(ContextKind::PriorArg)) {
             other if other.is_empty() || other == argument => {
                 format!("'{argument}' is given twice")
@@ -64,11 +79,11 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
     }
 }
 
-/// The option itself, of what clap calls it: `--grace <TIME>`, `--verbose...`.
+/// The option or word itself, of what clap calls it: `--grace <TIME>`, `--verbose...`, `<SLOT>`.
 fn option(called: Option<String>) -> String {
     let called = called.unwrap_or_default();
     let name = called.split(' ').next().unwrap_or_default();
-    name.trim_end_matches("...").to_owned()
+    name.trim_end_matches("...").replace(['<', '>'], "")
 }
 
 fn nearest(error: &clap::Error) -> String {

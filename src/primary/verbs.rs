@@ -224,7 +224,7 @@ mod tests {
             r#"{"verb":"scale","to":"-1"}"#,
             r#"{"verb":"drain","slot":"02"}"#,
             r#"{"verb":"resume","slot":"2"}"#,
-            r#"{"verb":"set","value":"DEBUG","key":"log-level"}"#,
+            r#"{"verb":"set","value":"debug","key":"log-level"}"#,
             r#"{"verb":"upgrade","binary":"/new"}"#,
             r#"{"verb":"stop"}"#,
         ];

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
 use super::SlotRef;
-use crate::config::{Balance, MAX_WEIGHT, Sticky};
+use crate::config::{self, Balance, MAX_WEIGHT, Sticky};
 
 /// One setting with its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +59,7 @@ impl Setting {
                 .map(|sticky| Self::Sticky(Some(sticky)))
                 .map_err(|sentence| format!("{sentence}, or off")),
             "weight" => weight(value),
-            "log-level" => match value.parse() {
-                Ok(LevelFilter::Off) | Err(_) => Err(takes(key)),
-                Ok(level) => Ok(Self::LogLevel(level)),
-            },
+            "log-level" => config::log_level(value).map(Self::LogLevel),
             _ => {
                 let keys = Self::KEYS.map(|(key, _)| key).join(", ");
                 Err(format!("it takes one of {keys}"))

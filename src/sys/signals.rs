@@ -44,7 +44,28 @@ impl Signals {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action replaces no handler that anybody relies on; none was set.
         unsafe { sigaction(Signal::SIGCHLD, &default)? };
-        let watched: SigSet = WATCHED.into_iter().collect();
+        Self::block(&WATCHED)
+    }
+
+    /// The same for SIGINT alone, for a command that has a last word to say. `None` if it is ignored, as in
+    /// the background of a shell script: it stays so.
+    ///
+    /// # Errors
+    /// As [`Signals::block_and_watch`].
+    pub fn block_and_watch_interrupts() -> io::Result<Option<Self>> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action replaces no handler that anybody relies on; none was set.
+        let before = unsafe { sigaction(Signal::SIGINT, &default)? };
+        if matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: this puts back what was there.
+            unsafe { sigaction(Signal::SIGINT, &before)? };
+            return Ok(None);
+        }
+        Self::block(&[Signal::SIGINT]).map(Some)
+    }
+
+    fn block(watched: &[Signal]) -> io::Result<Self> {
+        let watched: SigSet = watched.iter().copied().collect();
         watched.thread_block()?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Self(SignalFd::with_flags(&watched, flags)?))

@@ -1,0 +1,171 @@
+//! One question over the control socket and its answer, line by line. Knows no verb's meaning; called by
+//! [`super`].
+//!
+//! The other side may become another program in the middle of it (an upgrade): the connection stays, and the
+//! lines go on. What comes is shown to people, so nothing in it reaches a terminal as an order.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::de::DeserializeOwned;
+
+use super::{Target, find};
+use crate::error::{Error, Result};
+use crate::protocol::{REPLY_MAX, Reply, Request};
+use crate::sys::signals::Signals;
+
+/// A primary answers a question at once; one that takes longer is stopped or starved.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After its last word a primary has little left to do.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One question and its answer.
+pub struct Conversation {
+    /// The primary, in words.
+    pub name: String,
+    stream: BufReader<UnixStream>,
+    /// Where SIGINT is to end the conversation with a word.
+    interrupts: Option<Signals>,
+}
+
+impl Conversation {
+    /// Asks a question that is answered at once.
+    pub fn open(target: &Target, request: &Request) -> Result<Self> {
+        let found = find::primary(target)?;
+        let mut conversation = Self {
+            name: format!("primary {}", found.name),
+            stream: BufReader::new(found.stream),
+            interrupts: None,
+        };
+        let mut line = serde_json::to_vec(request)
+            .map_err(|error| Error::failed(format!("cannot write the request: {error}")))?;
+        line.push(b'\n');
+        let sent = conversation.stream.get_mut().write_all(&line);
+        sent.map_err(|error| conversation.broken(&error))?;
+        Ok(conversation)
+    }
+
+    /// Asks for something that takes its time. From now on SIGINT does not kill this program: it ends the
+    /// conversation.
+    pub fn begin(target: &Target, request: &Request) -> Result<Self> {
+        let interrupts = Signals::block_and_watch_interrupts()
+            .map_err(|error| Error::io("cannot listen to SIGINT", &error))?;
+        let mut conversation = Self::open(target, request)?;
+        conversation.interrupts = interrupts;
+        Ok(conversation)
+    }
+
+    /// The answer to a question; it comes at once.
+    pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
+        self.converse(Some(ANSWER_TIMEOUT), |_| {})
+    }
+
+    /// The end of what was begun; `progress` gets the lines before it. The first line comes at once, the
+    /// others whenever.
+    pub fn end<T: DeserializeOwned>(&mut self, progress: impl FnMut(&str)) -> Result<T> {
+        self.converse(None, progress)
+    }
+
+    fn converse<T: DeserializeOwned>(
+        &mut self,
+        patience: Option<Duration>,
+        mut progress: impl FnMut(&str),
+    ) -> Result<T> {
+        self.await_line(Some(ANSWER_TIMEOUT))?;
+        loop {
+            match self.line()? {
+                Reply::Progress(line) => progress(&plain(&line)),
+                Reply::Ok(answer) => return Ok(answer),
+                Reply::Error(sentence) => return Err(Error::failed(plain(&sentence))),
+            }
+            self.await_line(patience)?;
+        }
+    }
+
+    /// Waits until something can be read, `patience` long at most.
+    fn await_line(&self, patience: Option<Duration>) -> Result<()> {
+        let patience = patience.map_or(PollTimeout::NONE, |patience| {
+            PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)
+        });
+        while self.stream.buffer().is_empty() {
+            let mut awaited = vec![PollFd::new(
+                self.stream.get_ref().as_fd(),
+                PollFlags::POLLIN,
+            )];
+            let interrupts = self.interrupts.iter();
+            awaited.extend(interrupts.map(|one| PollFd::new(one.as_fd(), PollFlags::POLLIN)));
+            match poll(&mut awaited, patience) {
+                Ok(0) => return Err(self.broken(&ErrorKind::TimedOut.into())),
+                // What has come is heard first, also the last word.
+                Ok(_) if awaited[0].any() == Some(true) => return Ok(()),
+                Ok(_) => return Err(self.interrupted()),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(self.broken(&errno.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn line<T: DeserializeOwned>(&mut self) -> Result<Reply<T>> {
+        let mut line = String::new();
+        let length = self
+            .stream
+            .by_ref()
+            .take(REPLY_MAX as u64)
+            .read_line(&mut line)
+            .map_err(|error| self.broken(&error))?;
+        if length == 0 {
+            let name = &self.name;
+            return Err(Error::failed(format!(
+                "{name} has gone, or closed the connection, without an answer"
+            )));
+        }
+        serde_json::from_str(&line).map_err(|error| {
+            let name = &self.name;
+            Error::failed(format!(
+                "{name} answered what this version does not understand: {error}"
+            ))
+        })
+    }
+
+    /// The primary holds this connection until its end.
+    pub fn wait_for_end(&mut self) -> Result<()> {
+        loop {
+            self.await_line(Some(EXIT_TIMEOUT))?;
+            match self.stream.fill_buf().map(<[u8]>::len) {
+                Ok(0) => return Ok(()),
+                Ok(length) => self.stream.consume(length),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(self.broken(&error)),
+            }
+        }
+    }
+
+    fn interrupted(&self) -> Error {
+        let name = &self.name;
+        Error::failed(format!(
+            "interrupted: {name} goes on with what it was asked; 'forkfront status' shows how far it is"
+        ))
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Error {
+        let name = &self.name;
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Error::failed(format!(
+                "{name} is there but does not answer; it may be stopped or out of CPU time"
+            )),
+            _ => Error::io(format!("{name} could not be asked"), error),
+        }
+    }
+}
+
+/// Nothing that a terminal would obey: what a server has printed last may be anything.
+pub fn plain(text: &str) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    text.chars().map(plain).collect()
+}
