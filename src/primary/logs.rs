@@ -13,12 +13,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use log::LevelFilter;
+use serde::{Deserialize, Serialize};
 
+use crate::sys::handover::Luggage;
+
+mod frozen;
 mod lines;
 mod logger;
 mod reader;
 mod sink;
 
+pub use frozen::{FrozenLogs, Standstill};
 use reader::Reader;
 use sink::Sink;
 
@@ -37,13 +42,31 @@ struct Outputs {
 }
 
 /// Which of a worker's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Stream {
     Stdout,
     Stderr,
 }
 
 impl Outputs {
+    /// Starts the writers.
+    fn start(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
+        let one = same_file(&stdout, &stderr);
+        let stdout = Sink::start("forkfront-stdout", stdout)?;
+        let stderr = if one {
+            Arc::clone(&stdout)
+        } else {
+            Sink::start("forkfront-stderr", stderr)?
+        };
+        Ok(Self { stdout, stderr })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        let both = !Arc::ptr_eq(&self.stdout, &self.stderr);
+        std::iter::once(&self.stdout).chain(both.then_some(&self.stderr))
+    }
+
     fn of(&self, stream: Stream) -> &Sink {
         match stream {
             Stream::Stdout => &self.stdout,
@@ -63,11 +86,27 @@ impl Outputs {
 /// # Errors
 /// Those of dup(2), epoll_create(2) and of starting a thread.
 pub fn start(level: LevelFilter) -> io::Result<Logs> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    let stderr = io::stderr().as_fd().try_clone_to_owned()?;
+    let (stdout, stderr) = standard()?;
     let logs = Logs::over(stdout, stderr)?;
     logger::install(&logs.outputs.stderr, level);
     Ok(logs)
+}
+
+/// As [`start`], going on where another image has stopped.
+///
+/// # Errors
+/// Those of [`start`]; `InvalidData` for a pipe that did not come along.
+pub fn thaw(level: LevelFilter, frozen: FrozenLogs, luggage: &mut Luggage<'_>) -> io::Result<Logs> {
+    let (stdout, stderr) = standard()?;
+    let logs = Logs::thaw_over(stdout, stderr, frozen, luggage)?;
+    logger::install(&logs.outputs.stderr, level);
+    Ok(logs)
+}
+
+/// Copies of our stdout and stderr.
+fn standard() -> io::Result<(OwnedFd, OwnedFd)> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    Ok((stdout, io::stderr().as_fd().try_clone_to_owned()?))
 }
 
 impl Logs {
@@ -76,16 +115,24 @@ impl Logs {
     /// # Errors
     /// Those of epoll_create(2) and of starting a thread.
     pub fn over(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
-        let one = same_file(&stdout, &stderr);
-        let stdout = Sink::start("forkfront-stdout", stdout)?;
-        let stderr = if one {
-            Arc::clone(&stdout)
-        } else {
-            Sink::start("forkfront-stderr", stderr)?
-        };
-        let outputs = Outputs { stdout, stderr };
+        let outputs = Outputs::start(stdout, stderr)?;
         Ok(Self {
             reader: Reader::start(outputs.clone())?,
+            outputs,
+        })
+    }
+
+    fn thaw_over(
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        frozen: FrozenLogs,
+        luggage: &mut Luggage<'_>,
+    ) -> io::Result<Self> {
+        let outputs = Outputs::start(stdout, stderr)?;
+        outputs.stdout.take_over(frozen.stdout);
+        outputs.stderr.take_over(frozen.stderr.unwrap_or_default());
+        Ok(Self {
+            reader: Reader::thaw(outputs.clone(), frozen.reader, luggage)?,
             outputs,
         })
     }

@@ -14,6 +14,7 @@ pub mod rendezvous;
 pub mod rundir;
 pub mod socket_file;
 pub mod supervisor;
+pub mod upgrade;
 pub mod verbs;
 pub mod workers;
 

@@ -16,6 +16,11 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// One that has begun a line already.
+    pub fn within(partial: Vec<u8>) -> Self {
+        Self { partial }
+    }
+
     /// Takes the next bytes and gives out each line that they end, without its newline.
     pub fn feed(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
         while !bytes.is_empty() {

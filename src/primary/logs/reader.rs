@@ -1,11 +1,12 @@
 //! The thread that drains the workers' pipes, always, so that no worker ever blocks on printing.
 //!
 //! It holds the pipes, cuts them into lines and leaves those with the sinks. It is told what to do over a
-//! channel with a waker behind it, so that the main thread hands over a pipe without waiting.
+//! channel with a waker behind it, so that the main thread hands over a pipe without waiting. For an upgrade it
+//! stands still and shows what it has ([`Still`]).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,12 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use super::frozen::{FrozenPipe, FrozenReader, FrozenWorker};
 use super::lines::{self, Splitter};
 use super::sink::Origin;
 use super::{Outputs, Stream};
+use crate::primary::upgrade::Bytes;
+use crate::sys::handover::{Kind, Luggage};
 
 /// Lines kept of each worker, to say what its last words were.
 const TAIL_LINES: usize = 20;
@@ -53,6 +57,63 @@ enum Order {
     Sweep {
         answer: Sender<()>,
     },
+    /// Shows what it has and stands still until the other end of `resume` is gone.
+    Stand {
+        answer: Sender<Shown>,
+        resume: Receiver<()>,
+    },
+}
+
+/// What the thread has, while it stands still.
+#[derive(Debug)]
+struct Shown {
+    pipes: Vec<ShownPipe>,
+    workers: Vec<FrozenWorker>,
+    ended: Vec<usize>,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct ShownPipe {
+    number: usize,
+    end: Arc<OwnedFd>,
+    stream: Stream,
+    worker: usize,
+    prefix: Vec<u8>,
+    partial: Vec<u8>,
+}
+
+/// The thread stands still until this is dropped.
+#[derive(Debug)]
+pub struct Still {
+    shown: Shown,
+    _resume: Sender<()>,
+}
+
+impl Still {
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenReader {
+        let Shown {
+            pipes,
+            workers,
+            ended,
+            next,
+        } = &self.shown;
+        let frozen = |pipe: &'a ShownPipe| FrozenPipe {
+            number: pipe.number,
+            end: luggage.lend(Kind::Pipe, pipe.end.as_fd()),
+            stream: pipe.stream,
+            worker: pipe.worker,
+            prefix: Bytes(pipe.prefix.clone()),
+            partial: Bytes(pipe.partial.clone()),
+        };
+        FrozenReader {
+            pipes: pipes.iter().map(frozen).collect(),
+            workers: workers.clone(),
+            ended: ended.clone(),
+            next: *next,
+        }
+    }
 }
 
 /// The way to the thread; it ends when this is dropped.
@@ -64,6 +125,47 @@ pub struct Reader {
 
 impl Reader {
     pub fn start(outputs: Outputs) -> io::Result<Self> {
+        let (reader, thread) = Self::new(outputs)?;
+        thread.start(Vec::new())?;
+        Ok(reader)
+    }
+
+    /// As another image left it.
+    pub fn thaw(
+        outputs: Outputs,
+        frozen: FrozenReader,
+        luggage: &mut Luggage<'_>,
+    ) -> io::Result<Self> {
+        let (reader, mut thread) = Self::new(outputs)?;
+        let FrozenReader {
+            pipes,
+            workers,
+            ended,
+            next,
+        } = frozen;
+        thread.next = next;
+        thread.ended = ended.into();
+        let thawed = |frozen: FrozenWorker| (frozen.number, Worker::thaw(frozen));
+        thread.workers = workers.into_iter().map(thawed).collect();
+        // Each is read once: what came in the meantime makes no edge on some kernels.
+        let more = pipes.iter().map(|pipe| pipe.number).collect();
+        for pipe in pipes {
+            let end = luggage.take(pipe.end, Kind::Pipe)?;
+            watch(&thread.poll, &end, Token(pipe.number))?;
+            let thawed = Pipe {
+                end: Arc::new(end),
+                stream: pipe.stream,
+                worker: pipe.worker,
+                prefix: pipe.prefix.0,
+                splitter: Splitter::within(pipe.partial.0),
+            };
+            thread.pipes.insert(pipe.number, thawed);
+        }
+        thread.start(more)?;
+        Ok(reader)
+    }
+
+    fn new(outputs: Outputs) -> io::Result<(Self, Thread)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (orders, received) = unbounded();
@@ -77,10 +179,16 @@ impl Reader {
             next: 0,
             buffer: vec![0; READ].into(),
         };
-        std::thread::Builder::new()
-            .name("forkfront-logs".into())
-            .spawn(move || thread.run())?;
-        Ok(Self { orders, waker })
+        Ok((Self { orders, waker }, thread))
+    }
+
+    /// Makes the thread stand still; `None` if it did not before `deadline`, and goes on.
+    pub fn stand_still(&self, deadline: Instant) -> Option<Still> {
+        let (answer, shown) = bounded(1);
+        let (_resume, resume) = bounded(0);
+        self.order(Order::Stand { answer, resume });
+        let shown = shown.recv_deadline(deadline).ok()?;
+        Some(Still { shown, _resume })
     }
 
     pub fn attach(&self, slot: String, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
@@ -132,7 +240,8 @@ struct Thread {
 }
 
 struct Pipe {
-    end: OwnedFd,
+    /// Shared with nobody but a [`Still`].
+    end: Arc<OwnedFd>,
     stream: Stream,
     worker: usize,
     prefix: Vec<u8>,
@@ -157,10 +266,17 @@ enum After {
 }
 
 impl Thread {
-    fn run(mut self) {
+    fn start(self, more: Vec<usize>) -> io::Result<()> {
+        std::thread::Builder::new()
+            .name("forkfront-logs".into())
+            .spawn(move || self.run(more))?;
+        Ok(())
+    }
+
+    /// `more`: pipes whose turn ended before their bytes did; the poll is edge-triggered and will not say so
+    /// again.
+    fn run(mut self, mut more: Vec<usize>) {
         let mut events = Events::with_capacity(256);
-        // Pipes whose turn ended before their bytes did; the poll is edge-triggered and will not say so again.
-        let mut more: Vec<usize> = Vec::new();
         loop {
             let wait = (!more.is_empty()).then_some(Duration::ZERO);
             match self.poll.poll(&mut events, wait) {
@@ -198,6 +314,10 @@ impl Thread {
                     self.sweep(|_| true);
                     let _ = answer.send(());
                 }
+                Ok(Order::Stand { answer, resume }) => {
+                    let _ = answer.send(self.show());
+                    let _ = resume.recv();
+                }
                 Err(Empty) => return true,
                 Err(Disconnected) => return false,
             }
@@ -233,7 +353,7 @@ impl Thread {
             self.pipes.insert(
                 number,
                 Pipe {
-                    end,
+                    end: Arc::new(end),
                     stream,
                     worker,
                     prefix,
@@ -242,6 +362,33 @@ impl Thread {
             );
             // What was printed before makes no edge on some kernels; one read more costs nothing.
             more.push(number);
+        }
+    }
+
+    fn show(&self) -> Shown {
+        let pipe = |(&number, pipe): (&usize, &Pipe)| {
+            let mut partial = Vec::new();
+            pipe.splitter.peek(|bytes| partial.extend_from_slice(bytes));
+            ShownPipe {
+                number,
+                end: Arc::clone(&pipe.end),
+                stream: pipe.stream,
+                worker: pipe.worker,
+                prefix: pipe.prefix.clone(),
+                partial,
+            }
+        };
+        let worker = |(&number, worker): (&usize, &Worker)| FrozenWorker {
+            number,
+            pid: worker.pid,
+            tail: worker.tail.iter().cloned().map(Bytes).collect(),
+            open_pipes: worker.open_pipes,
+        };
+        Shown {
+            pipes: self.pipes.iter().map(pipe).collect(),
+            workers: self.workers.iter().map(worker).collect(),
+            ended: self.ended.iter().copied().collect(),
+            next: self.next,
         }
     }
 
@@ -346,6 +493,14 @@ impl Thread {
 }
 
 impl Worker {
+    fn thaw(frozen: FrozenWorker) -> Self {
+        Self {
+            pid: frozen.pid,
+            tail: frozen.tail.into_iter().map(|line| line.0).collect(),
+            open_pipes: frozen.open_pipes,
+        }
+    }
+
     fn remember(&mut self, line: &[u8]) {
         remember(&mut self.tail, line);
     }

@@ -1,7 +1,9 @@
 //! One output behind a bounded queue: whoever has a line leaves it here and goes on; the writer thread waits
 //! for the output in their place.
 //!
-//! The lock is held for moving a buffer, never across a system call on the output.
+//! The lock is held for moving a buffer, never across a system call on the output. What is not a file is written
+//! to only when it is writable, and no more than it then takes at once: so the writer can almost always be paused
+//! between two writes, with what is left known to the byte.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,8 +13,11 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{SFlag, fstat};
+use serde::{Deserialize, Serialize};
 
 use super::Look;
+use crate::primary::upgrade::Bytes;
 
 /// What the workers' lines may take up while they wait.
 const BUDGET: usize = 4 * 1024 * 1024;
@@ -46,8 +51,10 @@ struct Queue {
     pieces: VecDeque<Piece>,
     /// Bytes in `pieces` and in the writer's hands.
     bytes: usize,
-    /// The writer has one in its hands.
+    /// The writer has the first piece in its hands and writes from it right now.
     writing: bool,
+    /// The writer is to begin no write.
+    paused: bool,
     /// Lines dropped since the last that was taken.
     dropped: u64,
 }
@@ -55,9 +62,22 @@ struct Queue {
 #[derive(Debug)]
 struct Piece {
     bytes: Vec<u8>,
+    /// How many of them are written.
+    written: usize,
     /// Lines that are lost if it cannot be written.
     lines: u64,
 }
+
+/// What waits to be written, for the next image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unwritten {
+    bytes: Bytes,
+    lines: u64,
+    dropped: u64,
+}
+
+/// What a pipe that polls writable takes without a wait (pipe(7), `PIPE_BUF`).
+const AT_ONCE: usize = 4096;
 
 impl Sink {
     /// Starts the writer of this output. The thread lives as long as the process: it may be blocked.
@@ -73,6 +93,55 @@ impl Sink {
             .name(name.into())
             .spawn(move || writer.write(&output))?;
         Ok(sink)
+    }
+
+    /// Keeps the writer from beginning another write and waits until it is in none. False: at `deadline` it still
+    /// was, and nobody knows what of it was written.
+    pub fn pause(&self, deadline: Instant) -> bool {
+        let mut queue = self.lock();
+        queue.paused = true;
+        while queue.writing {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.emptied.wait_timeout(queue, left);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Lets the writer go on.
+    pub fn resume(&self) {
+        self.lock().paused = false;
+        self.filled.notify_one();
+    }
+
+    /// What waits now.
+    pub fn unwritten(&self) -> Unwritten {
+        let queue = self.lock();
+        let rest = |piece: &Piece| piece.bytes[piece.written..].to_vec();
+        Unwritten {
+            bytes: Bytes(queue.pieces.iter().flat_map(rest).collect()),
+            lines: queue.pieces.iter().map(|piece| piece.lines).sum(),
+            dropped: queue.dropped,
+        }
+    }
+
+    /// What the image before could not write any more comes first.
+    pub fn take_over(&self, unwritten: Unwritten) {
+        let Unwritten {
+            bytes: Bytes(bytes),
+            lines,
+            dropped,
+        } = unwritten;
+        let mut queue = self.lock();
+        queue.dropped += dropped;
+        if !bytes.is_empty() {
+            queue.append(Piece::new(bytes, lines));
+        }
+        drop(queue);
+        self.filled.notify_one();
     }
 
     /// How lines look here.
@@ -92,7 +161,7 @@ impl Sink {
             return;
         }
         queue.note_dropped();
-        queue.append(Piece { bytes, lines });
+        queue.append(Piece::new(bytes, lines));
         drop(queue);
         self.filled.notify_one();
     }
@@ -112,27 +181,65 @@ impl Sink {
     }
 
     fn write(&self, output: &OwnedFd) {
+        let at_once = at_once(output);
         let mut queue = self.lock();
         loop {
-            let Some(piece) = queue.pieces.pop_front() else {
-                queue.writing = false;
+            if queue.pieces.is_empty() {
                 self.emptied.notify_all();
+            }
+            if queue.paused || queue.pieces.is_empty() {
                 let waited = self.filled.wait(queue);
                 queue = waited.unwrap_or_else(PoisonError::into_inner);
                 continue;
-            };
-            queue.writing = true;
+            }
             drop(queue);
-            let written = write_all(output, &piece.bytes);
+            wait_until_writable(output);
             queue = self.lock();
-            queue.bytes -= piece.bytes.len();
-            match written {
-                Ok(()) if queue.pieces.is_empty() => queue.note_dropped(),
-                Ok(()) => {}
-                // Nobody reads any more, or the disk is full: the service does not depend on it.
-                Err(_) => queue.dropped += piece.lines,
+            if queue.paused {
+                continue;
+            }
+            queue = self.write_some(queue, output, at_once);
+        }
+    }
+
+    /// One write of the first piece, without the lock.
+    fn write_some<'a>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue>,
+        output: &OwnedFd,
+        at_once: usize,
+    ) -> MutexGuard<'a, Queue> {
+        let Some(mut piece) = queue.pieces.pop_front() else {
+            return queue;
+        };
+        queue.writing = true;
+        drop(queue);
+        let rest = &piece.bytes[piece.written..];
+        let written = nix::unistd::write(output, &rest[..rest.len().min(at_once)]);
+        let mut queue = self.lock();
+        queue.writing = false;
+        match written {
+            Ok(count) => piece.written += count,
+            // The output is shared with others, who may have made it non-blocking.
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            // Nobody reads any more, or the disk is full: the service does not depend on it.
+            Err(_) => {
+                queue.bytes -= piece.bytes.len();
+                queue.dropped += piece.lines;
+                self.emptied.notify_all();
+                return queue;
             }
         }
+        if piece.written < piece.bytes.len() {
+            queue.pieces.push_front(piece);
+        } else {
+            queue.bytes -= piece.bytes.len();
+            if queue.pieces.is_empty() {
+                queue.note_dropped();
+            }
+        }
+        self.emptied.notify_all();
+        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -150,10 +257,7 @@ impl Queue {
             let note = format!(
                 "forkfront: {lines} line{plural} dropped here, since this output was not read in time\n"
             );
-            self.append(Piece {
-                bytes: note.into_bytes(),
-                lines,
-            });
+            self.append(Piece::new(note.into_bytes(), lines));
         }
     }
 
@@ -169,21 +273,63 @@ impl Queue {
     }
 }
 
-/// write(2) until all is written. The output is shared with others, who may have made it non-blocking.
-fn write_all(output: &OwnedFd, mut bytes: &[u8]) -> nix::Result<()> {
-    while !bytes.is_empty() {
-        match nix::unistd::write(output, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-                match poll(&mut writable, PollTimeout::NONE) {
-                    Ok(_) | Err(Errno::EINTR) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Err(error) => return Err(error),
+impl Piece {
+    fn new(bytes: Vec<u8>, lines: u64) -> Self {
+        Self {
+            bytes,
+            written: 0,
+            lines,
         }
     }
-    Ok(())
+}
+
+/// How much may be written at once: all, to a file.
+fn at_once(output: &OwnedFd) -> usize {
+    let file = fstat(output)
+        .is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+    if file { usize::MAX } else { AT_ONCE }
+}
+
+/// Waits for as long as it takes. What cannot be polled is written to anyway.
+fn wait_until_writable(output: &OwnedFd) {
+    let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+    while poll(&mut writable, PollTimeout::NONE) == Err(Errno::EINTR) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_writer_whose_output_takes_nothing_is_paused_to_the_byte() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let sink = Sink::start("test", OwnedFd::from(writer)).unwrap();
+        let line = |n: u32| format!("line {n:>6}\n").into_bytes();
+        let all: Vec<u8> = (0..30_000).flat_map(line).collect();
+        (0..30_000).for_each(|n| sink.push(line(n), 1, Origin::Worker));
+        assert!(
+            !sink.flush(Instant::now() + Duration::from_millis(50)),
+            "a pipe holds 64 KiB"
+        );
+        assert!(sink.pause(Instant::now() + Duration::from_secs(5)));
+        let unwritten = sink.unwritten();
+        assert_eq!(sink.unwritten(), unwritten);
+        // As after the exec: another writer on the same pipe.
+        let mut written = vec![0; all.len() - unwritten.bytes.0.len()];
+        reader.read_exact(&mut written).unwrap();
+        let (mut again, writer) = std::io::pipe().unwrap();
+        let next = Sink::start("next", OwnedFd::from(writer)).unwrap();
+        next.take_over(unwritten);
+        let mut rest = vec![0; all.len() - written.len()];
+        again.read_exact(&mut rest).unwrap();
+        written.extend(rest);
+        assert!(written == all);
+        // The exec has failed: the old one goes on.
+        sink.resume();
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+    }
 }
