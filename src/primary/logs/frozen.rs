@@ -118,7 +118,7 @@ mod tests {
         let (logs, mut read) = logs();
         let (out, mut worker) = std::io::pipe().unwrap();
         let (err, _worker_err) = std::io::pipe().unwrap();
-        logs.attach(3, 77, OwnedFd::from(out), OwnedFd::from(err));
+        logs.attach("3".to_owned(), 77, OwnedFd::from(out), OwnedFd::from(err));
         worker.write_all(b"one\ntwo, but only ha").unwrap();
         assert_eq!(logs.tail(77), ["one", "two, but only ha"]);
         let soon = Instant::now() + Duration::from_secs(5);
