@@ -6,6 +6,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use forkfront::config::{Balance, Sticky};
 use forkfront::policy::affinity::Affinity;
 use forkfront::policy::rotation::{Fleet, Rotation};
+use forkfront::policy::weights::Weights;
 use forkfront::wire::{Address, Family};
 
 const SLOTS: [usize; 4] = [2, 16, 64, 1024];
@@ -34,6 +35,16 @@ impl Fleet for Calm {
     fn lags(&self, _: usize) -> bool {
         false
     }
+    fn serves(&self, _: usize) -> bool {
+        true
+    }
+}
+
+/// All slots alike, and the first of them with three times the weight of the others.
+fn weights(slots: usize) -> [(&'static str, Weights); 2] {
+    let mut uneven = Weights::equal(slots);
+    uneven.set(0, 3 * uneven.of(0));
+    [("", Weights::equal(slots)), (" by weight", uneven)]
 }
 
 fn policies(c: &mut Criterion) {
@@ -42,23 +53,25 @@ fn policies(c: &mut Criterion) {
         Balance::LeastConnections,
         Balance::Idle,
     ] {
-        let mut group = c.benchmark_group(format!("{balance:?}"));
         for slots in SLOTS {
-            let mut fleet = Calm {
-                open: vec![0; slots],
-            };
-            let mut rotation = Rotation::default();
-            group.bench_function(BenchmarkId::from_parameter(slots), |b| {
-                b.iter(|| {
-                    let slot = rotation
-                        .choose(black_box(balance), black_box(&fleet))
-                        .expect("all take");
-                    fleet.open[slot] += 1;
-                    slot
+            for (how, weights) in weights(slots) {
+                let mut group = c.benchmark_group(format!("{balance:?}{how}"));
+                let mut fleet = Calm {
+                    open: vec![0; slots],
+                };
+                let mut rotation = Rotation::default();
+                group.bench_function(BenchmarkId::from_parameter(slots), |b| {
+                    b.iter(|| {
+                        let slot = rotation
+                            .choose(black_box(balance), black_box(&weights), black_box(&fleet))
+                            .expect("all take");
+                        fleet.open[slot] += 1;
+                        slot
+                    });
                 });
-            });
+                group.finish();
+            }
         }
-        group.finish();
     }
 }
 
@@ -68,17 +81,19 @@ fn sticky(c: &mut Criterion) {
         family: Family::V4,
         ..Address::default()
     };
-    let mut group = c.benchmark_group("sticky ip");
     for slots in SLOTS {
-        group.bench_function(BenchmarkId::from_parameter(slots), |b| {
-            b.iter(|| {
-                peer.ip[3] = peer.ip[3].wrapping_add(1);
-                let key = affinity.key(black_box(&peer)).expect("an address");
-                key.choose(slots, |_| true)
+        for (how, weights) in weights(slots) {
+            let mut group = c.benchmark_group(format!("sticky ip{how}"));
+            group.bench_function(BenchmarkId::from_parameter(slots), |b| {
+                b.iter(|| {
+                    peer.ip[3] = peer.ip[3].wrapping_add(1);
+                    let key = affinity.key(black_box(&peer)).expect("an address");
+                    key.choose(black_box(&weights), |_| true)
+                });
             });
-        });
+            group.finish();
+        }
     }
-    group.finish();
 }
 
 criterion_group!(benches, policies, sticky);

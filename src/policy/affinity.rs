@@ -8,6 +8,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
+use super::weights::Weights;
 use crate::config::Sticky;
 use crate::wire::{Address, Family};
 
@@ -50,15 +51,37 @@ impl Affinity {
 }
 
 impl Key {
-    /// The slot this key prefers among those of `0..slots` that `allowed` lets through.
-    pub fn choose(self, slots: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
-        (0..slots)
-            .filter(|&slot| allowed(slot))
-            .max_by_key(|&slot| self.weight(slot))
+    /// The slot this key prefers among those that `allowed` lets through; of weight 0 only if all are.
+    pub fn choose(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        let allowed = (0..weights.slots()).filter(|&slot| allowed(slot));
+        if weights.are_equal() {
+            return { allowed }.max_by_key(|&slot| self.liking(slot));
+        }
+        let counted = allowed.filter(|&slot| weights.of(slot) != 0);
+        let scored = counted.map(|slot| (self.score(slot, weights.of(slot)), slot));
+        scored
+            .max_by(|(one, _), (other, _)| one.total_cmp(other))
+            .map(|(_, slot)| slot)
     }
 
-    /// How much this key wants `slot`: SplitMix64's finaliser over the key and the slot's own constant.
-    fn weight(self, slot: usize) -> u64 {
+    /// The slot of weight 0 it prefers, for when there is nobody else at all.
+    pub fn last_resort(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        (0..weights.slots())
+            .filter(|&slot| weights.of(slot) == 0 && allowed(slot))
+            .max_by_key(|&slot| self.liking(slot))
+    }
+
+    /// Weighted rendezvous (Schindelhauer and Schomaker 2005): each slot draws an exponential time of rate
+    /// `weight`, and the first one wins. No slot's draw depends on another's weight, so a change moves clients
+    /// only to or from the slot that changed; with equal weights it is the order of [`Key::liking`].
+    fn score(self, slot: usize, weight: u16) -> f64 {
+        // In (0, 1): 52 bits and a half are exact, and the logarithm is never 0.
+        let draw = ((self.liking(slot) >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
+        -f64::from(weight) / draw.ln()
+    }
+
+    /// How much this key wants `slot`, all weights equal: SplitMix64's finaliser over the key and the slot's own constant.
+    fn liking(self, slot: usize) -> u64 {
         let mut x = self.0 ^ (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -79,110 +102,4 @@ fn prefix_mask_128(bits: u8) -> u128 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
-    const WHOLE: Sticky = Sticky::Ip { v4: 32, v6: 128 };
-
-    fn v4(ip: u32) -> Address {
-        let mut address = Address {
-            family: Family::V4,
-            ..Address::default()
-        };
-        address.ip[..4].copy_from_slice(&ip.to_be_bytes());
-        address
-    }
-
-    fn v6(ip: Ipv6Addr) -> Address {
-        Address {
-            family: Family::V6,
-            ip: ip.octets(),
-            ..Address::default()
-        }
-    }
-
-    fn slot(affinity: &Affinity, peer: &Address, slots: usize) -> usize {
-        affinity.key(peer).unwrap().choose(slots, |_| true).unwrap()
-    }
-
-    #[test]
-    fn a_mapped_client_is_the_same_client() {
-        let affinity = Affinity::new(WHOLE, (1, 2));
-        let ip = Ipv4Addr::new(192, 0, 2, 7);
-        assert_eq!(
-            affinity.key(&v4(ip.into())),
-            affinity.key(&v6(ip.to_ipv6_mapped()))
-        );
-        assert_ne!(
-            affinity.key(&v4(ip.into())),
-            affinity.key(&v4(u32::from(ip) + 1))
-        );
-        assert_eq!(affinity.key(&Address::default()), None);
-    }
-
-    #[test]
-    fn prefixes_join_neighbours_and_nobody_else() {
-        let affinity = Affinity::new(Sticky::Ip { v4: 24, v6: 56 }, (1, 2));
-        assert_eq!(
-            affinity.key(&v4(0x0a00_0001)),
-            affinity.key(&v4(0x0a00_00ff))
-        );
-        assert_ne!(
-            affinity.key(&v4(0x0a00_0001)),
-            affinity.key(&v4(0x0a00_0101))
-        );
-        let base = u128::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0x100, 0, 0, 0, 1));
-        let key = |ip: u128| affinity.key(&v6(ip.into()));
-        assert_eq!(key(base), key(base + (0xff << 64)));
-        assert_ne!(key(base), key(base + (1 << 72)));
-        let all = Affinity::new(Sticky::Ip { v4: 0, v6: 0 }, (1, 2));
-        assert_eq!(all.key(&v4(1)), all.key(&v4(u32::MAX)));
-    }
-
-    #[test]
-    fn spread_is_even_and_changes_move_only_what_they_must() {
-        const CLIENTS: u32 = 100_000;
-        let affinity = Affinity::new(WHOLE, (3, 4));
-        for slots in [2usize, 3, 16, 64] {
-            let mut counts = vec![0u32; slots + 1];
-            let (mut moved, mut spilled_from) = (0, vec![0u32; slots]);
-            for client in 0..CLIENTS {
-                let key = affinity.key(&v4(client)).unwrap();
-                let home = key.choose(slots, |_| true).unwrap();
-                counts[home] += 1;
-                let grown = key.choose(slots + 1, |_| true).unwrap();
-                assert!(
-                    grown == home || grown == slots,
-                    "only the new slot may draw clients"
-                );
-                moved += u32::from(grown != home);
-                // Slot 0 goes down: its clients move, all others stay.
-                let spilled = key.choose(slots, |slot| slot != 0);
-                assert!(home == 0 || spilled == Some(home));
-                if home == 0 {
-                    spilled_from[spilled.unwrap()] += 1;
-                }
-            }
-            let mean = f64::from(CLIENTS) / slots as f64;
-            let most = f64::from(*counts.iter().max().unwrap());
-            assert!(
-                most / mean < 1.10,
-                "{slots} slots: {most} at most, {mean} on average"
-            );
-            let ideal = f64::from(CLIENTS) / (slots + 1) as f64;
-            assert!(
-                (f64::from(moved) / ideal - 1.0).abs() < 0.10,
-                "{moved} moved, {ideal} ideal"
-            );
-            assert_eq!(spilled_from[0], 0);
-        }
-    }
-
-    #[test]
-    fn another_secret_is_another_placement() {
-        let (one, two) = (Affinity::new(WHOLE, (1, 1)), Affinity::new(WHOLE, (2, 2)));
-        let same = (0..1000).filter(|&ip| slot(&one, &v4(ip), 10) == slot(&two, &v4(ip), 10));
-        assert!(same.count() < 200);
-    }
-}
+mod tests;

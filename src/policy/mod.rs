@@ -11,3 +11,4 @@ pub mod lifecycle;
 pub mod limits;
 pub mod rotation;
 pub mod stall;
+pub mod weights;

@@ -1,5 +1,8 @@
 //! Who gets the next connection: the `--balance` policies, over whatever knows how loaded each slot is.
 
+use std::cmp::Ordering;
+
+use super::weights::Weights;
 use crate::config::Balance;
 
 /// How much longer than the shortest a slot's queue may grow before the slot loses its turn.
@@ -22,33 +25,93 @@ pub trait Fleet {
     fn asleep(&self, slot: usize) -> bool;
     /// The slot has something queued and has taken nothing for a noticeable while.
     fn lags(&self, slot: usize) -> bool;
+    /// The slot has a worker that takes connections, though perhaps not at this moment.
+    fn serves(&self, slot: usize) -> bool;
 }
 
 /// The turn, and the choice by each policy.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Rotation {
     turn: usize,
+    /// Smooth weighted round-robin (as in nginx): what each slot is ahead of its share, negative, or behind.
+    credit: Vec<i64>,
 }
 
 impl Rotation {
     /// The slot that gets the next connection; `None` if no slot takes any.
-    pub fn choose(&mut self, balance: Balance, fleet: &impl Fleet) -> Option<usize> {
-        let slot = match balance {
-            Balance::RoundRobin | Balance::Kernel => self.in_turn(fleet),
-            Balance::LeastConnections => {
-                self.least(fleet, |slot| fleet.open(slot) + fleet.queued(slot))
-            }
-            Balance::Idle => self.least(fleet, |slot| {
-                let queued = fleet.queued(slot);
-                (queued != 0 || !fleet.asleep(slot), queued)
-            }),
+    pub fn choose(
+        &mut self,
+        balance: Balance,
+        weights: &Weights,
+        fleet: &impl Fleet,
+    ) -> Option<usize> {
+        let slot = if weights.are_equal() {
+            self.among_equals(balance, fleet)
+        } else {
+            self.by_weight(balance, fleet, |slot| weights.of(slot))
+                .or_else(|| self.last_resort(balance, weights, fleet))
         }?;
         self.turn = slot + 1;
         Some(slot)
     }
 
+    /// Forgets who is ahead of whom: the weights are others now.
+    pub fn begin_anew(&mut self) {
+        self.credit.clear();
+    }
+
+    fn among_equals(&self, balance: Balance, fleet: &impl Fleet) -> Option<usize> {
+        let takes = |slot: &usize| fleet.takes(*slot);
+        let takers = self.order(fleet.slots()).filter(takes);
+        match balance {
+            Balance::RoundRobin | Balance::Kernel => self.in_turn(fleet),
+            Balance::LeastConnections => { takers }.min_by_key(|&slot| load(fleet, slot)),
+            Balance::Idle => { takers }.min_by_key(|&slot| {
+                let queued = fleet.queued(slot);
+                (queued != 0 || !fleet.asleep(slot), queued)
+            }),
+        }
+    }
+
+    fn by_weight(
+        &mut self,
+        balance: Balance,
+        fleet: &impl Fleet,
+        weight: impl Fn(usize) -> u16,
+    ) -> Option<usize> {
+        let takes = |slot: &usize| weight(*slot) != 0 && fleet.takes(*slot);
+        let takers = self.order(fleet.slots()).filter(takes);
+        let share = |slot, load: u64| Share {
+            load: load.saturating_add(1),
+            weight: weight(slot),
+        };
+        match balance {
+            Balance::RoundRobin | Balance::Kernel => self.smoothly(fleet, weight),
+            Balance::LeastConnections => {
+                { takers }.min_by_key(|&slot| share(slot, load(fleet, slot)))
+            }
+            Balance::Idle => { takers }.min_by_key(|&slot| {
+                let queued = fleet.queued(slot);
+                (queued != 0 || !fleet.asleep(slot), share(slot, queued))
+            }),
+        }
+    }
+
+    /// The slots of weight 0, when there is nobody else at all.
+    fn last_resort(
+        &mut self,
+        balance: Balance,
+        weights: &Weights,
+        fleet: &impl Fleet,
+    ) -> Option<usize> {
+        if (0..fleet.slots()).any(|slot| weights.of(slot) != 0 && fleet.serves(slot)) {
+            return None;
+        }
+        self.by_weight(balance, fleet, |slot| u16::from(weights.of(slot) == 0))
+    }
+
     /// Slots in the order of their turns, from the next one on.
-    fn order(self, slots: usize) -> impl Iterator<Item = usize> {
+    fn order(&self, slots: usize) -> impl Iterator<Item = usize> + use<> {
         let turn = if self.turn < slots { self.turn } else { 0 };
         (turn..slots).chain(0..turn)
     }
@@ -69,11 +132,72 @@ impl Rotation {
             })
     }
 
-    fn least<K: Ord>(&self, fleet: &impl Fleet, load: impl Fn(usize) -> K) -> Option<usize> {
-        self.order(fleet.slots())
-            .filter(|&slot| fleet.takes(slot))
-            .min_by_key(|&slot| load(slot))
+    /// Every slot that may have it gains its weight; the one that is then owed most gets it and pays for all.
+    fn smoothly(&mut self, fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Option<usize> {
+        self.credit.resize(fleet.slots(), 0);
+        let mut shortest = None;
+        let mut total = 0;
+        let mut most: Option<usize> = None;
+        for slot in 0..fleet.slots() {
+            let gain = i64::from(weight(slot));
+            if gain == 0 || !fleet.takes(slot) {
+                continue;
+            }
+            let (queued, lags) = (fleet.queued(slot), fleet.lags(slot));
+            if queued > SLACK || lags {
+                let shortest = *shortest.get_or_insert_with(|| shortest_share(fleet, &weight));
+                let slack = if lags { 0 } else { SLACK };
+                if (Share {
+                    load: queued.saturating_sub(slack),
+                    weight: weight(slot),
+                }) > shortest
+                {
+                    continue;
+                }
+            }
+            total += gain;
+            self.credit[slot] += gain;
+            if most.is_none_or(|most| self.credit[slot] > self.credit[most]) {
+                most = Some(slot);
+            }
+        }
+        let most = most?;
+        self.credit[most] -= total;
+        Some(most)
     }
+}
+
+/// Connections per weight, compared without a division.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    load: u64,
+    weight: u16,
+}
+
+impl Ord for Share {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let ours = u128::from(self.load) * u128::from(other.weight);
+        ours.cmp(&(u128::from(other.load) * u128::from(self.weight)))
+    }
+}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Share {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Share {}
+
+/// Workers say how many are open, and may say anything.
+fn load(fleet: &impl Fleet, slot: usize) -> u64 {
+    fleet.open(slot).saturating_add(fleet.queued(slot))
 }
 
 fn shortest_queue(fleet: &impl Fleet) -> u64 {
@@ -81,126 +205,14 @@ fn shortest_queue(fleet: &impl Fleet) -> u64 {
     takers.map(|slot| fleet.queued(slot)).min().unwrap_or(0)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Copy, Default)]
-    struct Slot {
-        down: bool,
-        queued: u64,
-        open: u64,
-        asleep: bool,
-        lags: bool,
-    }
-
-    impl Fleet for Vec<Slot> {
-        fn slots(&self) -> usize {
-            self.len()
-        }
-        fn takes(&self, slot: usize) -> bool {
-            !self[slot].down
-        }
-        fn queued(&self, slot: usize) -> u64 {
-            self[slot].queued
-        }
-        fn open(&self, slot: usize) -> u64 {
-            self[slot].open
-        }
-        fn asleep(&self, slot: usize) -> bool {
-            self[slot].asleep
-        }
-        fn lags(&self, slot: usize) -> bool {
-            self[slot].lags
-        }
-    }
-
-    /// Deals `count` connections to workers that take them at once.
-    fn deal(rotation: &mut Rotation, balance: Balance, fleet: &mut Vec<Slot>, count: usize) {
-        for _ in 0..count {
-            let slot = rotation.choose(balance, fleet).unwrap();
-            fleet[slot].open += 1;
-        }
-    }
-
-    #[test]
-    fn round_robin_is_exact_at_every_moment() {
-        for slots in [1, 2, 3, 7, 64] {
-            let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); slots]);
-            for _ in 0..500 {
-                deal(&mut rotation, Balance::RoundRobin, &mut fleet, 1);
-                let counts = fleet.iter().map(|slot| slot.open);
-                assert!(counts.clone().max().unwrap() - counts.min().unwrap() <= 1);
-            }
-        }
-    }
-
-    #[test]
-    fn a_slot_far_behind_loses_its_turn_until_it_catches_up() {
-        let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 3]);
-        fleet[1].queued = SLACK + 1;
-        deal(&mut rotation, Balance::RoundRobin, &mut fleet, 100);
-        assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [50, 0, 50]);
-        fleet[1].queued = SLACK;
-        deal(&mut rotation, Balance::RoundRobin, &mut fleet, 3);
-        assert_eq!(fleet[1].open, 1);
-    }
-
-    #[test]
-    fn all_equally_far_behind_are_dealt_to_in_turn() {
-        let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 3]);
-        fleet
-            .iter_mut()
-            .for_each(|slot| (slot.queued, slot.lags) = (500, true));
-        deal(&mut rotation, Balance::RoundRobin, &mut fleet, 9);
-        assert!(fleet.iter().all(|slot| slot.open == 3));
-    }
-
-    #[test]
-    fn a_lagging_slot_loses_its_turn_to_any_that_is_less_behind() {
-        let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 2]);
-        (fleet[0].queued, fleet[0].lags) = (1, true);
-        deal(&mut rotation, Balance::RoundRobin, &mut fleet, 4);
-        assert_eq!([fleet[0].open, fleet[1].open], [0, 4]);
-    }
-
-    #[test]
-    fn least_connections_evens_out_and_breaks_ties_in_turn() {
-        let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 3]);
-        fleet[0].open = 4;
-        fleet[2].queued = 1;
-        deal(&mut rotation, Balance::LeastConnections, &mut fleet, 7);
-        assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [4, 4, 3]);
-    }
-
-    #[test]
-    fn idle_prefers_a_sleeper_then_the_shortest_queue() {
-        let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 3]);
-        fleet[2].asleep = true;
-        assert_eq!(rotation.choose(Balance::Idle, &fleet), Some(2));
-        fleet[2].queued = 1;
-        fleet[0].queued = 2;
-        assert_eq!(rotation.choose(Balance::Idle, &fleet), Some(1));
-    }
-
-    #[test]
-    fn nobody_takes_nothing_is_chosen_and_a_shrunk_fleet_is_no_trouble() {
-        let mut rotation = Rotation { turn: 9 };
-        let mut fleet = vec![
-            Slot {
-                down: true,
-                ..Slot::default()
-            };
-            3
-        ];
-        for balance in [
-            Balance::RoundRobin,
-            Balance::LeastConnections,
-            Balance::Idle,
-        ] {
-            assert_eq!(rotation.choose(balance, &fleet), None);
-        }
-        fleet[0].down = false;
-        assert_eq!(rotation.choose(Balance::RoundRobin, &fleet), Some(0));
-    }
+fn shortest_share(fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Share {
+    let takers = (0..fleet.slots()).filter(|&slot| weight(slot) != 0 && fleet.takes(slot));
+    let shares = takers.map(|slot| Share {
+        load: fleet.queued(slot),
+        weight: weight(slot),
+    });
+    shares.min().unwrap_or(Share { load: 0, weight: 1 })
 }
+
+#[cfg(test)]
+mod tests;

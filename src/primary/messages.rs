@@ -3,9 +3,11 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use crate::config::{Balance, Sticky};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::sys::board::Board;
 use crate::wire::Address;
@@ -24,8 +26,8 @@ pub enum Command {
     },
     /// Deal to this worker from now on.
     Admit(Seat),
-    /// Deal nothing more to this worker (on `listener`, or on all) and read back what it has queued. The
-    /// channel stays open, since to the worker its end of it *is* the listening socket; a native worker is
+    /// Deal nothing more to this worker (on `listener`, or on all) and read back what it has queued; evicted from
+    /// all, it is answered by [`Report::Evicted`]. The channel stays open, since to the worker its end of it *is* the listening socket; a native worker is
     /// told by a [`Kind::Drain`](crate::wire::Kind::Drain) record if all its listeners are meant.
     Evict {
         /// The worker.
@@ -33,7 +35,8 @@ pub enum Command {
         /// One listener, or all.
         listener: Option<ListenerId>,
     },
-    /// Deal to an evicted worker again: its server listens again.
+    /// Deal again to a worker that was evicted from one listener: its server listens again. One that was evicted
+    /// from all of them never comes back, and a newer worker of its slot keeps the place.
     Resume {
         /// The worker.
         worker: WorkerId,
@@ -54,6 +57,58 @@ pub enum Command {
     /// Whether the server takes IPv4 only: an IPv6 client of this (dual-stack) listener is then closed, as
     /// the server's own socket would have refused it.
     Ipv4Only(ListenerId, bool),
+    /// Let nobody new connect to this listener, accept who has come, close it, deal all of them to its workers,
+    /// then report [`Report::ListenerClosed`]. What no worker is left to take is closed, by policy. The caller
+    /// has closed its own copies of the sockets before, so that nobody comes by them.
+    RemoveListener(ListenerId),
+    /// So many slots from now on. What sits in a slot that goes is not dealt to any more, and read back.
+    Resize(usize),
+    /// Choose otherwise from now on. Clients keep their slots if only the key stays the same. To or from
+    /// [`Balance::Kernel`] there is no way: nobody accepts here then.
+    SetPolicy {
+        /// Who gets the next connection.
+        balance: Balance,
+        /// The consistent hash in front of it.
+        sticky: Option<Sticky>,
+    },
+    /// Deal nothing to this slot, whatever worker sits there, and read back what is queued there; or deal to it
+    /// again.
+    Hold {
+        /// The slot.
+        slot: SlotId,
+        /// On hold from now on.
+        held: bool,
+    },
+    /// How much this slot gets in proportion to the others: see [`crate::policy::weights`].
+    Weight {
+        /// The slot.
+        slot: SlotId,
+        /// Its weight.
+        weight: u16,
+    },
+    /// Other bounds from now on.
+    SetLimits {
+        /// Most connections held here while no worker takes them.
+        max_held: usize,
+        /// Age at which a queue that does not move is read back.
+        steal_after: Duration,
+        /// Most connections queued for one worker on one listener, if that changes.
+        queue_cap: Option<usize>,
+    },
+    /// Hand this connection, which no listener here has accepted, to this worker and to no other. If it does not
+    /// get it, it is closed and [`Report::ProbeReturned`] says so.
+    Probe {
+        /// The worker.
+        worker: WorkerId,
+        /// On which listener; any of the worker's if it does not matter.
+        listener: Option<ListenerId>,
+        /// The connection.
+        socket: OwnedFd,
+        /// Who the client is.
+        peer: Address,
+        /// The address it connected to.
+        local: Address,
+    },
     /// Accept what the backlog holds, close the listeners, deal everything, then report [`Report::Dry`].
     Finish,
     /// Answer with the state as of now.
@@ -86,13 +141,19 @@ pub struct Seat {
 /// Dispatcher to main thread.
 #[derive(Debug)]
 pub enum Report {
-    /// A channel cannot be sent to any more (`EPIPE`): the worker shut it down.
+    /// A channel cannot be sent to any more. Nothing is dealt to it until the worker's next.
     Broken {
         /// The worker.
         worker: WorkerId,
         /// The listener whose channel it was.
         listener: ListenerId,
+        /// What sendmsg(2) said: `BrokenPipe` and `ConnectionReset` mean that the worker has shut it down.
+        error: std::io::Error,
     },
+    /// A [`Command::Probe`] has not come to its worker, or was read back from it, and is closed: nothing was learnt.
+    ProbeReturned(WorkerId),
+    /// After [`Command::RemoveListener`]: nobody who came by it is left here.
+    ListenerClosed(ListenerId),
     /// Connections were read back from a ready worker that did not take them in time.
     Stolen {
         /// The worker.
@@ -100,11 +161,12 @@ pub enum Report {
         /// How many.
         count: u64,
     },
-    /// After [`Command::Evict`] of all its listeners: nothing is left in the worker's channels.
+    /// After [`Command::Evict`] of all its listeners: nothing is left in the worker's channels, or nothing that
+    /// anybody but this worker could take.
     Evicted {
         /// The worker.
         worker: WorkerId,
-        /// Connections that it has received.
+        /// Connections that it has received, those that are left to it and probes included.
         received: u64,
     },
     /// A listener cannot be accepted from any more.
@@ -131,8 +193,18 @@ pub struct Snapshot {
     pub client_gone: u64,
     /// Connections accepted, by listener.
     pub accepted: Vec<(ListenerId, u64)>,
-    /// Per slot, indexed by slot number: dealt less read back, read back, queued now.
+    /// Connections accepted from listeners that are gone.
+    pub accepted_formerly: u64,
+    /// Per slot, indexed by slot number, those that are gone included: dealt less read back, read back, queued now.
     pub slots: Vec<SlotCounts>,
+}
+
+impl Snapshot {
+    /// Connections accepted from all listeners that there ever were.
+    pub fn accepted_in_all(&self) -> u64 {
+        let now: u64 = self.accepted.iter().map(|(_, count)| count).sum();
+        now + self.accepted_formerly
+    }
 }
 
 /// One slot's part of a [`Snapshot`].
@@ -144,6 +216,13 @@ pub struct SlotCounts {
     pub read_back: u64,
     /// Dealt to the slot's workers of now and not yet taken.
     pub queued: u64,
-    /// Taken by the slot's workers that have gone.
+    /// Taken by the slot's workers that have gone, probes not counted.
     pub taken_by_former: u64,
+    /// Probes sent to the slot's workers of now and not read back: those they count among what they have taken,
+    /// as far as they have taken them, and nobody else does.
+    pub probes: u64,
+    /// What the slot gets in proportion to the others; 0 of one that is gone.
+    pub weight: u16,
+    /// Nothing is dealt to it.
+    pub on_hold: bool,
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt,
 };
@@ -72,12 +73,19 @@ pub fn queued(kept: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(bytes_queued(kept)? / Record::LEN)
 }
 
+/// Whether the worker has shut its end down (KF7): the next send would be `EPIPE`.
+pub fn is_shut(ours: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(ours, PollFlags::empty())];
+    let polled = poll(&mut fds, PollTimeout::ZERO);
+    let hung_up = |events: PollFlags| events.contains(PollFlags::POLLHUP);
+    polled.is_ok() && fds[0].revents().is_some_and(hung_up)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::fdpass::{Received, Sent, receive, send as pass};
     use crate::wire::{Kind, Record};
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     fn a_record(connection: u64) -> [u8; Record::LEN] {
         Record {
@@ -146,7 +154,9 @@ mod tests {
             pass(channel.ours.as_fd(), &a_record(7), None),
             Sent::Done
         ));
+        assert!(!is_shut(channel.ours.as_fd()));
         shutdown(channel.theirs.as_raw_fd(), Shutdown::Both).unwrap();
+        assert!(is_shut(channel.ours.as_fd()));
         assert!(matches!(
             pass(channel.ours.as_fd(), &a_record(8), None),
             Sent::Broken(_)

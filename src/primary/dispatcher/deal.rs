@@ -1,13 +1,16 @@
 //! Choosing a seat for a connection and sending it there; holding it while nobody takes it.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use slab::Slab;
 
+use super::Settings;
 use super::seat::{SeatState, Standing};
-use super::{Settings, State};
+use super::state::State;
 use crate::policy::affinity::Key;
 use crate::policy::rotation::Fleet;
+use crate::policy::weights::Weights;
 use crate::primary::messages::Report;
 use crate::sys::clock;
 use crate::sys::fdpass::Sent;
@@ -25,7 +28,7 @@ const STALE: u64 = 1_000_000_000;
 pub(super) struct Hand {
     pub record: Record,
     pub fd: OwnedFd,
-    /// Index of its lane.
+    /// Key of its lane.
     pub lane: usize,
 }
 
@@ -41,6 +44,7 @@ enum NotNow {
 struct Bench<'a> {
     seats: &'a Slab<SeatState>,
     of_slot: &'a [Option<usize>],
+    on_hold: &'a [bool],
     settings: &'a Settings,
     now: u64,
     /// A connection that was read back before is not what a stuck worker is tried with.
@@ -48,8 +52,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// The seat by which this slot is dealt to.
     fn seat(&self, slot: usize) -> Option<&SeatState> {
-        self.of_slot[slot].map(|key| &self.seats[key])
+        self.of_slot[slot]
+            .filter(|_| !self.on_hold[slot])
+            .map(|key| &self.seats[key])
     }
 }
 
@@ -80,6 +87,11 @@ impl Fleet for Bench<'_> {
     fn lags(&self, slot: usize) -> bool {
         self.seat(slot)
             .is_some_and(|seat| seat.queued() != 0 && seat.progress.lags(self.now))
+    }
+
+    fn serves(&self, slot: usize) -> bool {
+        self.seat(slot)
+            .is_some_and(|seat| !seat.progress.is_stuck())
     }
 }
 
@@ -113,7 +125,7 @@ impl State {
             return;
         }
         let now = clock::now_ns();
-        for lane in &mut self.lanes {
+        for (_, lane) in &mut self.lanes {
             lane.nobody_takes = false;
         }
         for _ in 0..self.held.len() {
@@ -143,11 +155,10 @@ impl State {
         self.schedule_retry();
     }
 
-    /// With seats that may come free, by the clock; without, the next `Admit` brings us back.
+    /// With seats that may come free, by the clock; without, the next command brings us back.
     fn schedule_retry(&mut self) {
-        let admitted = |&key: &usize| self.seats[key].standing == Standing::Admitted;
-        let mut waiting = self.lanes.iter().filter(|lane| lane.held != 0);
-        let waits = waiting.any(|lane| lane.seats.iter().flatten().any(admitted));
+        let mut waiting = self.lanes.iter().filter(|(_, lane)| lane.held != 0);
+        let waits = waiting.any(|(index, _)| self.somebody_takes(index));
         self.retry_at = waits.then(|| clock::now_ns() + RETRY);
     }
 
@@ -180,13 +191,20 @@ impl State {
                 }
                 // The limit is the user's, over all channels: no other seat would do better.
                 Sent::InFlightLimit => return Err(NotNow::Nobody(hand)),
-                Sent::Broken(_) => {
-                    seat.standing = Standing::Evicted;
-                    let (worker, listener) = (seat.worker(), seat.listener());
-                    self.reports.send(Report::Broken { worker, listener });
-                }
+                Sent::Broken(error) => self.is_broken(key, error),
             }
         }
+    }
+
+    /// Nothing can be sent by this seat any more; what is queued there is got back.
+    pub(super) fn is_broken(&mut self, key: usize, error: io::Error) {
+        self.vacate(key, Standing::Evicted);
+        let seat = &self.seats[key];
+        self.reports.send(Report::Broken {
+            worker: seat.worker(),
+            listener: seat.listener(),
+            error,
+        });
     }
 
     fn choose(&mut self, hand: &Hand, now: u64) -> Choice {
@@ -195,6 +213,8 @@ impl State {
             seats,
             settings,
             affinity,
+            weights,
+            on_hold,
             ..
         } = self;
         let lane = &mut lanes[hand.lane];
@@ -202,6 +222,7 @@ impl State {
         let mut bench = Bench {
             seats,
             of_slot: &lane.seats,
+            on_hold,
             settings,
             now,
             attempt,
@@ -214,11 +235,11 @@ impl State {
             .as_ref()
             .and_then(|affinity| affinity.key(&hand.record.peer));
         let slot = match key {
-            Some(key) => match sticky_slot(key, &bench, hand, now) {
+            Some(key) => match sticky_slot(key, weights, &bench, hand) {
                 Ok(slot) => slot,
                 Err(choice) => return choice,
             },
-            None => lane.rotation.choose(settings.balance, &bench),
+            None => lane.rotation.choose(settings.balance, weights, &bench),
         };
         slot.and_then(|slot| lane.seats[slot])
             .map_or(Choice::Nobody, Choice::Seat)
@@ -235,23 +256,30 @@ enum Choice {
     Nobody,
 }
 
-/// Its own slot; when that has not taken it for `--steal-after`, the key's next choice.
+/// Its own slot; when that has not taken it for `--steal-after`, the key's next choice. A slot on hold is
+/// nobody's own.
 fn sticky_slot(
     key: Key,
+    weights: &Weights,
     bench: &Bench<'_>,
     hand: &Hand,
-    now: u64,
 ) -> Result<Option<usize>, Choice> {
-    let slots = bench.slots();
-    let home = key.choose(slots, |_| true);
-    if home.is_some_and(|home| bench.takes(home)) {
-        return Ok(home);
+    let takes = |slot| bench.takes(slot);
+    if let Some(home) = key.choose(weights, |slot| !bench.on_hold[slot]) {
+        if takes(home) {
+            return Ok(Some(home));
+        }
+        let waited = bench.now.saturating_sub(hand.record.accepted_at);
+        if waited < bench.settings.steal_after.as_nanos() as u64 {
+            return Err(Choice::Wait);
+        }
     }
-    let waited = now.saturating_sub(hand.record.accepted_at);
-    if waited < bench.settings.steal_after.as_nanos() as u64 {
-        return Err(Choice::Wait);
-    }
-    match key.choose(slots, |slot| bench.takes(slot)) {
+    let serves = |slot| weights.of(slot) != 0 && bench.serves(slot);
+    let last_resort = || {
+        let nobody = !(0..bench.slots()).any(serves);
+        nobody.then(|| key.last_resort(weights, takes)).flatten()
+    };
+    match key.choose(weights, takes).or_else(last_resort) {
         Some(slot) => Ok(Some(slot)),
         None => Err(Choice::Wait),
     }

@@ -3,31 +3,34 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
 use socket2::SockRef;
 
-use super::State;
+use super::Source;
+use super::closing::Stage;
 use super::deal::Hand;
+use super::state::State;
 use crate::policy::ids::ListenerId;
 use crate::policy::rotation::Rotation;
 use crate::primary::messages::Report;
 use crate::sys::clock;
-use crate::sys::socket::{Accepted, accept, refuse_newcomers};
+use crate::sys::socket::{Accepted, accept};
 use crate::wire::{Address, Family, Kind, Record};
 
 /// Connections accepted from one listener before the others, and the commands, get their turn (C8).
 const ACCEPT_BATCH: usize = 64;
 /// How long a listener rests when there is no descriptor for a connection, ns (D1).
 const REST: u64 = 10_000_000;
-/// How long a listener that is about to be closed is accepted from, ns: enough for the longest backlog.
-const LAST_ROUND: u64 = 500_000_000;
 
 /// A listener, the sockets through which its connections come, and who is dealt them.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub id: ListenerId,
     pub doors: Vec<Door>,
+    pub stage: Stage,
     pub rotation: Rotation,
-    /// The seat of each slot that is admitted, as a key into the state's seats.
+    /// The seat by which each slot is dealt to, as a key into the state's seats.
     pub seats: Vec<Option<usize>>,
     pub accepted: u64,
     /// How many of the connections held are its own.
@@ -35,7 +38,7 @@ pub(super) struct Lane {
     /// In the retry that is under way, nobody took one of them.
     pub nobody_takes: bool,
     pub ipv4_only: bool,
-    ipv6_refused: bool,
+    pub ipv6_refused: bool,
 }
 
 /// One listening socket.
@@ -43,17 +46,21 @@ pub(super) struct Lane {
 pub(super) struct Door {
     /// `None` once it is closed.
     pub socket: Option<OwnedFd>,
-    local: Address,
+    pub local: Address,
+    /// The kernel says when somebody comes. If it has no memory for that, we look now and then.
+    watched: bool,
     /// Something may be in the backlog. Edge-triggered: stays true until accept(2) has said otherwise.
     pub readable: bool,
     pub paused_until: Option<u64>,
 }
 
 impl Lane {
+    /// Without a socket, which opens it.
     pub fn new(id: ListenerId, slots: usize) -> Self {
         Self {
             id,
             doors: Vec::new(),
+            stage: Stage::Closed,
             rotation: Rotation::default(),
             seats: vec![None; slots],
             accepted: 0,
@@ -67,6 +74,12 @@ impl Lane {
     pub fn wants_accept(&self, now: u64) -> bool {
         self.doors.iter().any(|door| door.wants_accept(now))
     }
+
+    /// When something here is to be done though nothing happens.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let paused = self.doors.iter().filter_map(|door| door.paused_until);
+        paused.chain(self.stage.deadline()).min()
+    }
 }
 
 impl Door {
@@ -74,9 +87,20 @@ impl Door {
         Self {
             socket: Some(socket),
             local,
+            watched: false,
             // What came before the registration is reported by no edge on some kernels: look once.
             readable: true,
             paused_until: None,
+        }
+    }
+
+    /// Asks the kernel to say when somebody comes. It may be short of memory: then the door is looked at again
+    /// and again, which serves as well, if a little later.
+    fn watch(&mut self, registry: &Registry, source: Source) {
+        if let Some(socket) = self.socket.as_ref().filter(|_| !self.watched) {
+            let fd = socket.as_raw_fd();
+            let watched = registry.register(&mut SourceFd(&fd), source.token(), Interest::READABLE);
+            self.watched = watched.is_ok();
         }
     }
 
@@ -86,7 +110,7 @@ impl Door {
 }
 
 /// What one call of accept(2) came to.
-enum Step {
+pub(super) enum Step {
     /// Go on.
     More,
     /// This listener is done for now.
@@ -94,16 +118,45 @@ enum Step {
 }
 
 impl State {
+    /// The first socket of a listener makes its lane, further ones lead into it.
+    pub(super) fn add_listener(&mut self, id: ListenerId, socket: OwnedFd, local: Address) {
+        let index = self.lane_for(id);
+        let lane = &mut self.lanes[index];
+        lane.stage = Stage::Open;
+        let source = Source::Listener(id, lane.doors.len() as u16);
+        let mut door = Door::new(socket, local);
+        door.watch(self.poll.registry(), source);
+        lane.doors.push(door);
+    }
+
+    /// The lane of a listener. A seat may come before the sockets do, or after they have gone.
+    pub(super) fn lane_for(&mut self, id: ListenerId) -> usize {
+        let known = self.lanes.iter().find(|(_, lane)| lane.id == id);
+        match known {
+            Some((index, _)) => index,
+            None => self.lanes.insert(Lane::new(id, self.settings.slots)),
+        }
+    }
+
+    /// The first lane from this key on.
+    pub(super) fn next_lane(&self, from: usize) -> Option<usize> {
+        (from..self.lanes.capacity()).find(|&index| self.lanes.contains(index))
+    }
+
     /// One more connection of this lane can be kept here if nobody takes it. Each lane has its share, so that
     /// one whose servers have all closed it does not keep the others from accepting.
     pub(super) fn has_room(&self, index: usize) -> bool {
-        let share = self.settings.max_held / self.lanes.len().max(1);
+        let lanes = self.lanes.iter();
+        let sharing = lanes.filter(|(_, lane)| !lane.stage.is_final() || lane.held != 0);
+        let share = self.settings.max_held / sharing.count().max(1);
         self.lanes[index].held < share.max(1)
     }
 
     /// One bounded batch from each socket that has something.
     pub(super) fn accept_round(&mut self) {
-        for index in 0..self.lanes.len() {
+        let mut from = 0;
+        while let Some(index) = self.next_lane(from) {
+            from = index + 1;
             for door in 0..self.lanes[index].doors.len() {
                 if self.lanes[index].doors[door].wants_accept(clock::now_ns()) {
                     self.accept_batch(index, door);
@@ -113,7 +166,10 @@ impl State {
     }
 
     fn accept_batch(&mut self, index: usize, door: usize) {
-        self.lanes[index].doors[door].paused_until = None;
+        let lane = &mut self.lanes[index];
+        let source = Source::Listener(lane.id, door as u16);
+        lane.doors[door].paused_until = None;
+        lane.doors[door].watch(self.poll.registry(), source);
         let nonblocking = self.servers_want_nonblocking(index);
         for _ in 0..ACCEPT_BATCH {
             if !self.has_room(index)
@@ -124,24 +180,8 @@ impl State {
         }
     }
 
-    /// Accepts all that has come, room or not: the listener is about to be closed (G16). Where they come faster
-    /// than they can be accepted, that is never all.
-    pub(super) fn drain_backlog(&mut self, index: usize) {
-        let nonblocking = self.servers_want_nonblocking(index);
-        for door in 0..self.lanes[index].doors.len() {
-            if let Some(socket) = &self.lanes[index].doors[door].socket {
-                // Without it, who comes between the last accept and the close is reset.
-                let _ = refuse_newcomers(socket.as_fd());
-            }
-            let until = clock::now_ns() + LAST_ROUND;
-            while clock::now_ns() < until
-                && matches!(self.accept_one(index, door, nonblocking), Step::More)
-            {}
-        }
-    }
-
     /// Accepted as the servers want them, connections need no fcntl(2) in the worker.
-    fn servers_want_nonblocking(&self, index: usize) -> bool {
+    pub(super) fn servers_want_nonblocking(&self, index: usize) -> bool {
         let seats = self.lanes[index].seats.iter().flatten();
         seats
             .filter_map(|&key| self.seats[key].wants_nonblocking())
@@ -149,7 +189,7 @@ impl State {
             .unwrap_or(false)
     }
 
-    fn accept_one(&mut self, index: usize, door: usize, nonblocking: bool) -> Step {
+    pub(super) fn accept_one(&mut self, index: usize, door: usize, nonblocking: bool) -> Step {
         let lane = &mut self.lanes[index];
         let entry = &mut lane.doors[door];
         let Some(listener) = &entry.socket else {
@@ -167,10 +207,11 @@ impl State {
                     Step::More
                 }
             }
-            Accepted::Empty => {
+            Accepted::Empty if entry.watched => {
                 entry.readable = false;
                 Step::Enough
             }
+            Accepted::Empty => self.rest(index, door),
             Accepted::ClientGone => Step::More,
             Accepted::Exhausted(_) => self.rest(index, door),
             Accepted::Failed(error) => {

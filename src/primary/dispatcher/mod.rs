@@ -2,38 +2,37 @@
 //! commands come over a channel with a waker, reports go up over another, and nothing here logs,
 //! allocates per connection, forks, or touches a file.
 //!
-//! `seat` is one worker on one listener; `lane` is one listener with its seats; `deal` chooses and sends;
-//! `recall` gets connections back; this file is the loop and the handle that the main thread holds.
+//! `state` is the loop; `lane` is one listener with its seats, `closing` its end; `seat` is one worker on one
+//! listener, `places` which of them a slot is dealt by; `deal` chooses and sends; `recall` gets connections back;
+//! `probe` sends the primary's own. This file is the handle that the main
+//! thread holds.
 
+mod closing;
 mod deal;
 mod lane;
+mod places;
+mod probe;
 mod recall;
 mod seat;
+mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
-use slab::Slab;
+use crossbeam_channel::{Sender, unbounded};
+use mio::{Poll, Token, Waker};
 
 use crate::config::{Balance, Sticky};
-use crate::policy::affinity::Affinity;
 use crate::policy::ids::ListenerId;
-use crate::primary::messages::{Command, Report, SlotCounts, Snapshot};
-use crate::sys::clock;
-use deal::Hand;
-use lane::{Door, Lane};
-use seat::SeatState;
+use crate::primary::messages::{Command, Report, Snapshot};
+use state::State;
 
-/// What the dispatcher is to do, fixed for its life.
+/// What the dispatcher is to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Number of slots.
@@ -42,7 +41,7 @@ pub struct Settings {
     pub balance: Balance,
     /// The consistent hash in front of it.
     pub sticky: Option<Sticky>,
-    /// Secret of that hash.
+    /// Secret of that hash, for the life of the primary.
     pub hash_key: (u64, u64),
     /// Most connections queued for one worker on one listener.
     pub queue_cap: usize,
@@ -74,15 +73,11 @@ impl Dispatcher {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Commands.token())?;
         let (commands, inbox) = unbounded();
-        let state = State::new(
-            settings,
-            poll,
-            inbox,
-            Reports {
-                sender: reports,
-                up,
-            },
-        );
+        let reports = Reports {
+            sender: reports,
+            up,
+        };
+        let state = State::new(settings, poll, inbox, reports);
         let thread = std::thread::Builder::new()
             .name("dispatcher".into())
             .spawn(|| state.run())?;
@@ -157,226 +152,6 @@ impl Reports {
             self.up
                 .wake()
                 .expect("an eventfd can always be written once more");
-        }
-    }
-}
-
-/// Everything the thread owns.
-#[derive(Debug)]
-struct State {
-    settings: Settings,
-    poll: Poll,
-    inbox: Receiver<Command>,
-    reports: Reports,
-    affinity: Option<Affinity>,
-    lanes: Vec<Lane>,
-    seats: Slab<SeatState>,
-    /// Seats whose connections are being got back, oldest first.
-    recalled: VecDeque<usize>,
-    /// Not before this: there was no descriptor for what comes back.
-    recall_from: u64,
-    held: VecDeque<Hand>,
-    slots: Vec<SlotCounts>,
-    /// Some seat may have something queued: keep looking at how the queues move.
-    watching: bool,
-    next_look: u64,
-    /// When to try again what the weather prevented.
-    retry_at: Option<u64>,
-    last_connection: u64,
-    closed_by_policy: u64,
-    client_gone: u64,
-    finishing: Finishing,
-    quit: bool,
-}
-
-/// How far a graceful end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finishing {
-    No,
-    Asked,
-    Reported,
-}
-
-impl State {
-    fn new(settings: Settings, poll: Poll, inbox: Receiver<Command>, reports: Reports) -> Self {
-        let affinity = settings
-            .sticky
-            .map(|sticky| Affinity::new(sticky, settings.hash_key));
-        Self {
-            affinity,
-            poll,
-            inbox,
-            reports,
-            lanes: Vec::new(),
-            seats: Slab::new(),
-            recalled: VecDeque::new(),
-            recall_from: 0,
-            held: VecDeque::with_capacity(settings.max_held + 1),
-            slots: vec![SlotCounts::default(); settings.slots],
-            watching: false,
-            next_look: 0,
-            retry_at: None,
-            last_connection: 0,
-            closed_by_policy: 0,
-            client_gone: 0,
-            finishing: Finishing::No,
-            quit: false,
-            settings,
-        }
-    }
-
-    /// The loop: wait, commands, what was held up, new connections, a look at the queues.
-    fn run(mut self) {
-        let mut events = Events::with_capacity(64);
-        while !self.quit {
-            match self.poll.poll(&mut events, self.patience()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => panic!("epoll_wait on our own epoll fd cannot fail: {error}"),
-            }
-            for event in &events {
-                if let Some(Source::Listener(id, door)) = Source::of(event.token())
-                    && let Some(lane) = self.lane_mut(id)
-                    && let Some(door) = lane.doors.get_mut(usize::from(door))
-                {
-                    door.readable = true;
-                }
-            }
-            self.obey();
-            self.retry_held();
-            self.pump_recalled();
-            self.accept_round();
-            self.look_at_queues();
-            self.finish_if_dry();
-        }
-    }
-
-    /// How long there is nothing to do unless something happens.
-    fn patience(&self) -> Option<Duration> {
-        let now = clock::now_ns();
-        let mut lanes = self.lanes.iter().enumerate();
-        let backlog = lanes.any(|(index, lane)| lane.wants_accept(now) && self.has_room(index));
-        let recalled = self.next_recalled().is_some();
-        if backlog || (recalled && now >= self.recall_from) {
-            return Some(Duration::ZERO);
-        }
-        let doors = self.lanes.iter().flat_map(|lane| &lane.doors);
-        let resumes = doors.filter_map(|door| door.paused_until);
-        let look = self.watching.then_some(self.next_look);
-        let recall = recalled.then_some(self.recall_from);
-        let next = resumes.chain(look).chain(self.retry_at).chain(recall);
-        let next = next.min()?;
-        Some(Duration::from_nanos(next.saturating_sub(now)))
-    }
-
-    fn obey(&mut self) {
-        while let Ok(command) = self.inbox.try_recv() {
-            match command {
-                Command::AddListener { id, socket, local } => self.add_listener(id, socket, local),
-                Command::Admit(seat) => self.admit(seat),
-                Command::Evict { worker, listener } => self.evict(worker, listener),
-                Command::Resume { worker, listener } => self.resume(worker, listener),
-                Command::Forget(worker) => self.forget(worker),
-                Command::Wake {
-                    worker,
-                    listener,
-                    count,
-                } => self.wake(worker, listener, count),
-                Command::Ipv4Only(id, only) => {
-                    if let Some(lane) = self.lane_mut(id) {
-                        lane.ipv4_only = only;
-                    }
-                }
-                Command::Finish => self.finish(),
-                // The asker may have given up waiting.
-                Command::Snapshot(reply) => drop(reply.send(self.snapshot())),
-                Command::Quit => self.quit = true,
-            }
-        }
-    }
-
-    /// The first socket of a listener makes its lane, further ones lead into it.
-    fn add_listener(
-        &mut self,
-        id: ListenerId,
-        socket: std::os::fd::OwnedFd,
-        local: crate::wire::Address,
-    ) {
-        let slots = self.settings.slots;
-        let index = self.lanes.iter().position(|lane| lane.id == id);
-        let index = index.unwrap_or_else(|| {
-            self.lanes.push(Lane::new(id, slots));
-            self.lanes.len() - 1
-        });
-        let doors = &mut self.lanes[index].doors;
-        let fd = socket.as_raw_fd();
-        let token = Source::Listener(id, doors.len() as u16).token();
-        let registered =
-            self.poll
-                .registry()
-                .register(&mut SourceFd(&fd), token, Interest::READABLE);
-        match registered {
-            Ok(()) => doors.push(Door::new(socket, local)),
-            Err(error) => self.reports.send(Report::ListenerFailed {
-                listener: id,
-                error,
-            }),
-        }
-    }
-
-    fn lane_mut(&mut self, id: ListenerId) -> Option<&mut Lane> {
-        self.lanes.iter_mut().find(|lane| lane.id == id)
-    }
-
-    /// Accepts what has come, deals it, and closes the listeners for good.
-    fn finish(&mut self) {
-        for index in 0..self.lanes.len() {
-            self.drain_backlog(index);
-            self.close_listener(index);
-        }
-        self.finishing = Finishing::Asked;
-        self.watching = true;
-    }
-
-    /// Out of the epoll first: another copy of the descriptor would keep the events coming (KF19).
-    fn close_listener(&mut self, index: usize) {
-        for door in &mut self.lanes[index].doors {
-            door.readable = false;
-            door.paused_until = None;
-            if let Some(socket) = door.socket.take() {
-                let fd = socket.as_raw_fd();
-                // Should the kernel refuse: the events of a listener that is not there any more are not heeded.
-                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            }
-        }
-    }
-
-    fn finish_if_dry(&mut self) {
-        if self.finishing == Finishing::Asked
-            && self.held.is_empty()
-            && self.recalled.is_empty()
-            && self.seats.iter().all(|(_, seat)| seat.exact_queue() == 0)
-        {
-            self.finishing = Finishing::Reported;
-            self.reports.send(Report::Dry);
-        }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let mut slots = self.slots.clone();
-        for (_, seat) in &self.seats {
-            slots[seat.slot()].queued += seat.queued();
-        }
-        Snapshot {
-            held: self.held.len() as u64,
-            closed_by_policy: self.closed_by_policy,
-            client_gone: self.client_gone,
-            accepted: self
-                .lanes
-                .iter()
-                .map(|lane| (lane.id, lane.accepted))
-                .collect(),
-            slots,
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Getting connections back: out of the channel of a worker that died, left, or does not move. One
 //! mechanism, the primary's kept copy of the worker's end (design.md §3, promise 1).
 
-use super::State;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+
 use super::deal::Hand;
-use super::seat::{SeatState, Standing};
-use crate::policy::ids::{ListenerId, WorkerId};
-use crate::primary::messages::{Report, Seat};
+use super::probe::is_probe;
+use super::seat::Standing;
+use super::state::{Finishing, State};
+use crate::primary::messages::Report;
 use crate::sys::clock;
 use crate::sys::fdpass::Received;
 use crate::wire::{Kind, Record};
@@ -22,6 +25,8 @@ const REST: u64 = 10_000_000;
 enum Recalled {
     /// A connection, in hand again.
     Connection(Hand),
+    /// One of the primary's own.
+    Probe(Record, OwnedFd),
     /// A message without one.
     Other,
     /// Nothing more.
@@ -31,101 +36,7 @@ enum Recalled {
 }
 
 impl State {
-    pub(super) fn admit(&mut self, seat: Seat) {
-        let (slot, listener) = (seat.slot.index(), seat.listener);
-        let key = self.seats.insert(SeatState::new(seat, clock::now_ns()));
-        self.take_place(key, slot, listener);
-    }
-
-    pub(super) fn resume(&mut self, worker: WorkerId, listener: ListenerId) {
-        let found = self.seats.iter().find(|(_, seat)| {
-            seat.worker() == worker
-                && seat.listener() == listener
-                && seat.standing == Standing::Evicted
-        });
-        let Some((key, slot)) = found.map(|(key, seat)| (key, seat.slot())) else {
-            return;
-        };
-        self.seats[key].standing = Standing::Admitted;
-        self.recalled.retain(|&recalled| recalled != key);
-        self.take_place(key, slot, listener);
-    }
-
-    /// Makes a seat the one that its slot is dealt to on this listener.
-    fn take_place(&mut self, key: usize, slot: usize, listener: ListenerId) {
-        if let Some(lane) = self.lane_mut(listener) {
-            lane.seats[slot] = Some(key);
-        }
-        self.watch(clock::now_ns());
-    }
-
-    pub(super) fn evict(&mut self, worker: WorkerId, listener: Option<ListenerId>) {
-        for key in self.seats_of(worker) {
-            if listener.is_some_and(|listener| listener != self.seats[key].listener()) {
-                continue;
-            }
-            self.leave_place(key);
-            let seat = &mut self.seats[key];
-            if seat.standing == Standing::Admitted {
-                seat.standing = Standing::Evicted;
-            }
-            if listener.is_none() {
-                seat.note_draining();
-            }
-            self.recall(key);
-        }
-        if listener.is_none() {
-            self.report_evicted(worker);
-        }
-    }
-
-    /// Says that a worker which gets nothing more has nothing left in its channels, once that is so.
-    fn report_evicted(&self, worker: WorkerId) {
-        let seats = self.seats_of(worker);
-        let empty = |key: &usize| {
-            self.seats[*key].standing == Standing::Evicted && !self.recalled.contains(key)
-        };
-        if seats.iter().all(empty) {
-            let received = seats.iter().map(|&key| self.seats[key].received()).sum();
-            self.reports.send(Report::Evicted { worker, received });
-        }
-    }
-
-    pub(super) fn forget(&mut self, worker: WorkerId) {
-        for key in self.seats_of(worker) {
-            self.leave_place(key);
-            self.seats[key].standing = Standing::Forgotten;
-            self.recall(key);
-        }
-    }
-
-    pub(super) fn wake(&mut self, worker: WorkerId, listener: ListenerId, count: u32) {
-        for key in self.seats_of(worker) {
-            if self.seats[key].listener() == listener {
-                (0..count).for_each(|_| self.seats[key].tell(Kind::Wake));
-            }
-        }
-    }
-
-    fn seats_of(&self, worker: WorkerId) -> Vec<usize> {
-        let seats = self
-            .seats
-            .iter()
-            .filter(|(_, seat)| seat.worker() == worker);
-        seats.map(|(key, _)| key).collect()
-    }
-
-    /// A newer worker of the slot may sit there already; it stays.
-    fn leave_place(&mut self, key: usize) {
-        let (slot, listener) = (self.seats[key].slot(), self.seats[key].listener());
-        if let Some(lane) = self.lane_mut(listener)
-            && lane.seats[slot] == Some(key)
-        {
-            lane.seats[slot] = None;
-        }
-    }
-
-    fn recall(&mut self, key: usize) {
+    pub(super) fn recall(&mut self, key: usize) {
         if !self.recalled.contains(&key) {
             self.recalled.push_back(key);
         }
@@ -143,6 +54,10 @@ impl State {
             };
             match self.read_back(key) {
                 Recalled::Connection(hand) => self.place_or_hold(hand),
+                Recalled::Probe(..) => {
+                    let worker = self.seats[key].worker();
+                    self.reports.send(Report::ProbeReturned(worker));
+                }
                 Recalled::Other => {}
                 Recalled::Nothing => {
                     self.recalled.retain(|&recalled| recalled != key);
@@ -159,13 +74,7 @@ impl State {
     /// The first seat to get connections back from whose lane has room for one.
     pub(super) fn next_recalled(&self) -> Option<usize> {
         let mut recalled = self.recalled.iter().copied();
-        recalled.find(|&key| self.has_room(self.lane_of(key)))
-    }
-
-    fn lane_of(&self, key: usize) -> usize {
-        let listener = self.seats[key].listener();
-        let lane = self.lanes.iter().position(|lane| lane.id == listener);
-        lane.expect("a lane outlives the seats on it")
+        recalled.find(|&key| self.has_room(self.seats[key].lane))
     }
 
     /// A dead worker's seat goes; a native worker that drains is told that nothing more will come.
@@ -176,20 +85,22 @@ impl State {
                 let former = self.seats.remove(key);
                 self.slots[former.slot()].taken_by_former += former.received();
             }
-            Standing::Evicted if seat.drains() => {
-                if seat.is_native() {
-                    seat.tell(Kind::Drain);
-                }
-                self.report_evicted(seat.worker());
-            }
-            Standing::Evicted | Standing::Admitted => {}
+            Standing::Evicted if seat.is_native() => seat.tell(Kind::Drain),
+            Standing::Evicted | Standing::Paused | Standing::Admitted => {}
         }
     }
 
     /// Takes one message out of a channel.
     fn read_back(&mut self, key: usize) -> Recalled {
         let mut buffer = [0; Record::LEN];
-        let lane = self.lane_of(key);
+        let lane = self.seats[key].lane;
+        // Nobody else could take them, and a worker that lives on may.
+        if self.lanes[lane].stage.is_final()
+            && self.seats[key].standing != Standing::Forgotten
+            && !self.somebody_takes(lane)
+        {
+            return Recalled::Nothing;
+        }
         let seat = &mut self.seats[key];
         // Received without a free number, a connection would be closed by the kernel (KF8).
         if !seat.can_receive() {
@@ -206,6 +117,10 @@ impl State {
         let (length, fd, truncated) = received;
         let record = buffer.get(..length).and_then(Record::decode);
         match (record, fd) {
+            (Some(record), Some(fd)) if is_probe(&record) => {
+                seat.note_probe_read_back();
+                Recalled::Probe(record, fd)
+            }
             (Some(record), Some(fd)) if record.kind == Kind::Connection => {
                 seat.note_read_back();
                 let slot = seat.slot();
@@ -219,7 +134,11 @@ impl State {
             }
             _ => {
                 // Another thread took the last number in this very moment.
-                if truncated {
+                if truncated && record.as_ref().is_some_and(is_probe) {
+                    seat.note_probe_read_back();
+                    let worker = seat.worker();
+                    self.reports.send(Report::ProbeReturned(worker));
+                } else if truncated {
                     let slot = seat.slot();
                     seat.note_read_back();
                     self.slots[slot].dealt -= 1;
@@ -250,20 +169,25 @@ impl State {
             return;
         }
         self.next_look = now + self.look_every();
-        let mut busy = self.finishing == super::Finishing::Asked;
-        let mut overdue = None;
+        let mut busy = self.finishing == Finishing::Asked;
+        let (mut overdue, mut shut) = (None, None);
         let limit = self.settings.steal_after.as_nanos() as u64;
         for (key, seat) in &mut self.seats {
             let queued = seat.look(now);
             busy |= queued != 0;
-            if queued != 0
-                && seat.standing == Standing::Admitted
-                && seat.progress.is_overdue(now, limit)
-            {
+            if queued == 0 || seat.standing != Standing::Admitted || !seat.progress.lags(now) {
+                continue;
+            }
+            if seat.is_shut() {
+                shut = Some(key);
+            } else if seat.progress.is_overdue(now, limit) {
                 overdue = overdue.or(Some(key));
             }
         }
         self.watching = busy;
+        if let Some(key) = shut {
+            self.is_broken(key, ErrorKind::BrokenPipe.into());
+        }
         if let Some(key) = overdue
             && self.somebody_else_moves(key)
         {
@@ -275,11 +199,10 @@ impl State {
 
     /// Some other slot of the same listener has nothing queued, or takes what it has.
     fn somebody_else_moves(&self, key: usize) -> bool {
-        let listener = self.seats[key].listener();
         let (now, cap) = (clock::now_ns(), self.settings.queue_cap);
-        self.seats.iter().any(|(other, seat)| {
+        self.dealt_by(self.seats[key].lane).any(|other| {
+            let seat = &self.seats[other];
             other != key
-                && seat.listener() == listener
                 && seat.takes(now, cap)
                 && !seat.progress.is_stuck()
                 && (seat.queued() == 0 || !seat.progress.lags(now))
@@ -291,12 +214,20 @@ impl State {
         self.seats[key].progress.declare_stuck(now);
         let mut count = 0;
         let mut wakes = 0;
-        let lane = self.lane_of(key);
+        let mut probe = None;
+        let lane = self.seats[key].lane;
         while self.has_room(lane) {
             match self.read_back(key) {
                 Recalled::Connection(hand) => {
                     count += 1;
                     self.place_or_hold(hand);
+                }
+                Recalled::Probe(record, fd) => {
+                    // One is enough to learn from.
+                    if probe.replace((record, fd)).is_some() {
+                        let worker = self.seats[key].worker();
+                        self.reports.send(Report::ProbeReturned(worker));
+                    }
                 }
                 Recalled::Other => wakes += 1,
                 Recalled::Nothing | Recalled::NotNow => break,
@@ -304,6 +235,9 @@ impl State {
         }
         // Messages that are the worker's own business go back to it.
         (0..wakes).for_each(|_| self.seats[key].tell(Kind::Wake));
+        if let Some((record, fd)) = probe {
+            self.send_probe(key, &record, &fd);
+        }
         if count != 0 {
             let worker = self.seats[key].worker();
             self.reports.send(Report::Stolen { worker, count });

@@ -11,12 +11,14 @@ use crate::sys::fdpass::{self, Sent};
 use crate::wire::{Kind, Record};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Whether a seat is dealt to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a seat is dealt to, from the best to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
     /// Dealt to.
     Admitted,
-    /// Its worker lives but is not dealt to; the channel stays open.
+    /// Its worker's server does not listen; it may again.
+    Paused,
+    /// Its worker lives but gets nothing any more; the channel stays open.
     Evicted,
     /// Its worker is dead; the seat goes when nothing is left in the channel.
     Forgotten,
@@ -26,25 +28,31 @@ pub(super) enum Standing {
 #[derive(Debug)]
 pub(super) struct SeatState {
     seat: Seat,
+    /// Key of its lane, which outlives it.
+    pub lane: usize,
     pub standing: Standing,
     pub progress: Progress,
     /// Records with a connection sent.
     sent: u64,
     /// Of those, read back.
     read_back: u64,
+    /// Probes sent and not read back; in no other number here.
+    probes: u64,
     /// What the worker had taken when the channel was found full.
     full_at: Option<u64>,
 }
 
 impl SeatState {
-    pub fn new(seat: Seat, now: u64) -> Self {
+    pub fn new(seat: Seat, lane: usize, now: u64) -> Self {
         let progress = Progress::new(now);
         Self {
             seat,
+            lane,
             standing: Standing::Admitted,
             progress,
             sent: 0,
             read_back: 0,
+            probes: 0,
             full_at: None,
         }
     }
@@ -66,14 +74,13 @@ impl SeatState {
         self.seat.board.draining.store(1, Relaxed);
     }
 
-    /// The worker was told that it gets nothing more.
-    pub fn drains(&self) -> bool {
-        self.seat.board.draining.load(Relaxed) != 0
-    }
-
-    /// The worker understands a record that says so.
+    /// The worker understands records without a connection.
     pub fn is_native(&self) -> bool {
         self.seat.native
+    }
+
+    pub fn probes(&self) -> u64 {
+        self.probes
     }
 
     /// Connections the worker says it has taken from this channel.
@@ -83,14 +90,14 @@ impl SeatState {
     }
 
     /// Connections that the worker has received, whether it lived to say so or not: all dealt and not read back.
-    /// True once its channel is empty.
+    /// True once its channel is empty. Probes are counted apart.
     pub fn received(&self) -> u64 {
         self.sent - self.read_back
     }
 
     /// Connections dealt and not taken, by the worker's own count: no system call, untrusted.
     pub fn queued(&self) -> u64 {
-        (self.sent - self.read_back).saturating_sub(self.taken())
+        (self.sent - self.read_back + self.probes).saturating_sub(self.taken())
     }
 
     /// Messages in the channel, by the kernel's count.
@@ -140,6 +147,15 @@ impl SeatState {
         sent
     }
 
+    /// Sends a connection of the primary's own.
+    pub fn probe(&mut self, record: &Record, fd: std::os::fd::BorrowedFd<'_>) -> Sent {
+        let sent = fdpass::send(self.seat.ours.as_fd(), &record.encode(), Some(fd));
+        if matches!(sent, Sent::Done) {
+            self.probes += 1;
+        }
+        sent
+    }
+
     /// Sends a message without a connection; lost if the channel is full, since then nobody sleeps in it.
     pub fn tell(&self, kind: Kind) {
         let record = Record::control(kind, self.seat.listener.0);
@@ -158,6 +174,15 @@ impl SeatState {
 
     pub fn note_read_back(&mut self) {
         self.read_back += 1;
+    }
+
+    pub fn note_probe_read_back(&mut self) {
+        self.probes -= 1;
+    }
+
+    /// The worker has shut its end down, so that nothing can be sent any more.
+    pub fn is_shut(&self) -> bool {
+        channel::is_shut(self.seat.ours.as_fd())
     }
 
     /// Notes how the queue moves; the kernel's count settles what the worker's leaves in doubt.

@@ -113,7 +113,7 @@ impl Bench {
 
     fn snapshot(&self) -> Snapshot {
         let snapshot = self.dispatcher.as_ref().unwrap().snapshot().unwrap();
-        let accepted: u64 = snapshot.accepted.iter().map(|(_, count)| count).sum();
+        let accepted = snapshot.accepted_in_all();
         let dealt: u64 = snapshot.slots.iter().map(|slot| slot.dealt).sum();
         let elsewhere = snapshot.held + snapshot.closed_by_policy + snapshot.client_gone;
         assert_eq!(accepted, dealt + elsewhere, "the ledger: {snapshot:?}");

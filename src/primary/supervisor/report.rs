@@ -9,7 +9,6 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::Supervisor;
 use super::words::{self, in_words};
-use crate::config::WEIGHT;
 use crate::policy::ids::SlotId;
 use crate::policy::lifecycle::State;
 use crate::primary::app::{App, Phase};
@@ -69,11 +68,7 @@ impl Supervisor {
         for app in apps {
             let snapshot = app.dispatcher.snapshot()?;
             status.held += snapshot.held;
-            status.accepted += snapshot
-                .accepted
-                .iter()
-                .map(|(_, count)| count)
-                .sum::<u64>();
+            status.accepted += snapshot.accepted_in_all();
             status.dealt += snapshot.slots.iter().map(|slot| slot.dealt).sum::<u64>();
             status.closed_by_policy += snapshot.closed_by_policy;
             status.client_gone += snapshot.client_gone;
@@ -119,8 +114,8 @@ impl Supervisor {
             pid: worker.map(|worker| worker.pid),
             state: slot_state(app, worker),
             why: self.why_not_ready(app, slot, worker),
-            weight: WEIGHT,
-            drained: false,
+            weight: counts.weight,
+            drained: counts.on_hold,
             generation: worker.map_or(app.release.generation, |worker| worker.release.generation),
             uptime_s: worker.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
             restarts: app.fleet.restarts(slot),
@@ -201,6 +196,7 @@ fn slot_state(app: &App, worker: Option<&Worker>) -> SlotState {
 fn taken(app: &App, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
     let now = worker.map_or(0, |worker| worker.board.taken_in_all());
     let taken = counts.taken_by_former.saturating_add(now);
+    let taken = taken.saturating_sub(counts.probes);
     if app.config.balance == crate::config::Balance::Kernel {
         taken
     } else {

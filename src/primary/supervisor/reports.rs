@@ -1,9 +1,11 @@
 //! What the dispatcher reports, and what comes of it.
 
+use std::io::{self, ErrorKind};
+
 use log::{debug, error, info, warn};
 
 use super::Supervisor;
-use crate::policy::ids::{AppId, WorkerId};
+use crate::policy::ids::{AppId, ListenerId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
 use crate::sys::process;
@@ -25,15 +27,12 @@ impl Supervisor {
     fn hear_report(&mut self, app: AppId, report: Report) {
         let at = |listener| self.apps[app].listeners.text(listener);
         match report {
-            Report::Broken { worker, listener } => {
-                if let Some(worker) = self.workers.get(worker) {
-                    warn!(
-                        "{}: worker {} has shut down its channel of {}; it is replaced",
-                        self.place(app, worker.slot),
-                        worker.pid,
-                        at(listener)
-                    );
-                }
+            Report::Broken {
+                worker,
+                listener,
+                error,
+            } => {
+                self.say_broken(app, worker, listener, &error);
                 self.happen(worker, Event::ChannelTrouble);
             }
             Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
@@ -50,7 +49,25 @@ impl Supervisor {
                 "{}: the server takes IPv4 only, so clients that come by IPv6 are turned away",
                 at(listener)
             ),
+            Report::ListenerClosed(listener) => debug!("listener {listener} is closed"),
+            Report::ProbeReturned(worker) => debug!("a probe did not come to worker {worker}"),
             Report::Dry => self.ran_dry(app),
+        }
+    }
+
+    fn say_broken(&self, app: AppId, worker: WorkerId, listener: ListenerId, error: &io::Error) {
+        let Some(worker) = self.workers.get(worker) else {
+            return;
+        };
+        let (place, pid) = (self.place(app, worker.slot), worker.pid);
+        let at = self.apps[app].listeners.text(listener);
+        match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => {
+                warn!("{place}: worker {pid} has shut down its channel of {at}; it is replaced");
+            }
+            _ => warn!(
+                "{place}: nothing can be sent to worker {pid} for {at} any more ({error}); it is replaced"
+            ),
         }
     }
 

@@ -1,0 +1,159 @@
+//! The end of a listener: one that is removed while everything else goes on, and all of them when the primary
+//! stops. Nobody who has come is reset (G16): newcomers are kept out, who has come is accepted, whatever room
+//! there is, and only then is the socket closed.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::unix::SourceFd;
+
+use super::lane::{Lane, Step};
+use super::state::{Finishing, State};
+use crate::policy::ids::ListenerId;
+use crate::primary::messages::Report;
+use crate::sys::clock;
+use crate::sys::socket::refuse_newcomers;
+
+/// How long a listener is accepted from after the last newcomer was let in, ns: enough for the answer to a
+/// SYN-ACK from far away, and for the longest backlog.
+const LAST_ROUND: u64 = 500_000_000;
+
+/// How far a listener is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Accepted from.
+    Open,
+    /// Nobody new gets in, and those whose handshake had begun are waited for until then.
+    Leaving { until: u64 },
+    /// Its sockets are closed, and what came by them is still being dealt.
+    Emptying,
+    /// That has been reported; the lane is there for the seats on it.
+    Closed,
+}
+
+impl Stage {
+    pub fn deadline(self) -> Option<u64> {
+        match self {
+            Stage::Leaving { until } => Some(until),
+            Stage::Open | Stage::Emptying | Stage::Closed => None,
+        }
+    }
+
+    /// Nobody comes by it any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Stage::Emptying | Stage::Closed)
+    }
+}
+
+impl State {
+    pub(super) fn remove_listener(&mut self, id: ListenerId) {
+        let until = clock::now_ns() + LAST_ROUND;
+        match self.lane_mut(id) {
+            Some(lane) if lane.stage == Stage::Open => {
+                keep_out(lane);
+                lane.stage = Stage::Leaving { until };
+            }
+            Some(lane) if lane.stage != Stage::Closed => {}
+            Some(_) | None => self.reports.send(Report::ListenerClosed(id)),
+        }
+    }
+
+    /// Takes lanes that are on their way out a step further.
+    pub(super) fn close_lanes(&mut self) {
+        let mut from = 0;
+        while let Some(index) = self.next_lane(from) {
+            from = index + 1;
+            let lane = &self.lanes[index];
+            match lane.stage {
+                Stage::Open => {}
+                Stage::Leaving { until } => {
+                    if clock::now_ns() >= until
+                        || lane.doors.iter().all(|door| door.socket.is_none())
+                    {
+                        self.accept_the_last(index);
+                        self.close_doors(index);
+                        self.lanes[index].stage = Stage::Emptying;
+                    }
+                }
+                Stage::Emptying | Stage::Closed => self.empty_lane(index),
+            }
+        }
+    }
+
+    /// What is held and can never be dealt is closed; a lane that nothing refers to any more goes.
+    fn empty_lane(&mut self, index: usize) {
+        if self.lanes[index].held != 0 && !self.somebody_takes(index) {
+            let before = self.held.len();
+            self.held.retain(|hand| hand.lane != index);
+            self.closed_by_policy += (before - self.held.len()) as u64;
+            self.lanes[index].held = 0;
+        }
+        let mut recalled = self.recalled.iter();
+        let lane = &mut self.lanes[index];
+        if lane.held != 0 || recalled.any(|&key| self.seats[key].lane == index) {
+            return;
+        }
+        if lane.stage == Stage::Emptying {
+            lane.stage = Stage::Closed;
+            self.reports.send(Report::ListenerClosed(lane.id));
+        }
+        if self.seats.iter().all(|(_, seat)| seat.lane != index) {
+            self.accepted_formerly += self.lanes.remove(index).accepted;
+        }
+    }
+
+    /// Accepts what has come, deals it, and closes the listeners for good.
+    pub(super) fn finish(&mut self) {
+        let mut from = 0;
+        while let Some(index) = self.next_lane(from) {
+            from = index + 1;
+            keep_out(&self.lanes[index]);
+            self.accept_the_last(index);
+            self.close_doors(index);
+        }
+        self.finishing = Finishing::Asked;
+        self.watching = true;
+    }
+
+    /// Accepts all that has come, room or not. Where they come faster than they can be accepted, that is never
+    /// all.
+    fn accept_the_last(&mut self, index: usize) {
+        let nonblocking = self.servers_want_nonblocking(index);
+        for door in 0..self.lanes[index].doors.len() {
+            let until = clock::now_ns() + LAST_ROUND;
+            while clock::now_ns() < until
+                && matches!(self.accept_one(index, door, nonblocking), Step::More)
+            {}
+        }
+    }
+
+    /// Out of the epoll first: another copy of the descriptor would keep the events coming (KF19).
+    fn close_doors(&mut self, index: usize) {
+        for door in &mut self.lanes[index].doors {
+            door.readable = false;
+            door.paused_until = None;
+            if let Some(socket) = door.socket.take() {
+                let fd = socket.as_raw_fd();
+                // Should the kernel refuse: the events of a listener that is not there any more are not heeded.
+                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+            }
+        }
+    }
+
+    pub(super) fn finish_if_dry(&mut self) {
+        if self.finishing == Finishing::Asked
+            && self.held.is_empty()
+            && self.recalled.is_empty()
+            && self.seats.iter().all(|(_, seat)| seat.exact_queue() == 0)
+        {
+            self.finishing = Finishing::Reported;
+            self.reports.send(Report::Dry);
+        }
+    }
+}
+
+/// Without it, who comes between the last accept and the close is reset.
+fn keep_out(lane: &Lane) {
+    for socket in lane.doors.iter().filter_map(|door| door.socket.as_ref()) {
+        let _ = refuse_newcomers(socket.as_fd());
+    }
+}
