@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::{
     self, AppConfig, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
 };
 use crate::error::{Error, Result};
+
+mod upkeep;
 
 /// What `run` is.
 pub const LONG: &str = "\
@@ -30,8 +33,10 @@ Examples:
   forkfront run -n 4 --balance idle -- python3 -m http.server 8000
   forkfront run -l 0.0.0.0:80=8080 --user www-data -- ruby app.rb
   forkfront run -l unix:/run/app.sock=3000 --sticky ip/24 -- npm start
+  forkfront run --max-memory 512M --health http:/ping -- gunicorn app:app
 
-Signals: TERM, INT stop gracefully (a second INT at once), QUIT stops now.";
+Signals: TERM, INT stop gracefully (a second INT at once); QUIT stops now; HUP reads the
+configuration file again and reloads; USR2 reloads; TTIN, TTOU: one worker more, fewer.";
 
 /// The words after `forkfront run`.
 #[derive(Debug, clap::Args)]
@@ -100,11 +105,20 @@ pub struct RunWords {
     #[arg(long, value_name = "N", default_value = "1024", allow_negative_numbers = true, value_parser = config::max_held, help_heading = "Who gets a connection")]
     max_held: usize,
 
+    #[command(flatten)]
+    succession: Succession,
+
+    #[command(flatten)]
+    limits: LimitWords,
+
+    #[command(flatten)]
+    health: HealthWords,
+
     /// Time from a worker's start to its listen()
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::positive_duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
     ready_timeout: Duration,
 
-    /// Time that open connections have to end at a stop
+    /// Time that open connections have to end, before a worker that is to go gets SIGTERM
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = config::duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
     drain_timeout: Duration,
 
@@ -165,7 +179,7 @@ impl RunWords {
             Some(_) => STEAL_AFTER_STICKY,
             None => STEAL_AFTER,
         });
-        let app = AppConfig {
+        let mut app = AppConfig {
             listen: self.listen,
             workers: self.workers,
             balance: self.balance,
@@ -176,12 +190,15 @@ impl RunWords {
             steal_after,
             drain_timeout: self.drain_timeout,
             grace: self.grace,
+            limits: self.limits.into(),
+            health: self.health.into(),
             orphans: self.orphans,
             env: self.env,
             cwd: self.cwd,
             identity: config::identity::resolve(self.user.as_deref(), self.group.as_deref())?,
             ..AppConfig::new(self.command)
         };
+        self.succession.apply(&mut app);
         Ok(Config {
             name: self.name,
             control: self.control,

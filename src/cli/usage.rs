@@ -61,14 +61,7 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             let (value, why) = (value.unwrap_or_default(), why.unwrap_or_default());
             format!("'{value}' cannot be given to '{argument}': {why}")
         }
-        ErrorKind::MissingRequiredArgument => {
-            let missing = of(ContextKind::InvalidArg).unwrap_or_default();
-            let missing = missing.replace(['<', '>'], "");
-            match missing.replace(" or ", " and ") {
-                both if both != missing => format!("{both} are missing"),
-                one => format!("{one} is missing"),
-            }
-        }
+        ErrorKind::MissingRequiredArgument => missing(error),
         ErrorKind::ArgumentConflict => match option(of(ContextKind::PriorArg)) {
             other if other.is_empty() || other == argument => {
                 format!("'{argument}' is given twice")
@@ -77,6 +70,19 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
         },
         _ => plain(error),
     }
+}
+
+fn missing(error: &clap::Error) -> String {
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.as_slice(),
+        _ => &[],
+    };
+    let missing: Vec<String> = missing
+        .iter()
+        .map(|one| option(Some(one.clone())))
+        .collect();
+    let verb = if missing.len() > 1 { "are" } else { "is" };
+    format!("{} {verb} missing", missing.join(" and "))
 }
 
 /// The option or word itself, of what clap calls it: `--grace <TIME>`, `--verbose...`, `<SLOT>`.

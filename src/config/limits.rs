@@ -58,11 +58,11 @@ pub struct Restart {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartWhen {
-    /// After all.
+    /// However it has ended.
     #[default]
     Always,
-    /// After all but exit code 0.
+    /// If it was not by exit code 0.
     OnFailure,
-    /// After none.
+    /// Not by itself: `restart` starts one.
     Never,
 }

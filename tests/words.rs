@@ -1,0 +1,179 @@
+//! What words on the command line mean: the values they become, before anybody acts on them.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use forkfront::cli::{self, Action};
+use forkfront::client::Target;
+use forkfront::config::{AppConfig, Balance, Health, Limits, Probe, Restart, RestartWhen};
+use forkfront::protocol::{Request, Setting, Size, SlotRef};
+
+fn parsed(words: &str) -> Action {
+    let all = format!("forkfront {words}");
+    let action = cli::parse(all.split(' ').map(OsString::from));
+    action.unwrap_or_else(|error| panic!("{words}: {error}"))
+}
+
+/// What the words after `run` mean for its one app.
+#[track_caller]
+fn app(words: &str) -> AppConfig {
+    match parsed(&format!("run {words} -- node server.js")) {
+        Action::Run(mut config) => config.apps.remove(0),
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_said_is_as_the_file_has_it() {
+    let command = vec!["node".into(), "server.js".into()];
+    assert_eq!(app("-n 1"), AppConfig::new(command));
+}
+
+#[test]
+fn every_word_about_the_life_of_workers_is_heeded() {
+    let seconds = Duration::from_secs;
+    let given = app(
+        "--reload-parallel 3 --max-old 4 --restart on-failure --stop-exit-codes 0,78 \
+                     --max-restarts 5/2m --drain-timeout 7 --grace 8",
+    );
+    assert_eq!((given.reload_parallel, given.max_old), (3, 4));
+    assert_eq!((given.drain_timeout, given.grace), (seconds(7), seconds(8)));
+    let restart = Restart {
+        when: RestartWhen::OnFailure,
+        stop_exit_codes: [0, 78].into(),
+        most: Some((5, seconds(120))),
+    };
+    assert_eq!(given.restart, restart);
+    let given = app("--max-memory 512M --max-age 1h --max-connections 9 --hang-timeout 30s");
+    let limits = Limits {
+        max_memory: Some(512 << 20),
+        max_age: Some(seconds(3600)),
+        max_connections: Some(9),
+        hang_timeout: Some(seconds(30)),
+    };
+    assert_eq!(given.limits, limits);
+    let health = |words| app(words).health.expect("a health check");
+    let usual = Health {
+        probe: Probe::Http("/ping".into()),
+        interval: seconds(10),
+        timeout: seconds(5),
+        failures: 3,
+    };
+    assert_eq!(health("--health http:/ping"), usual);
+    let own = Health {
+        probe: Probe::Command(vec!["check".into()]),
+        interval: seconds(2),
+        timeout: seconds(1),
+        failures: 1,
+    };
+    assert_eq!(
+        health("--health check --health-interval 2s --health-timeout 1s --health-failures 1"),
+        own
+    );
+}
+
+fn asked(words: &str) -> (Target, Request) {
+    match parsed(words) {
+        Action::Change(target, request) => (target, request),
+        other => panic!("{words}: {other:?}"),
+    }
+}
+
+fn slot(app: Option<&str>, slot: u16) -> SlotRef {
+    let app = app.map(str::to_owned);
+    SlotRef { app, slot }
+}
+
+#[test]
+fn every_command_is_one_request() {
+    let app = || Some("web".to_owned());
+    let table = [
+        (
+            "reload --app web --changes-only",
+            Request::Reload {
+                app: app(),
+                changes_only: true,
+            },
+        ),
+        (
+            "restart web:2",
+            Request::Restart {
+                slot: slot(Some("web"), 2),
+            },
+        ),
+        (
+            "scale +2",
+            Request::Scale {
+                app: None,
+                to: Size::More(2),
+            },
+        ),
+        (
+            "scale -1 --app web",
+            Request::Scale {
+                app: app(),
+                to: Size::Fewer(1),
+            },
+        ),
+        (
+            "drain 0",
+            Request::Drain {
+                slot: slot(None, 0),
+            },
+        ),
+        (
+            "resume 0",
+            Request::Resume {
+                slot: slot(None, 0),
+            },
+        ),
+        (
+            "set balance idle --app web",
+            Request::Set {
+                app: app(),
+                setting: Setting::Balance(Balance::Idle),
+            },
+        ),
+        (
+            "set weight 2=50 --app web",
+            Request::Set {
+                app: None,
+                setting: Setting::Weight {
+                    slot: slot(Some("web"), 2),
+                    weight: 50,
+                },
+            },
+        ),
+        (
+            "set sticky off",
+            Request::Set {
+                app: None,
+                setting: Setting::Sticky(None),
+            },
+        ),
+        ("upgrade", Request::Upgrade { binary: None }),
+    ];
+    for (words, request) in table {
+        assert_eq!(asked(words), (Target::Only, request), "{words}");
+    }
+}
+
+#[test]
+fn a_target_is_named_before_or_behind_what_is_asked() {
+    let named = Target::Named("web".into());
+    assert_eq!(asked("scale --name web -1"), asked("scale -1 --name web"));
+    assert_eq!(asked("drain --name web 2").0, named);
+    let at = Target::At("/run/x.sock".into());
+    assert_eq!(asked("set --control /run/x.sock balance idle").0, at);
+}
+
+#[test]
+fn a_new_executable_is_named_from_where_the_command_was_given() {
+    let here = std::env::current_dir().expect("a directory");
+    for (path, expected) in [("./new", here.join("new")), ("/new", PathBuf::from("/new"))] {
+        let (_, request) = asked(&format!("upgrade --binary {path}"));
+        let binary = Some(expected);
+        assert_eq!(request, Request::Upgrade { binary });
+    }
+}
