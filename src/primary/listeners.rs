@@ -6,6 +6,7 @@
 //! accepts: that is the dispatcher's, which gets copies. Called by the supervisor only.
 
 pub mod door;
+mod locals;
 mod named;
 mod options;
 mod overflows;

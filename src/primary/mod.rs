@@ -6,6 +6,7 @@ use crate::error::Result;
 pub mod app;
 pub mod control;
 pub mod dispatcher;
+pub mod health;
 pub mod listeners;
 pub mod logs;
 pub mod messages;

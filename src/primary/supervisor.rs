@@ -19,6 +19,7 @@ use crate::policy::deadlines::{Deadlines, Moment};
 use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::app::{App, Apps, Means};
+use crate::primary::health::drains::Drains;
 use crate::primary::logs::Logs;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
@@ -93,6 +94,8 @@ pub struct Supervisor {
     /// It was said how to go on.
     announced: bool,
     last_look: report::LastLook,
+    /// Whether workers that drain hold anything any more.
+    drains: Drains,
     failure: Option<Error>,
 }
 

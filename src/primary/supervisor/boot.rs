@@ -133,6 +133,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         stopping: false,
         announced: false,
         last_look: Default::default(),
+        drains: Default::default(),
         failure: None,
         config,
     })

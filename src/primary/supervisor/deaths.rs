@@ -88,6 +88,7 @@ impl Supervisor {
             self.pronounce(app, slot, &why, verdict);
         }
         self.late.remove(&id);
+        self.drains.forget(id);
         if survives {
             self.mourn(id);
         } else {

@@ -13,7 +13,7 @@ use super::words::count;
 use super::{Supervisor, Timer};
 use crate::config::Balance;
 use crate::error::Error;
-use crate::policy::ids::{AppId, WorkerId};
+use crate::policy::ids::AppId;
 use crate::policy::lifecycle::{Event, State, Why};
 use crate::primary::app::Phase;
 use crate::primary::messages::Command;
@@ -80,10 +80,15 @@ impl Supervisor {
 
     /// Tells the workers to go that drain and hold nothing any more; looks again soon if others do.
     pub(super) fn take_census(&mut self, id: AppId) {
-        for worker in self.draining(id, Worker::is_idle) {
+        let now = self.now();
+        if let Some(app) = self.apps.get(id) {
+            self.drains.note(&app.listeners);
+        }
+        let draining = self.workers.of_app(id).filter(|worker| drains(worker));
+        for worker in self.drains.empty(now, draining) {
             self.happen(worker, Event::Empty);
         }
-        let waits = !self.draining(id, |_| true).is_empty();
+        let waits = self.workers.of_app(id).any(drains);
         if waits {
             self.deadlines.set(Timer::Census(id), self.now() + CENSUS);
         }
@@ -102,13 +107,6 @@ impl Supervisor {
             self.commands
                 .progress_of_stop(&format!("{label}waiting for {open}"));
         }
-    }
-
-    /// The workers of an app that finish what they have and of which `this` is so.
-    fn draining(&self, id: AppId, this: impl Fn(&Worker) -> bool) -> Vec<WorkerId> {
-        let draining = |worker: &&Worker| matches!(worker.state, State::Draining { .. });
-        let found = self.workers.of_app(id).filter(draining);
-        found.filter(|one| this(one)).map(|one| one.id).collect()
     }
 
     fn drain_all(&mut self, id: AppId) {
@@ -150,7 +148,8 @@ impl Supervisor {
             self.progress(&format!("{label}ending the workers"));
         }
         self.drain_all(id);
-        for worker in self.draining(id, |_| true) {
+        let draining = self.workers.of_app(id).filter(|worker| drains(worker));
+        for worker in draining.map(|worker| worker.id).collect::<Vec<_>>() {
             self.happen(worker, Event::Hurry);
         }
     }
@@ -228,6 +227,11 @@ impl Supervisor {
         let living = self.workers.of_app(id).filter(|one| one.exit.is_none());
         living.map(|worker| worker.open()).sum()
     }
+}
+
+/// It gets nothing new and finishes what it has.
+fn drains(worker: &Worker) -> bool {
+    matches!(worker.state, State::Draining { .. })
 }
 
 /// It may hold connections.
