@@ -44,7 +44,7 @@ pub enum Probe {
 }
 
 /// When a slot whose worker has ended gets its next one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// After which ends.
     pub when: RestartWhen,

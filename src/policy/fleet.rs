@@ -1,57 +1,79 @@
-//! The slots: which one is to start a worker now, and how long one that failed has to wait.
+//! The slots of one app: which one is to start a worker now, who takes whose place, and what the end of a worker
+//! means.
 //!
 //! At first one slot is started alone, the *canary*: if the command cannot work at all, it fails once and the
 //! program ends, instead of failing in every slot. Once any worker has been ready, slots are independent of
-//! each other: at most one unready start per core at a time, in the order in which they have been waiting,
-//! each slot with its own back-off. Pure: the caller starts processes and keeps the timer.
+//! each other: started in the order in which they have been waiting, each with its own back-off, no more at a time
+//! than there are permits. A slot whose worker serves can get a *successor*, which takes the slot over when it is
+//! ready and of which nothing is left but a message if it fails. Pure: the caller starts processes and keeps the
+//! timer.
 
 use std::time::Duration;
 
-use super::backoff;
+use serde::{Deserialize, Serialize};
+
 use super::deadlines::Moment;
 use super::ids::{SlotId, WorkerId};
 use super::lifecycle::{End, Why};
+use crate::config::Restart;
+
+mod slot;
+
+use slot::{Loss, Phase, Slot, Successor};
 
 /// A worker that has been ready for so long has shown that its slot is well: its failures are forgotten.
 pub const PROVEN: Duration = Duration::from_secs(1);
 /// With so many failures in a row a slot is said to be in a crash loop.
 pub const CRASH_LOOP: u32 = 4;
+/// A start that has taken so long waits rather than works: it holds up no other start any more.
+pub const PERMIT: Duration = Duration::from_secs(5);
 
-/// What a slot is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Has no worker and may start one from this moment on.
-    Empty { not_before: Moment },
-    /// Its worker is not ready yet.
-    Starting(WorkerId),
-    /// Its worker has been ready since.
-    Ready { worker: WorkerId, since: Moment },
+/// What a fleet is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many slots.
+    pub slots: usize,
+    /// When a slot whose worker has ended gets its next one.
+    pub restart: Restart,
 }
 
-#[derive(Debug)]
-struct Slot {
-    phase: Phase,
-    /// Workers in a row that never got ready.
-    early: u32,
-    /// Workers in a row that got ready and did not stay so for long.
-    crashes: u32,
-    /// How often in a row the last one's way of failing had been seen.
-    failures: u32,
-    /// The crash loop of now was reported.
-    reported: bool,
-    starts: u64,
-}
-
-/// All slots of one primary.
-#[derive(Debug)]
+/// All slots of one app.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fleet {
     slots: Vec<Slot>,
-    cpus: usize,
+    restart: Restart,
     proven: bool,
     stopped: bool,
 }
 
+/// Who wants a worker replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody who waits for it: it is tried at once, whatever was before.
+    People,
+    /// A limit or a health check, which will ask again: after successors that failed it has to wait.
+    Limit,
+}
+
+/// What a slot is doing, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Its worker is not ready yet.
+    Starting,
+    /// Its worker is ready.
+    Ready,
+    /// It waits for its next start.
+    Waiting,
+    /// Its last worker has ended and the restart policy wants no other.
+    Finished,
+    /// Its workers have ended too often.
+    Failed,
+}
+
 /// What the end of a worker means for its slot.
+///
+/// To whom a new worker was promised by [`Fleet::replace`]: the promise still holds after `Nothing` and
+/// `Inherited`, and is broken by any other verdict on the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The slot starts its next worker after this wait.
@@ -65,26 +87,34 @@ pub enum Verdict {
     },
     /// No worker was ever ready, so none will be: the program ends.
     Hopeless,
+    /// The slot's worker ended before its successor was ready: that one has the slot, and starts or is starting.
+    Inherited,
+    /// The successor did not get ready; the slot's worker goes on.
+    SuccessorFailed {
+        /// How long limits have to wait for the next one.
+        wait: Duration,
+        /// Successors in a row that failed.
+        failures: u32,
+    },
+    /// The slot gets no next worker: the restart policy says so.
+    Finished,
+    /// The slot gets no next worker: it has had too many.
+    Failed {
+        /// So many restarts,
+        restarts: u32,
+        /// in this time, are what is allowed.
+        within: Duration,
+    },
     /// The worker was not the slot's any more, or nothing is to be started.
     Nothing,
 }
 
 impl Fleet {
-    /// `slots` empty slots, of which at most `cpus` are started at once.
-    pub fn new(slots: usize, cpus: usize) -> Self {
-        let empty = || Slot {
-            phase: Phase::Empty {
-                not_before: Moment::default(),
-            },
-            early: 0,
-            crashes: 0,
-            failures: 0,
-            reported: false,
-            starts: 0,
-        };
+    /// A fleet of empty slots.
+    pub fn new(settings: Settings) -> Self {
         Self {
-            slots: (0..slots).map(|_| empty()).collect(),
-            cpus: cpus.max(1),
+            slots: (0..settings.slots).map(|_| Slot::new()).collect(),
+            restart: settings.restart,
             proven: false,
             stopped: false,
         }
@@ -100,117 +130,205 @@ impl Fleet {
         self.stopped = true;
     }
 
-    /// The slot that is to start a worker now.
-    pub fn startable(&self, now: Moment) -> Option<SlotId> {
-        let (since, slot) = self.longest_waiting()?;
-        (since <= now).then_some(slot)
+    /// Other rules for the ends that are to come.
+    pub fn set_restart(&mut self, restart: Restart) {
+        self.restart = restart;
     }
 
-    /// When to ask [`Fleet::startable`] again, if nothing else happens before.
-    pub fn next_start(&self) -> Option<Moment> {
-        self.longest_waiting().map(|(since, _)| since)
+    /// Starts under way that hold others up: not ready, and begun less than [`PERMIT`] ago.
+    pub fn unready(&self, now: Moment) -> usize {
+        let held = self.slots.iter().flat_map(Slot::permits_held_until);
+        held.filter(|&until| until > now).count()
     }
 
-    fn longest_waiting(&self) -> Option<(Moment, SlotId)> {
-        let unready = |slot: &&Slot| matches!(slot.phase, Phase::Starting(_));
-        let permitted = if self.proven { self.cpus } else { 1 };
-        if self.stopped || self.slots.iter().filter(unready).count() >= permitted {
+    /// When the first of these starts will hold nobody up any more.
+    pub fn next_permit(&self, now: Moment) -> Option<Moment> {
+        let held = self.slots.iter().flat_map(Slot::permits_held_until);
+        held.filter(|&until| until > now).min()
+    }
+
+    /// The slot that is to start a worker now, if so many more starts may begin.
+    ///
+    /// `permits` is what is left of them: the number of cores, less [`Fleet::unready`] of all fleets.
+    pub fn startable(&self, now: Moment, permits: usize) -> Option<SlotId> {
+        if permits == 0 || !self.may_start() {
             return None;
         }
-        let numbered = (0..).map(SlotId).zip(&self.slots);
-        numbered
-            .filter_map(|(id, slot)| match slot.phase {
-                Phase::Empty { not_before } => Some((not_before, id)),
-                Phase::Starting(_) | Phase::Ready { .. } => None,
+        let empty = self.empty().filter(|&(since, _)| since <= now).min();
+        let (_, slot) = empty.or_else(|| self.wanted().min())?;
+        Some(slot)
+    }
+
+    /// When to ask [`Fleet::startable`] again, if nothing else happens before and there are permits.
+    pub fn next_start(&self) -> Option<Moment> {
+        let waiting = self.empty().chain(self.wanted()).min();
+        waiting.map(|(at, _)| at).filter(|_| self.may_start())
+    }
+
+    /// The canary is alone.
+    fn may_start(&self) -> bool {
+        let alone = || self.slots.iter().flat_map(Slot::unready).next().is_none();
+        !self.stopped && (self.proven || alone())
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (SlotId, &Slot)> {
+        (0..).map(SlotId).zip(&self.slots)
+    }
+
+    /// Slots without a worker, and from when on they may have one.
+    fn empty(&self) -> impl Iterator<Item = (Moment, SlotId)> {
+        self.numbered().filter_map(|(id, slot)| match slot.phase {
+            Phase::Empty { not_before, .. } => Some((not_before, id)),
+            _ => None,
+        })
+    }
+
+    /// Slots that are to have a successor, and since when.
+    fn wanted(&self) -> impl Iterator<Item = (Moment, SlotId)> {
+        self.numbered()
+            .filter_map(|(id, slot)| match slot.successor {
+                Successor::Wanted { since } => Some((since, id)),
+                Successor::None | Successor::Starting { .. } => None,
             })
-            .min()
     }
 
-    /// `worker` was started in `slot`.
-    pub fn started(&mut self, slot: SlotId, worker: WorkerId) {
+    /// `worker` was started in `slot`, as [`Fleet::startable`] said.
+    pub fn started(&mut self, slot: SlotId, worker: WorkerId, now: Moment) {
         if let Some(slot) = self.slots.get_mut(slot.index()) {
-            slot.phase = Phase::Starting(worker);
-            slot.starts += 1;
+            slot.started(worker, now);
         }
     }
 
-    /// `worker` is ready.
-    pub fn ready(&mut self, slot: SlotId, worker: WorkerId, now: Moment) {
-        let Some(slot) = self.slots.get_mut(slot.index()) else {
-            return;
-        };
-        if slot.phase == Phase::Starting(worker) {
-            slot.phase = Phase::Ready { worker, since: now };
-            slot.early = 0;
-            self.proven = true;
-        }
+    /// `worker` is ready and has the slot. Returns the one that had it before, which is to be drained.
+    pub fn ready(&mut self, slot: SlotId, worker: WorkerId, now: Moment) -> Option<WorkerId> {
+        let former = self.slots.get_mut(slot.index())?.ready(worker, now)?;
+        self.proven = true;
+        former
     }
 
-    /// `worker` is gone, or given up as unkillable. `random` spreads the wait.
+    /// Asks for a new worker in `slot`: beside the one that it has, or at once if it has none, whatever became of
+    /// those before. `true`: a worker that is started from now on will have the slot.
+    ///
+    /// `false`: there is no such slot, or a successor is starting already ([`Fleet::cancel`] gives it up), or a
+    /// limit has to be patient, or asked about a slot whose worker is not ready.
+    pub fn replace(&mut self, slot: SlotId, cause: Cause, now: Moment) -> bool {
+        let slot = self.slots.get_mut(slot.index());
+        !self.stopped && slot.is_some_and(|slot| slot.replace(cause, now))
+    }
+
+    /// Takes back what [`Fleet::replace`] has promised, if it is not done. Returns the worker that was started
+    /// for it: not the slot's any more, to be killed.
+    pub fn cancel(&mut self, slot: SlotId, now: Moment) -> Option<WorkerId> {
+        self.slots.get_mut(slot.index())?.cancel(now)
+    }
+
+    /// `worker` is gone, or given up as unkillable; `code` is what its first process exited with, if it did.
+    /// `random` spreads the wait.
     pub fn ended(
         &mut self,
         slot: SlotId,
         worker: WorkerId,
-        end: End,
+        (end, code): (End, Option<i32>),
         now: Moment,
         random: u64,
     ) -> Verdict {
         let Some(slot) = self.slots.get_mut(slot.index()) else {
             return Verdict::Nothing;
         };
+        if slot.successor() == Some(worker) {
+            let verdict = slot.successor_failed(now, random);
+            return if self.stopped {
+                Verdict::Nothing
+            } else {
+                verdict
+            };
+        }
         let ready_for = match slot.phase {
-            Phase::Starting(current) if current == worker => None,
-            Phase::Ready {
-                worker: current,
-                since,
-            } if current == worker => Some(now.since(since)),
-            Phase::Empty { .. } | Phase::Starting(_) | Phase::Ready { .. } => {
-                return Verdict::Nothing;
-            }
+            Phase::Starting { worker: its, .. } if its == worker => None,
+            Phase::Ready { worker: its, since } if its == worker => Some(now.since(since)),
+            _ => return Verdict::Nothing,
         };
-        let (wait, crash_loop) = slot.fail(ready_for, end, random);
-        slot.phase = Phase::Empty {
-            not_before: now + wait,
+        let stopping = matches!(end, End::Drained(Why::Stop) | End::Killed(Why::Stop));
+        if !self.stopped && !stopping && slot.inherit(now) {
+            return Verdict::Inherited;
+        }
+        let loss = Loss {
+            end,
+            code,
+            ready_for,
         };
-        let failures = slot.failures;
-        match end {
-            _ if self.stopped => Verdict::Nothing,
-            End::Drained(Why::Stop) | End::Killed(Why::Stop) => Verdict::Nothing,
+        // A canary that failed is no matter of the restart policy: it is tried again, should anybody wish to.
+        let always = Restart::default();
+        let restart = if self.proven { &self.restart } else { &always };
+        let verdict = slot.lost(loss, restart, now, random);
+        match verdict {
+            _ if self.stopped || stopping => Verdict::Nothing,
             _ if !self.proven => Verdict::Hopeless,
-            _ => Verdict::Retry {
-                wait,
-                failures,
-                crash_loop,
-            },
+            verdict => verdict,
         }
     }
 
     /// The start itself failed: there is no process (fork or exec said no).
     pub fn start_failed(&mut self, slot: SlotId, now: Moment, random: u64) -> Verdict {
         let nobody = WorkerId(u64::MAX);
-        self.started(slot, nobody);
-        self.ended(slot, nobody, End::Early, now, random)
+        self.started(slot, nobody, now);
+        self.ended(slot, nobody, (End::Early, None), now, random)
+    }
+
+    /// Makes it `slots` slots: new ones are empty, removed ones are the highest. Returns the workers of those,
+    /// which belong to nothing any more and are to be drained.
+    pub fn resize(&mut self, slots: usize) -> Vec<WorkerId> {
+        let kept = slots.min(self.slots.len());
+        let removed = self.slots.drain(kept..);
+        let workers = removed.flat_map(|slot| slot.worker().into_iter().chain(slot.successor()));
+        let workers = workers.collect();
+        self.slots.resize_with(slots, Slot::new);
+        workers
+    }
+
+    /// A slot that had finished or failed gets a worker again. `true`: it had.
+    pub fn revive(&mut self, slot: SlotId, now: Moment) -> bool {
+        let slot = self.slots.get_mut(slot.index());
+        slot.is_some_and(|slot| slot.revive(now))
+    }
+
+    /// Every slot has finished or failed, so nothing will ever happen here again by itself.
+    pub fn is_over(&self) -> bool {
+        let over = |slot: &Slot| matches!(slot.phase, Phase::Finished | Phase::Failed);
+        !self.slots.is_empty() && self.slots.iter().all(over)
     }
 
     /// Says, once, that the slot's crash loop is over: its worker has been ready for long enough.
     pub fn recovered(&mut self, now: Moment) -> Option<SlotId> {
-        let well = |slot: &Slot| match slot.phase {
-            Phase::Ready { since, .. } => slot.reported && now.since(since) >= PROVEN,
-            Phase::Empty { .. } | Phase::Starting(_) => false,
-        };
+        let well = |slot: &Slot| slot.well_from().is_some_and(|at| at <= now);
         let index = self.slots.iter().position(well)?;
-        self.slots[index].reported = false;
-        self.slots[index].crashes = 0;
+        self.slots[index].is_well();
         u16::try_from(index).ok().map(SlotId)
     }
 
     /// When [`Fleet::recovered`] may next have something to say.
     pub fn next_recovery(&self) -> Option<Moment> {
-        let expected = |slot: &Slot| match slot.phase {
-            Phase::Ready { since, .. } if slot.reported => Some(since + PROVEN),
-            Phase::Empty { .. } | Phase::Starting(_) | Phase::Ready { .. } => None,
-        };
-        self.slots.iter().filter_map(expected).min()
+        self.slots.iter().filter_map(Slot::well_from).min()
+    }
+
+    /// How many slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What a slot is doing.
+    pub fn condition(&self, slot: SlotId) -> Option<Condition> {
+        self.slots.get(slot.index()).map(Slot::condition)
+    }
+
+    /// The worker that has the slot, ready or starting.
+    pub fn worker(&self, slot: SlotId) -> Option<WorkerId> {
+        self.slots.get(slot.index())?.worker()
+    }
+
+    /// The worker that is starting to take the slot over.
+    pub fn successor(&self, slot: SlotId) -> Option<WorkerId> {
+        self.slots.get(slot.index())?.successor()
     }
 
     /// Workers started in this slot beyond the first.
@@ -223,39 +341,8 @@ impl Fleet {
     pub fn waiting(&self, slot: SlotId, now: Moment) -> Option<(u32, Duration)> {
         let slot = self.slots.get(slot.index())?;
         match slot.phase {
-            Phase::Empty { not_before } => Some((slot.failures, not_before.since(now))),
-            Phase::Starting(_) | Phase::Ready { .. } => None,
+            Phase::Empty { not_before, .. } => Some((slot.failures, not_before.since(now))),
+            _ => None,
         }
-    }
-}
-
-impl Slot {
-    /// Counts the end of its worker; returns the wait, and whether a crash loop begins.
-    ///
-    /// The two ways to fail are counted apart: workers that are killed from outside soon after their start, some
-    /// before they are ready and some after, must not add up to the wait of a program that cannot start at all.
-    fn fail(&mut self, ready_for: Option<Duration>, end: End, random: u64) -> (Duration, bool) {
-        let (failures, cap) = match ready_for {
-            Some(lasted) => {
-                if lasted >= PROVEN {
-                    self.crashes = 0;
-                    self.reported = false;
-                    if end == End::Finished {
-                        self.failures = 0;
-                        return (Duration::ZERO, false);
-                    }
-                }
-                self.crashes = self.crashes.saturating_add(1);
-                (self.crashes, backoff::CAP_AFTER_READY)
-            }
-            None => {
-                self.early = self.early.saturating_add(1);
-                (self.early, backoff::CAP)
-            }
-        };
-        self.failures = failures;
-        let crash_loop = failures >= CRASH_LOOP && !self.reported;
-        self.reported |= crash_loop;
-        (backoff::delay(failures, cap, random), crash_loop)
     }
 }

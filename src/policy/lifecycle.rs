@@ -16,13 +16,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::deadlines::Moment;
 
 /// How long after a SIGKILL a worker that is still there is called unkillable.
 pub const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a worker is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Started, has not said that it is ready.
     Starting {
@@ -57,7 +59,7 @@ pub enum State {
 }
 
 /// Why a worker must go; a later one is stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Why {
     /// It was not ready in time.
     Late,
@@ -74,7 +76,7 @@ pub enum Why {
 }
 
 /// How a worker's life ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// It exited before it was ready.
     Early,

@@ -9,6 +9,7 @@ pub mod hang;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
+pub mod rollout;
 pub mod rotation;
 pub mod stall;
 pub mod weights;

@@ -16,7 +16,7 @@ use mio::Waker;
 
 use crate::config::{AppConfig, Balance};
 use crate::error::{Error, Result};
-use crate::policy::fleet::Fleet;
+use crate::policy::fleet::{self, Fleet};
 use crate::policy::ids::{AppId, ListenerId, SlotId};
 use crate::primary::dispatcher::{self, Dispatcher};
 use crate::primary::listeners::{self, Listeners};
@@ -164,7 +164,10 @@ impl Prepared {
             releases: vec![release.clone(); config.workers],
             last_generation: release.generation,
             release,
-            fleet: Fleet::new(config.workers, means.cpus),
+            fleet: Fleet::new(fleet::Settings {
+                slots: config.workers,
+                restart: config.restart.clone(),
+            }),
             config,
             listeners,
             dealt: HashSet::new(),

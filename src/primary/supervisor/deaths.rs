@@ -37,7 +37,7 @@ impl Supervisor {
         let now = self.now();
         self.apps[app].dispatcher.send(Command::Forget(id));
         let fleet = &mut self.apps[app].fleet;
-        let verdict = fleet.ended(slot, id, End::Killed(why), now, random());
+        let verdict = fleet.ended(slot, id, (End::Killed(why), None), now, random());
         let why = format!("worker {pid} does not die of SIGKILL, and is left to the kernel");
         error!("{}: {why}", self.place(app, slot));
         if verdict != Verdict::Nothing {
@@ -84,7 +84,12 @@ impl Supervisor {
         self.deadlines.clear(Timer::Diagnose(id));
         let why = self.obituary(id, exit, survives);
         if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
-            let verdict = self.apps[app].fleet.ended(slot, id, end, now, random());
+            let code = match exit {
+                Exit::Code(code) => Some(code),
+                Exit::Signal(_) => None,
+            };
+            let fleet = &mut self.apps[app].fleet;
+            let verdict = fleet.ended(slot, id, (end, code), now, random());
             self.pronounce(app, slot, &why, verdict);
         }
         self.late.remove(&id);
@@ -180,6 +185,16 @@ impl Supervisor {
         match verdict {
             Verdict::Nothing => debug!("{place}: {why}"),
             Verdict::Hopeless => self.fail(Error::failed(why)),
+            Verdict::Inherited => warn!("{place}: {why}; its successor starts"),
+            Verdict::SuccessorFailed { .. } => {
+                warn!("{place}: {why}; the worker that it was to replace goes on");
+            }
+            Verdict::Finished => info!("{place}: {why}; no other follows, as --restart says"),
+            Verdict::Failed { restarts, within } => error!(
+                "{place}: {why}; no other follows, since {} within {} are what --max-restarts allows",
+                words::count(restarts.into(), "restart"),
+                in_words(within)
+            ),
             Verdict::Retry {
                 wait, failures: 0, ..
             } => {

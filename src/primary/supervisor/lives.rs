@@ -19,8 +19,9 @@ use super::stop::CENSUS;
 use super::words::{self, in_words};
 use super::{Supervisor, Timer};
 use crate::config::{AppConfig, Balance};
+use crate::policy::fleet::Fleet;
 use crate::policy::ids::{AppId, SlotId, WorkerId};
-use crate::policy::lifecycle::{Action, Event, KILL_PATIENCE, Patience, State};
+use crate::policy::lifecycle::{Action, Event, KILL_PATIENCE, Patience, State, Why};
 use crate::primary::messages::Command;
 use crate::primary::workers::Worker;
 use crate::primary::workers::census::Census;
@@ -35,7 +36,7 @@ impl Supervisor {
     /// Starts a worker in each slot that is to have one now.
     pub(super) fn start_workers(&mut self) {
         for app in self.apps.ids() {
-            while let Some(slot) = self.apps[app].fleet.startable(self.now()) {
+            while let Some(slot) = self.apps[app].fleet.startable(self.now(), self.permits()) {
                 if let Err(error) = self.start_worker(app, slot) {
                     let now = self.now();
                     let command = words::command(&self.apps[app].config.command);
@@ -45,15 +46,23 @@ impl Supervisor {
                 }
             }
         }
-        match self
-            .apps
-            .iter()
-            .filter_map(|app| app.fleet.next_start())
-            .min()
-        {
+        let (now, permits) = (self.now(), self.permits());
+        let fleets = self.apps.iter().map(|app| &app.fleet);
+        let next = match permits {
+            0 => fleets.filter_map(|fleet| fleet.next_permit(now)).min(),
+            _ => fleets.filter_map(Fleet::next_start).min(),
+        };
+        match next {
             Some(at) => self.deadlines.set(Timer::Start, at),
             None => self.deadlines.clear(Timer::Start),
         }
+    }
+
+    /// How many more starts may begin: all apps share the cores.
+    fn permits(&self) -> usize {
+        let now = self.now();
+        let unready: usize = self.apps.iter().map(|app| app.fleet.unready(now)).sum();
+        self.means.cpus.saturating_sub(unready)
     }
 
     fn start_worker(&mut self, app: AppId, slot: SlotId) -> io::Result<()> {
@@ -77,14 +86,15 @@ impl Supervisor {
             return Err(error);
         }
         self.logs.attach(self.tag(app, slot), pid, stdout, stderr);
-        let ready_by = self.now() + self.apps[app].config.ready_timeout;
+        let now = self.now();
+        let ready_by = now + self.apps[app].config.ready_timeout;
         let state = State::Starting { ready_by };
         let worker = Worker::new(id, (app, slot), (pid, pidfd), state, board, release);
         self.workers.insert(worker);
-        self.apps[app].fleet.started(slot, id);
+        self.apps[app].fleet.started(slot, id, now);
         self.deadlines.set(Timer::Worker(id), ready_by);
-        let diagnose_at = self.now() + DIAGNOSE_AFTER;
-        self.deadlines.set(Timer::Diagnose(id), diagnose_at);
+        self.deadlines
+            .set(Timer::Diagnose(id), now + DIAGNOSE_AFTER);
         debug!("{}: started worker {pid}", self.place(app, slot));
         Ok(())
     }
@@ -142,7 +152,9 @@ impl Supervisor {
         let now = self.now();
         let fleet = &mut self.apps[app].fleet;
         let first = !fleet.is_proven();
-        fleet.ready(slot, id, now);
+        if let Some(former) = fleet.ready(slot, id, now) {
+            self.happen(former, Event::Drain(Why::Replaced));
+        }
         self.watch_recovery();
         info!(
             "{}: worker {pid} is ready after {took}",

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use log::{debug, error, info, warn};
 
 use super::Supervisor;
+use crate::policy::fleet::Cause;
 use crate::policy::ids::{AppId, ListenerId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
@@ -33,6 +34,7 @@ impl Supervisor {
                 error,
             } => {
                 self.say_broken(app, worker, listener, &error);
+                self.replace_broken(app, worker);
                 self.happen(worker, Event::ChannelTrouble);
             }
             Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
@@ -68,6 +70,18 @@ impl Supervisor {
             _ => warn!(
                 "{place}: nothing can be sent to worker {pid} for {at} any more ({error}); it is replaced"
             ),
+        }
+    }
+
+    /// Its next worker starts while it finishes what it has.
+    fn replace_broken(&mut self, app: AppId, id: WorkerId) {
+        let now = self.now();
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let fleet = &mut self.apps[app].fleet;
+        if fleet.worker(worker.slot) == Some(id) {
+            fleet.replace(worker.slot, Cause::Limit, now);
         }
     }
 
