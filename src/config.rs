@@ -12,6 +12,7 @@ mod app;
 mod count;
 mod duration;
 mod environment;
+pub mod file;
 pub mod identity;
 mod limits;
 mod listen;
@@ -60,8 +61,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// What to try first, said when the first worker is ready.
     pub invitation: Option<String>,
-    /// The file that this was read from, absolute: a reload reads it again.
-    pub file: Option<PathBuf>,
+    /// The file that this was read from: a reload reads it again.
+    pub file: Option<file::Origin>,
     /// What is run; at least one, no two of one name.
     pub apps: Vec<AppConfig>,
 }

@@ -33,6 +33,18 @@ pub struct Health {
     pub failures: u32,
 }
 
+impl Health {
+    /// Asks this, as often as is usual.
+    pub fn new(probe: Probe) -> Self {
+        Self {
+            probe,
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            failures: 3,
+        }
+    }
+}
+
 /// What a health check asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {

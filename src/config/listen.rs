@@ -49,6 +49,21 @@ impl ListenAt {
             Self::Unix(_) => None,
         }
     }
+
+    /// Whether the two cannot both be bound. Port 0 is a port of its own each time.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            _ if self.port() != other.port() || self.port() == Some(0) => false,
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                one.is_ipv4() == other.is_ipv4()
+                    && (one.ip() == other.ip()
+                        || one.ip().is_unspecified()
+                        || other.ip().is_unspecified())
+            }
+            _ => true,
+        }
+    }
 }
 
 impl FromStr for Listen {
@@ -237,6 +252,27 @@ mod tests {
         for (words, part) in table {
             let sentence = words.parse::<Listen>().unwrap_err();
             assert!(sentence.contains(part), "{words:?} gave {sentence:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_both_be_bound() {
+        let table = [
+            ("80", "80", true),
+            ("80", "81", false),
+            ("80", "127.0.0.1:80", true),
+            ("80", "[::1]:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "[::]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("unix:/a", "unix:/a=80", true),
+            ("unix:/a", "unix:/b", false),
+            ("unix:/a", "80", false),
+        ];
+        for (one, other, expected) in table {
+            let at = |words: &str| words.parse::<Listen>().unwrap().at;
+            assert_eq!(at(one).overlaps(&at(other)), expected, "{one} {other}");
+            assert_eq!(at(other).overlaps(&at(one)), expected, "{other} {one}");
         }
     }
 

@@ -152,7 +152,7 @@ fn check_overlaps(listen: &[Listen]) -> Result<()> {
     for (index, one) in listen.iter().enumerate() {
         if let Some(other) = listen[..index]
             .iter()
-            .find(|other| overlap(&one.at, &other.at))
+            .find(|other| one.at.overlaps(&other.at))
         {
             return Err(Error::usage(format!(
                 "-l {} and -l {} are the same address: give it once",
@@ -162,26 +162,6 @@ fn check_overlaps(listen: &[Listen]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Whether the two cannot both be bound. Port 0 is a port of its own each time.
-fn overlap(one: &ListenAt, other: &ListenAt) -> bool {
-    let port = |at: &ListenAt| match at {
-        ListenAt::AnyAddress(port) => *port,
-        ListenAt::Tcp(address) => address.port(),
-        ListenAt::Unix(_) => 0,
-    };
-    match (one, other) {
-        (ListenAt::Unix(one), ListenAt::Unix(other)) => one == other,
-        _ if port(one) != port(other) || port(one) == 0 => false,
-        (ListenAt::Tcp(one), ListenAt::Tcp(other)) => {
-            one.is_ipv4() == other.is_ipv4()
-                && (one.ip() == other.ip()
-                    || one.ip().is_unspecified()
-                    || other.ip().is_unspecified())
-        }
-        _ => true,
-    }
 }
 
 /// One sentence: where, why, what to do.
