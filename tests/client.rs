@@ -3,10 +3,15 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvError;
 use std::thread::JoinHandle;
 
 use forkfront::client::{self, Target};
 use forkfront::error::{ErrorKind, Result};
+use forkfront::protocol::{Request, Size};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A primary that reads one line and then does as it is told; gives back the line.
 struct Primary {
@@ -133,6 +138,95 @@ fn a_stop_that_fails_says_why() {
     );
     let result = client::stop(&primary.target(), |_| {});
     refused(result, ErrorKind::Failed, "cannot be killed");
+    primary.was_asked();
+}
+
+fn scale() -> Request {
+    Request::Scale {
+        app: None,
+        to: Size::More(2),
+    }
+}
+
+#[test]
+fn a_change_tells_its_progress_and_returns_what_was_done() {
+    let primary = Primary::says(
+        "change",
+        "{\"progress\":\"waiting\\u001b[2J\"}\n{\"ok\":{\"message\":\"4 workers are ready\\u0007\"}}\n",
+    );
+    let mut lines = Vec::new();
+    let target = primary.target();
+    let done = client::change(&target, &scale(), |line| lines.push(line.to_owned()));
+    // What a terminal would obey is not passed on.
+    assert_eq!(lines, ["waiting?[2J"]);
+    assert_eq!(done.expect("done").message, "4 workers are ready?");
+    assert_eq!(
+        primary.was_asked(),
+        "{\"verb\":\"scale\",\"app\":null,\"to\":\"+2\"}\n"
+    );
+}
+
+#[test]
+fn what_could_not_be_done_is_told_in_all_its_lines() {
+    let primary = Primary::says(
+        "undone",
+        "{\"error\":\"slot 1: exit code 3\\n  Error: no such module\\u001b[31m\"}\n",
+    );
+    let done = client::change(&primary.target(), &scale(), |_| {});
+    let error = done.expect_err("an error");
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert_eq!(
+        error.to_string(),
+        "slot 1: exit code 3\n  Error: no such module?[31m"
+    );
+    primary.was_asked();
+}
+
+#[test]
+fn lines_after_the_first_may_take_their_time() {
+    // Longer than a question may take. The other side may be another program by then.
+    let primary = Primary::that("patience", |stream| {
+        let line = b"{\"progress\":\"upgrading\"}\n";
+        stream.write_all(line).expect("the client reads");
+        std::thread::sleep(std::time::Duration::from_millis(5500));
+        let line = b"{\"ok\":{\"message\":\"version 9\",\"later\":1}}\n";
+        stream.write_all(line).expect("the client waits");
+    });
+    let asked = Request::Upgrade { binary: None };
+    let done = client::change(&primary.target(), &asked, |_| {}).expect("done");
+    assert_eq!(done.message, "version 9");
+    primary.was_asked();
+}
+
+#[test]
+fn an_interrupt_ends_the_command_and_not_the_change() {
+    let (heard, is_heard) = std::sync::mpsc::channel::<()>();
+    let primary = Primary::that("interrupt", move |stream| {
+        let line = b"{\"progress\":\"one\"}\n";
+        stream.write_all(line).expect("the client reads");
+        // Until the client has gone.
+        let rest = std::io::Read::read(stream, &mut [0]);
+        assert_eq!(rest.expect("closed in order"), 0);
+        drop(heard);
+    });
+    let path = primary.path.display().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forkfront"))
+        .args(["reload", "--control", &path])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdout = BufReader::new(command.stdout.take().expect("piped"));
+    let mut line = String::new();
+    stdout.read_line(&mut line).expect("a line");
+    assert_eq!(line, "one\n");
+    let pid = Pid::from_raw(command.id() as i32);
+    kill(pid, Signal::SIGINT).expect("sent");
+    let done = command.wait_with_output().expect("it ends");
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("goes on with what it was asked"), "{said}");
+    assert_eq!(is_heard.recv(), Err(RecvError));
     primary.was_asked();
 }
 
