@@ -73,8 +73,12 @@ pub struct App {
     pub reports: Receiver<Report>,
     /// Room in each channel, connections.
     pub queue_cap: usize,
+    /// Slots that are dealt nothing, whatever worker sits there.
+    pub held: HashSet<SlotId>,
     /// How the last worker of a slot ended.
     pub last_words: HashMap<SlotId, String>,
+    /// All workers whose end was of interest have ended with success.
+    pub ended_well: bool,
     /// How far its end has come.
     pub phase: Phase,
     /// Open connections when they were last counted for its end.
@@ -174,7 +178,9 @@ impl Prepared {
             dispatcher,
             reports,
             queue_cap: means.room.queue_cap,
+            held: HashSet::new(),
             last_words: HashMap::new(),
+            ended_well: true,
             phase: Phase::Serving,
             last_count: None,
         })

@@ -37,6 +37,7 @@ mod diagnosis;
 mod join;
 mod launch;
 mod lives;
+mod operations;
 mod report;
 mod reports;
 mod signals;
@@ -45,6 +46,7 @@ mod stop;
 mod words;
 
 use awake::{AwakeClock, LONGEST_SLEEP};
+use operations::Operations;
 use source::Source;
 
 /// What the supervisor waits for by time.
@@ -62,6 +64,10 @@ enum Timer {
     Census(AppId),
     /// The end of an app waits no longer for open connections.
     StopWaiting(AppId),
+    /// The operation that is under way may go on.
+    Operation,
+    /// Slots that are being drained are to be looked at.
+    Watch,
 }
 
 /// Everything the main thread owns.
@@ -89,6 +95,7 @@ pub struct Supervisor {
     deadlines: Deadlines<Timer>,
     clock: AwakeClock,
     started: Instant,
+    operations: Operations,
     /// A stop of the whole primary has begun.
     stopping: bool,
     /// It was said how to go on.
@@ -177,6 +184,8 @@ impl Supervisor {
                 Timer::Recovery => self.watch_recovery(),
                 Timer::Census(app) => self.take_census(app),
                 Timer::StopWaiting(app) => self.stop_waiting(app),
+                Timer::Operation => self.advance(),
+                Timer::Watch => self.look_at_watches(),
             }
         }
         let now = Instant::now();

@@ -54,6 +54,8 @@ pub struct Worker {
     pub native: bool,
     /// All connections that it has received and ever will: known once it is evicted and its queue is read back.
     pub received: Option<u64>,
+    /// Since when it serves no slot any more.
+    pub leaving_since: Option<Moment>,
     /// How the first process ended, once it has; from then until `mourned_until` the rest may finish.
     pub exit: Option<Exit>,
     /// When what is left of a dead worker gets SIGKILL.
@@ -87,6 +89,7 @@ impl Worker {
             refused: None,
             native: false,
             received: None,
+            leaving_since: None,
             exit: None,
             mourned_until: Moment::default(),
             abandoned: false,

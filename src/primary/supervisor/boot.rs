@@ -130,6 +130,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         deadlines: Deadlines::default(),
         clock: AwakeClock::new(now),
         started: now,
+        operations: Default::default(),
         stopping: false,
         announced: false,
         last_look: Default::default(),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Supervisor;
+use super::operations::Order;
 use crate::primary::control::ClientId;
 use crate::protocol::{Done, Request};
 
@@ -26,14 +27,21 @@ impl Supervisor {
                 self.commands.await_stop(client);
                 self.stop("forkfront stop");
             }
-            Request::Reload { .. }
-            | Request::Restart { .. }
-            | Request::Scale { .. }
-            | Request::Drain { .. }
-            | Request::Resume { .. }
-            | Request::Set { .. }
-            | Request::Upgrade { .. } => {
-                let sentence = format!("this version cannot {request:?} yet");
+            Request::Reload { app, changes_only } => {
+                let reload = Order::Reload {
+                    app,
+                    reread: true,
+                    changes_only,
+                };
+                self.order(reload, Some(client));
+            }
+            Request::Restart { slot } => self.order(Order::Restart(slot), Some(client)),
+            Request::Scale { app, to } => self.order(Order::Scale(app, to), Some(client)),
+            Request::Drain { slot } => self.order(Order::Drain(slot), Some(client)),
+            Request::Resume { slot } => self.order(Order::Resume(slot), Some(client)),
+            Request::Set { app, setting } => self.order(Order::Set(app, setting), Some(client)),
+            Request::Upgrade { .. } => {
+                let sentence = "this version cannot upgrade yet".to_owned();
                 self.commands.answer::<Done>(client, Err(sentence));
             }
         }

@@ -41,7 +41,7 @@ impl Supervisor {
         let why = format!("worker {pid} does not die of SIGKILL, and is left to the kernel");
         error!("{}: {why}", self.place(app, slot));
         if verdict != Verdict::Nothing {
-            self.pronounce(app, slot, &why, verdict);
+            self.pronounce((app, slot), Some(pid), &why, verdict);
         }
     }
 
@@ -70,7 +70,7 @@ impl Supervisor {
             }
         };
         worker.mourned_until = patience_left;
-        let (app, slot) = (worker.app, worker.slot);
+        let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
         let pidfd = worker.pidfd().as_raw_fd();
         // Level or edge, a dead process stays readable: it must not wake anybody again.
         let _ = self.poll.registry().deregister(&mut SourceFd(&pidfd));
@@ -90,7 +90,8 @@ impl Supervisor {
             };
             let fleet = &mut self.apps[app].fleet;
             let verdict = fleet.ended(slot, id, (end, code), now, random());
-            self.pronounce(app, slot, &why, verdict);
+            self.apps[app].ended_well &= success || verdict == Verdict::Nothing;
+            self.pronounce((app, slot), Some(pid), &why, verdict);
         }
         self.late.remove(&id);
         self.drains.forget(id);
@@ -178,9 +179,18 @@ impl Supervisor {
         }
     }
 
-    /// What comes of the end of a slot's worker, and the words for it.
-    pub(super) fn pronounce(&mut self, app: AppId, slot: SlotId, why: &str, verdict: Verdict) {
-        self.apps[app].last_words.insert(slot, why.to_owned());
+    /// What comes of the end of a slot's worker, and the words for it. `pid` was its first process, if there
+    /// was one.
+    pub(super) fn pronounce(
+        &mut self,
+        (app, slot): (AppId, SlotId),
+        pid: Option<u32>,
+        why: &str,
+        verdict: Verdict,
+    ) {
+        if verdict != Verdict::Nothing {
+            self.apps[app].last_words.insert(slot, why.to_owned());
+        }
         let place = self.place(app, slot);
         match verdict {
             Verdict::Nothing => debug!("{place}: {why}"),
@@ -191,7 +201,7 @@ impl Supervisor {
             }
             Verdict::Finished => info!("{place}: {why}; no other follows, as --restart says"),
             Verdict::Failed { restarts, within } => error!(
-                "{place}: {why}; no other follows, since {} within {} are what --max-restarts allows",
+                "{place}: {why}; no other follows, since {} within {} are what --max-restarts allows; forkfront restart or reload tries again",
                 words::count(restarts.into(), "restart"),
                 in_words(within)
             ),
@@ -217,5 +227,23 @@ impl Supervisor {
                 debug!("{place}: {why}; the next one starts in {}", in_words(wait));
             }
         }
+        if !matches!(verdict, Verdict::Nothing | Verdict::Inherited) {
+            self.operation_fails_at(app, slot, why, pid);
+            self.end_if_over();
+        }
+    }
+
+    /// Without a slot that could ever have a worker again, there is nothing to be a primary of: whoever
+    /// supervises this process is told by its exit code.
+    fn end_if_over(&mut self) {
+        if self.stopping || !self.apps.iter().all(|app| app.fleet.is_over()) {
+            return;
+        }
+        if !self.apps.iter().all(|app| app.ended_well) {
+            let nobody =
+                "every worker has ended, and by --restart and --max-restarts none is started again";
+            self.failure = Some(Error::failed(nobody));
+        }
+        self.stop("no worker is left");
     }
 }

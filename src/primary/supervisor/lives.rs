@@ -35,20 +35,19 @@ const DIAGNOSE_AFTER: Duration = Duration::from_millis(1500);
 impl Supervisor {
     /// Starts a worker in each slot that is to have one now.
     pub(super) fn start_workers(&mut self) {
+        let now = self.now();
         for app in self.apps.ids() {
-            while let Some(slot) = self.apps[app].fleet.startable(self.now(), self.permits()) {
+            while let Some(slot) = self.apps[app].fleet.startable(now, self.permits()) {
                 if let Err(error) = self.start_worker(app, slot) {
-                    let now = self.now();
                     let command = words::command(&self.apps[app].config.command);
                     let why = format!("cannot start {command}: {error}");
                     let verdict = self.apps[app].fleet.start_failed(slot, now, random());
-                    self.pronounce(app, slot, &why, verdict);
+                    self.pronounce((app, slot), None, &why, verdict);
                 }
             }
         }
-        let (now, permits) = (self.now(), self.permits());
         let fleets = self.apps.iter().map(|app| &app.fleet);
-        let next = match permits {
+        let next = match self.permits() {
             0 => fleets.filter_map(|fleet| fleet.next_permit(now)).min(),
             _ => fleets.filter_map(Fleet::next_start).min(),
         };
@@ -58,11 +57,11 @@ impl Supervisor {
         }
     }
 
-    /// How many more starts may begin: all apps share the cores.
+    /// How many more starts may be under way: each takes a core for a while.
     fn permits(&self) -> usize {
         let now = self.now();
-        let unready: usize = self.apps.iter().map(|app| app.fleet.unready(now)).sum();
-        self.means.cpus.saturating_sub(unready)
+        let unready = self.apps.iter().map(|app| app.fleet.unready(now));
+        self.means.cpus.saturating_sub(unready.sum())
     }
 
     fn start_worker(&mut self, app: AppId, slot: SlotId) -> io::Result<()> {
@@ -114,6 +113,9 @@ impl Supervisor {
             Some(at) => self.deadlines.set(Timer::Worker(id), at),
             None => self.deadlines.clear(Timer::Worker(id)),
         }
+        if !matches!(state, State::Starting { .. } | State::Ready) {
+            worker.leaving_since.get_or_insert(now);
+        }
         if is_draining(state) && !is_draining(before) {
             self.deadlines.set(Timer::Census(app), now + CENSUS);
         }
@@ -152,9 +154,8 @@ impl Supervisor {
         let now = self.now();
         let fleet = &mut self.apps[app].fleet;
         let first = !fleet.is_proven();
-        if let Some(former) = fleet.ready(slot, id, now) {
-            self.happen(former, Event::Drain(Why::Replaced));
-        }
+        let former = fleet.ready(slot, id, now);
+        let has_the_slot = fleet.worker(slot) == Some(id);
         self.watch_recovery();
         info!(
             "{}: worker {pid} is ready after {took}",
@@ -162,6 +163,13 @@ impl Supervisor {
         );
         if first {
             self.announce(app);
+        }
+        // Not before: until now it was the slot's, and could be dealt to.
+        if let Some(former) = former {
+            self.happen(former, Event::Drain(Why::Replaced));
+        }
+        if has_the_slot {
+            self.operation_succeeds_at(app, slot);
         }
     }
 

@@ -9,13 +9,14 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::Supervisor;
 use super::words::{self, in_words};
+use crate::policy::fleet::Condition;
 use crate::policy::ids::SlotId;
 use crate::policy::lifecycle::State;
 use crate::primary::app::{App, Phase};
 use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
-use crate::status::{AppStatus, QueueWait, SlotState, SlotStatus, Status};
+use crate::status::{AppStatus, LeavingStatus, QueueWait, SlotState, SlotStatus, Status};
 use crate::sys::process::{self, Usage};
 
 /// What the processor time of each session was when last looked at.
@@ -54,7 +55,7 @@ impl Supervisor {
             sticky: first.config.sticky.map(|sticky| sticky.to_string()),
             command: words::lossy(&first.config.command),
             stopping: self.stopping,
-            operation: None,
+            operation: self.operation_words(),
             apps: apps.iter().map(|app| app_status(app)).collect(),
             listeners: Vec::new(),
             held: 0,
@@ -63,7 +64,7 @@ impl Supervisor {
             closed_by_policy: 0,
             client_gone: 0,
             slots: Vec::new(),
-            leaving: Vec::new(),
+            leaving: self.leaving(),
         };
         for app in apps {
             let snapshot = app.dispatcher.snapshot()?;
@@ -91,6 +92,37 @@ impl Supervisor {
         Some(status)
     }
 
+    /// Workers that serve no slot any more, the oldest first.
+    fn leaving(&self) -> Vec<LeavingStatus> {
+        let now = self.now();
+        let leaving = self.workers.iter().filter_map(|worker| {
+            let (state, why) = match worker.state {
+                State::Draining { why, .. } => (SlotState::Draining, why),
+                State::Leaving { why, .. } => (SlotState::Leaving, why),
+                State::Killing { why, .. } => (SlotState::Killing, why),
+                State::Starting { .. } | State::Ready | State::Gone(_) => return None,
+            };
+            let app = self.apps.get(worker.app)?;
+            // While all stop, what is left of them is shown where they were.
+            let serves =
+                !app.phase.is_serving() || app.fleet.worker(worker.slot) == Some(worker.id);
+            (!serves).then(|| LeavingStatus {
+                app: app.config.name.clone(),
+                slot: worker.slot.0,
+                pid: worker.pid,
+                generation: worker.release.generation,
+                state,
+                why: words::leaving(why).to_owned(),
+                open: worker.open(),
+                left_s: worker
+                    .state
+                    .deadline()
+                    .map_or(0.0, |at| at.since(now).as_secs_f64()),
+            })
+        });
+        leaving.collect()
+    }
+
     fn slot_status(
         &self,
         app: &App,
@@ -103,7 +135,14 @@ impl Supervisor {
             .get(slot.index())
             .copied()
             .unwrap_or_default();
-        let worker = self.workers.of_slot(app.id, slot);
+        let worker = match app.fleet.worker(slot) {
+            Some(id) => self.workers.get(id),
+            // While all stop, a slot shows the last of its workers until it is gone.
+            None => self
+                .workers
+                .of_slot(app.id, slot)
+                .filter(|_| !app.phase.is_serving()),
+        };
         let used = worker
             .and_then(|worker| usage.get(&worker.pid))
             .copied()
@@ -112,7 +151,7 @@ impl Supervisor {
             app: app.config.name.clone(),
             slot: slot.0,
             pid: worker.map(|worker| worker.pid),
-            state: slot_state(app, worker),
+            state: slot_state(app, slot, worker),
             why: self.why_not_ready(app, slot, worker),
             weight: counts.weight,
             drained: counts.on_hold,
@@ -174,17 +213,19 @@ fn app_status(app: &App) -> AppStatus {
     }
 }
 
-fn slot_state(app: &App, worker: Option<&Worker>) -> SlotState {
+fn slot_state(app: &App, slot: SlotId, worker: Option<&Worker>) -> SlotState {
     let Some(worker) = worker else {
-        return if app.phase.is_serving() {
-            SlotState::Waiting
-        } else {
-            SlotState::Stopped
+        return match app.fleet.condition(slot) {
+            _ if !app.phase.is_serving() => SlotState::Stopped,
+            Some(Condition::Failed) => SlotState::Failed,
+            Some(Condition::Finished) => SlotState::Stopped,
+            _ => SlotState::Waiting,
         };
     };
     match worker.state {
         State::Starting { .. } => SlotState::Starting,
         State::Ready if worker.is_paused() => SlotState::Paused,
+        State::Ready if app.held.contains(&slot) => SlotState::Drained,
         State::Ready => SlotState::Ready,
         State::Draining { .. } | State::Leaving { .. } => SlotState::Draining,
         State::Killing { .. } => SlotState::Killing,

@@ -1,8 +1,10 @@
 //! What each signal to the primary does: the contract's table, in one match.
 
-use log::{debug, info, warn};
+use log::{debug, warn};
 
 use super::Supervisor;
+use super::operations::Order;
+use crate::protocol::Size;
 use crate::sys::signals::Signal;
 
 impl Supervisor {
@@ -25,15 +27,21 @@ impl Supervisor {
             Signal::SIGINT => self.stop_now("a second signal"),
             Signal::SIGQUIT => self.stop_now("SIGQUIT"),
             Signal::SIGUSR1 => debug!("SIGUSR1: no log file is open, so there is none to reopen"),
-            Signal::SIGHUP | Signal::SIGUSR2 => {
-                info!("{signal}: this version cannot reload; nothing was changed");
-            }
-            Signal::SIGTTIN | Signal::SIGTTOU => {
-                info!(
-                    "{signal}: this version cannot change the number of workers; nothing was changed"
-                );
-            }
+            Signal::SIGHUP => self.reload(true),
+            Signal::SIGUSR2 => self.reload(false),
+            Signal::SIGTTIN => self.order(Order::Scale(None, Size::More(1)), None),
+            Signal::SIGTTOU => self.order(Order::Scale(None, Size::Fewer(1)), None),
             other => debug!("{other} is not listened to"),
         }
+    }
+
+    /// A rolling reload of all apps, by what the configuration says now if `reread`.
+    fn reload(&mut self, reread: bool) {
+        let reload = Order::Reload {
+            app: None,
+            reread,
+            changes_only: false,
+        };
+        self.order(reload, None);
     }
 }

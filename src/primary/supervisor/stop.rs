@@ -34,6 +34,7 @@ impl Supervisor {
         } else {
             info!("stopping ({asked_by})");
         }
+        self.give_up_operations();
         for app in self.apps.ids() {
             self.stop_app(app);
         }
@@ -175,6 +176,7 @@ impl Supervisor {
     }
 
     fn kill_all(&mut self) {
+        self.give_up_operations();
         for app in self.apps.iter_mut() {
             app.fleet.stop();
             if app.phase.is_serving() {

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use crate::policy::lifecycle::Why;
+
 /// A duration as people read it: `35 ms`, `1.4 s`, `2 min`.
 pub fn in_words(time: Duration) -> String {
     match time.as_secs_f64() {
@@ -28,6 +30,18 @@ pub fn lossy(words: &[OsString]) -> Vec<String> {
 /// A command as it was typed, in quotes.
 pub fn command(words: &[OsString]) -> String {
     format!("'{}'", lossy(words).join(" "))
+}
+
+/// Why a worker goes, in a few words.
+pub fn leaving(why: Why) -> &'static str {
+    match why {
+        Why::Late => "was not ready in time",
+        Why::Broken => "its channel broke",
+        Why::Replaced => "was replaced",
+        Why::Scaled => "its slot is no more",
+        Why::Hung => "hangs",
+        Why::Stop => "the app stops",
+    }
 }
 
 /// Why a worker is late, if nothing better is known.

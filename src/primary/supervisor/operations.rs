@@ -1,0 +1,322 @@
+//! What people and signals ask for that takes its time: one operation after the other, in the order in which
+//! they were asked for; a stop ends them all.
+//!
+//! This file is the queue and who waits for what; `renewal` renews workers (reload, restart), `slots` changes
+//! their number and what is dealt to them, `settings` changes rules, `file` reads the configuration again.
+
+mod file;
+mod renewal;
+mod settings;
+mod slots;
+
+use std::collections::VecDeque;
+
+use log::{debug, error, info};
+
+use super::Supervisor;
+use crate::policy::ids::{AppId, SlotId};
+use crate::primary::control::ClientId;
+use crate::primary::verbs::Audience;
+use crate::protocol::{Done, Setting, Size, SlotRef};
+
+use renewal::Renewal;
+use slots::{Growth, Watch};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Renew all workers of one app, or of all.
+    Reload {
+        /// Only this app.
+        app: Option<String>,
+        /// Read the configuration again before.
+        reread: bool,
+        /// Only apps that must have new workers for what has changed.
+        changes_only: bool,
+    },
+    /// Renew one worker.
+    Restart(SlotRef),
+    /// Change the number of slots.
+    Scale(Option<String>, Size),
+    /// Deal nothing more to a slot.
+    Drain(SlotRef),
+    /// Deal to it again.
+    Resume(SlotRef),
+    /// Change a rule.
+    Set(Option<String>, Setting),
+}
+
+impl Order {
+    /// What is under way while it is.
+    fn words(&self) -> String {
+        match self {
+            Self::Reload { app: None, .. } => "reload".to_owned(),
+            Self::Reload { app: Some(app), .. } => format!("reload of {app}"),
+            Self::Restart(slot) => format!("restart of slot {slot}"),
+            Self::Scale(None, to) => format!("scale to {to}"),
+            Self::Scale(Some(app), to) => format!("scale of {app} to {to}"),
+            Self::Drain(slot) => format!("drain of slot {slot}"),
+            Self::Resume(slot) => format!("resume of slot {slot}"),
+            Self::Set(_, setting) => format!("set {setting}"),
+        }
+    }
+}
+
+/// An operation that waits for its turn.
+#[derive(Debug)]
+struct Asked {
+    order: Order,
+    audience: Audience,
+}
+
+/// The operation that is under way.
+#[derive(Debug)]
+struct Current {
+    words: String,
+    audience: Audience,
+    job: Job,
+}
+
+/// What it still has to do.
+#[derive(Debug)]
+enum Job {
+    /// Workers are being renewed.
+    Renew(Renewal),
+    /// New slots get their first workers.
+    Grow(Growth),
+}
+
+/// What came of the beginning of an operation.
+enum Begun {
+    /// It was done at once.
+    Done(String),
+    /// It goes on.
+    Job(Job),
+    /// The answer comes when what it began has come to its end, which keeps no other operation waiting.
+    Watched(Watch),
+}
+
+/// All operations of the primary.
+#[derive(Debug, Default)]
+pub struct Operations {
+    waiting: VecDeque<Asked>,
+    current: Option<Current>,
+    watches: Vec<(Watch, Audience)>,
+}
+
+/// An operation fails with one sentence, and perhaps indented lines behind it.
+type Outcome = Result<String, String>;
+
+impl Supervisor {
+    /// Puts an order into the queue. A reload that waits there already serves both who asked for it.
+    pub(super) fn order(&mut self, order: Order, client: Option<ClientId>) {
+        if self.stopping {
+            if let Some(client) = client {
+                let stopping = "this primary is stopping".to_owned();
+                self.commands.answer::<Done>(client, Err(stopping));
+            }
+            return;
+        }
+        let queue = &mut self.operations.waiting;
+        let known = queue
+            .back()
+            .is_some_and(|last| last.order == order && matches!(order, Order::Reload { .. }));
+        if !known {
+            let audience = Audience::default();
+            queue.push_back(Asked { order, audience });
+        }
+        if let (Some(client), Some(asked)) = (client, queue.back_mut()) {
+            let begun = match &self.operations.current {
+                Some(current) => format!("waiting for the end of the {}", current.words),
+                None => asked.order.words(),
+            };
+            self.commands.join(&mut asked.audience, client, &begun);
+        }
+        self.proceed();
+    }
+
+    /// Begins what waits, if nothing is under way.
+    fn proceed(&mut self) {
+        while self.operations.current.is_none()
+            && let Some(asked) = self.operations.waiting.pop_front()
+        {
+            let Asked { order, audience } = asked;
+            let words = order.words();
+            debug!("{words} begins");
+            match self.begin(order) {
+                Err(sentence) => self.answer_all(&words, audience, Err(sentence)),
+                Ok(Begun::Done(message)) => self.answer_all(&words, audience, Ok(message)),
+                Ok(Begun::Watched(watch)) => {
+                    self.operations.watches.push((watch, audience));
+                    self.look_at_watches();
+                }
+                Ok(Begun::Job(job)) => {
+                    self.operations.current = Some(Current {
+                        words,
+                        audience,
+                        job,
+                    });
+                    self.advance();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, order: Order) -> Result<Begun, String> {
+        match order {
+            Order::Reload {
+                app,
+                reread,
+                changes_only,
+            } => self.begin_reload(app.as_deref(), reread, changes_only),
+            Order::Restart(slot) => self.begin_restart(&slot),
+            Order::Scale(app, to) => self.begin_scale(app.as_deref(), to),
+            Order::Drain(slot) => self.begin_drain(&slot),
+            Order::Resume(slot) => self.resume_slot(&slot),
+            Order::Set(app, setting) => self.set(app.as_deref(), setting),
+        }
+    }
+
+    /// Goes on with what is under way. To be called whenever something may have changed for it.
+    pub(super) fn advance(&mut self) {
+        match self.operations.current.as_ref().map(|current| &current.job) {
+            Some(Job::Renew(_)) => self.advance_renewal(),
+            Some(Job::Grow(_)) => self.advance_growth(),
+            None => {}
+        }
+    }
+
+    /// The slot's worker has become ready.
+    pub(super) fn operation_succeeds_at(&mut self, app: AppId, slot: SlotId) {
+        match self
+            .operations
+            .current
+            .as_mut()
+            .map(|current| &mut current.job)
+        {
+            Some(Job::Renew(renewal)) if renewal.app() == Some(app) => self.renewed(slot),
+            Some(Job::Grow(growth)) if growth.app == app => self.grown(slot),
+            _ => {}
+        }
+    }
+
+    /// A worker that was to become ready in this slot did not. `pid` is what its last lines are known by.
+    pub(super) fn operation_fails_at(
+        &mut self,
+        app: AppId,
+        slot: SlotId,
+        why: &str,
+        pid: Option<u32>,
+    ) {
+        match self.operations.current.as_ref().map(|current| &current.job) {
+            Some(Job::Renew(renewal)) if renewal.waits_for(app, slot) => {
+                let sentence = format!("{}: {why}{}", self.place(app, slot), self.tail_of(pid));
+                self.abort_renewal(slot, &sentence);
+            }
+            Some(Job::Grow(growth)) if growth.waits_for(app, slot) => {
+                let sentence = format!("{}: {why}{}", self.place(app, slot), self.tail_of(pid));
+                self.conclude(Err(sentence));
+            }
+            _ => {}
+        }
+    }
+
+    /// The last lines of a worker, indented, each behind a newline.
+    fn tail_of(&self, pid: Option<u32>) -> String {
+        let lines = pid.map_or_else(Vec::new, |pid| self.logs.tail(pid));
+        let lines = lines.iter().map(|line| format!("\n  {line}"));
+        lines.collect()
+    }
+
+    /// How far the operation is, for those who wait for it.
+    fn tell(&mut self, line: &str) {
+        if let Some(current) = &mut self.operations.current {
+            self.commands.tell(&mut current.audience, line);
+        }
+    }
+
+    /// The end of the operation that is under way.
+    fn conclude(&mut self, outcome: Outcome) {
+        if let Some(Current {
+            words, audience, ..
+        }) = self.operations.current.take()
+        {
+            self.answer_all(&words, audience, outcome);
+        }
+        self.proceed();
+    }
+
+    fn answer_all(&mut self, words: &str, mut audience: Audience, outcome: Outcome) {
+        match &outcome {
+            Ok(message) => info!("{message}"),
+            Err(sentence) => {
+                // Whoever reads the log has seen the last lines there.
+                let first = sentence.lines().next().unwrap_or_default();
+                error!("{words} failed: {first}");
+            }
+        }
+        let outcome = outcome.map(Done::new);
+        self.commands.dismiss(&mut audience, &outcome);
+    }
+
+    /// A stop has begun: nothing that was asked for is done any more.
+    pub(super) fn give_up_operations(&mut self) {
+        let Operations {
+            waiting,
+            current,
+            watches,
+        } = std::mem::take(&mut self.operations);
+        let waiting = waiting.into_iter().map(|asked| asked.audience);
+        let watched = watches.into_iter().map(|(_, audience)| audience);
+        let current = current.into_iter().map(|current| current.audience);
+        for mut audience in current.chain(waiting).chain(watched) {
+            let stopped: Result<Done, _> = Err("the primary was told to stop meanwhile".to_owned());
+            self.commands.dismiss(&mut audience, &stopped);
+        }
+    }
+
+    /// What is under way, for `status`.
+    pub(super) fn operation_words(&self) -> Option<String> {
+        let current = self.operations.current.as_ref()?;
+        let done = match &current.job {
+            Job::Renew(renewal) => renewal.how_far(),
+            Job::Grow(growth) => growth.how_far(),
+        };
+        let waiting = match self.operations.waiting.len() {
+            0 => String::new(),
+            more => format!("; {more} more waiting"),
+        };
+        Some(format!("{}: {done}{waiting}", current.words))
+    }
+
+    /// The serving app of this name, or the only one.
+    fn app_named(&self, name: Option<&str>) -> Result<AppId, String> {
+        let mut serving = self.apps.iter().filter(|app| app.phase.is_serving());
+        let names = || {
+            let serving = self.apps.iter().filter(|app| app.phase.is_serving());
+            let names: Vec<_> = serving.map(|app| app.config.name.as_str()).collect();
+            names.join(", ")
+        };
+        match name {
+            Some(name) => {
+                let found = self.apps.named(name).map(|app| app.id);
+                found.ok_or_else(|| format!("there is no app {name}: there is {}", names()))
+            }
+            None => match (serving.next(), serving.next()) {
+                (Some(app), None) => Ok(app.id),
+                _ => Err(format!("say which app is meant: {}", names())),
+            },
+        }
+    }
+
+    /// The slot that is meant.
+    fn slot_named(&self, slot: &SlotRef) -> Result<(AppId, SlotId), String> {
+        let app = self.app_named(slot.app.as_deref())?;
+        let workers = self.apps[app].config.workers;
+        if usize::from(slot.slot) >= workers {
+            let last = workers - 1;
+            return Err(format!("there is no slot {slot}: the last one is {last}"));
+        }
+        Ok((app, SlotId(slot.slot)))
+    }
+}

@@ -1,0 +1,226 @@
+//! The number of slots, and what is dealt to each: scale, drain, resume.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::words::{count, in_words};
+use super::super::{Supervisor, Timer};
+use super::{Begun, Job};
+use crate::config::AppConfig;
+use crate::policy::deadlines::Moment;
+use crate::policy::ids::{AppId, SlotId};
+use crate::policy::lifecycle::{Event, Why};
+use crate::primary::app::room::Room;
+use crate::primary::messages::Command;
+use crate::protocol::{Size, SlotRef};
+
+/// How often a slot that is drained is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// New slots that wait for their first workers.
+#[derive(Debug)]
+pub struct Growth {
+    /// Whose they are.
+    pub app: AppId,
+    waiting: Vec<SlotId>,
+    workers: usize,
+    begun: Moment,
+}
+
+impl Growth {
+    /// The first worker of this slot is waited for.
+    pub fn waits_for(&self, app: AppId, slot: SlotId) -> bool {
+        self.app == app && self.waiting.contains(&slot)
+    }
+
+    /// In words.
+    pub fn how_far(&self) -> String {
+        let ready = self.workers - self.waiting.len();
+        format!("{ready} of {} ready", count(self.workers as u64, "worker"))
+    }
+}
+
+/// A slot that gets nothing new, until nothing is open there.
+#[derive(Debug)]
+pub struct Watch {
+    app: AppId,
+    slot: SlotId,
+    /// When it is given up.
+    until: Moment,
+    /// What was open when that was last said.
+    said: Option<u64>,
+}
+
+impl Supervisor {
+    pub(super) fn begin_scale(&mut self, app: Option<&str>, to: Size) -> Result<Begun, String> {
+        let id = self.app_named(app)?;
+        let before = self.apps[id].config.workers;
+        let workers = to.from(before)?;
+        self.scale_app(id, workers)?;
+        if workers <= before {
+            let said = match before - workers {
+                0 => format!("{} as before", count(workers as u64, "worker")),
+                fewer => format!(
+                    "scaled to {}; {fewer} finish what is open and go",
+                    count(workers as u64, "worker")
+                ),
+            };
+            return Ok(Begun::Done(said));
+        }
+        let waiting = (before..workers).filter_map(|slot| u16::try_from(slot).ok().map(SlotId));
+        Ok(Begun::Job(Job::Grow(Growth {
+            app: id,
+            waiting: waiting.collect(),
+            workers,
+            begun: self.now(),
+        })))
+    }
+
+    /// Gives an app so many slots. Those that are too many get nothing new and their workers drain.
+    pub(super) fn scale_app(&mut self, id: AppId, workers: usize) -> Result<(), String> {
+        let config = AppConfig {
+            workers,
+            ..(*self.apps[id].config).clone()
+        };
+        self.check_room(id, &config)?;
+        let app = &mut self.apps[id];
+        app.config = Arc::new(config);
+        let release = app.release.clone();
+        app.releases.resize(workers, release);
+        let leaving = app.fleet.resize(workers);
+        for worker in leaving {
+            self.happen(worker, Event::Drain(Why::Scaled));
+        }
+        let app = &mut self.apps[id];
+        app.held.retain(|slot| slot.index() < workers);
+        app.dispatcher.send(Command::Resize(workers));
+        Ok(())
+    }
+
+    /// Whether all apps still fit, with this one as `config` says.
+    pub(super) fn check_room(&self, id: AppId, config: &AppConfig) -> Result<(), String> {
+        let apps: Vec<&AppConfig> = self
+            .apps
+            .iter()
+            .map(|app| if app.id == id { config } else { &*app.config })
+            .collect();
+        Room::of(&apps, 0, self.open_files.now)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+
+    /// A new slot has its first worker.
+    pub(super) fn grown(&mut self, slot: SlotId) {
+        if let Some(growth) = self.growth_now() {
+            growth.waiting.retain(|waiting| *waiting != slot);
+            let how_far = growth.how_far();
+            self.tell(&how_far);
+            self.advance_growth();
+        }
+    }
+
+    pub(super) fn advance_growth(&mut self) {
+        let now = self.now();
+        let Some(growth) = self.growth_now() else {
+            return;
+        };
+        let (app, done) = (growth.app, growth.waiting.is_empty());
+        let (workers, took) = (growth.workers as u64, in_words(now.since(growth.begun)));
+        if done {
+            let workers = count(workers, "worker");
+            self.conclude(Ok(format!("scaled to {workers} in {took}")));
+        } else if self.apps.get(app).is_none_or(|app| !app.phase.is_serving()) {
+            self.conclude(Err("the app was stopped meanwhile".to_owned()));
+        }
+    }
+
+    fn growth_now(&mut self) -> Option<&mut Growth> {
+        match self
+            .operations
+            .current
+            .as_mut()
+            .map(|current| &mut current.job)
+        {
+            Some(Job::Grow(growth)) => Some(growth),
+            _ => None,
+        }
+    }
+
+    pub(super) fn begin_drain(&mut self, slot: &SlotRef) -> Result<Begun, String> {
+        let (id, slot) = self.slot_named(slot)?;
+        let until = self.now() + self.apps[id].config.drain_timeout;
+        let app = &mut self.apps[id];
+        app.held.insert(slot);
+        app.dispatcher.send(Command::Hold { slot, held: true });
+        Ok(Begun::Watched(Watch {
+            app: id,
+            slot,
+            until,
+            said: None,
+        }))
+    }
+
+    pub(super) fn resume_slot(&mut self, slot: &SlotRef) -> Result<Begun, String> {
+        let (id, slot) = self.slot_named(slot)?;
+        let app = &mut self.apps[id];
+        if !app.held.remove(&slot) {
+            let place = self.place(id, slot);
+            return Ok(Begun::Done(format!("{place} was not drained")));
+        }
+        app.dispatcher.send(Command::Hold { slot, held: false });
+        self.look_at_watches();
+        let place = self.place(id, slot);
+        Ok(Begun::Done(format!("{place} is dealt to again")))
+    }
+
+    /// Answers those whose slot is drained, or whose patience is over.
+    pub(in super::super) fn look_at_watches(&mut self) {
+        let now = self.now();
+        let watches = std::mem::take(&mut self.operations.watches);
+        for (mut watch, mut audience) in watches {
+            let open = self.open_at(watch.app, watch.slot);
+            let place = self.place(watch.app, watch.slot);
+            let held = self
+                .apps
+                .get(watch.app)
+                .map(|app| app.held.contains(&watch.slot));
+            let outcome = match open {
+                _ if held != Some(true) => Err(format!("{place} was resumed, or is there no more")),
+                0 => Ok(format!(
+                    "{place} is drained; forkfront resume deals to it again"
+                )),
+                open if now >= watch.until => Err(format!(
+                    "{place} still has {} after --drain-timeout; it gets no new ones",
+                    count(open, "open connection")
+                )),
+                open => {
+                    if watch.said.replace(open) != Some(open) {
+                        let open = count(open, "open connection");
+                        self.commands
+                            .tell(&mut audience, &format!("{place}: waiting for {open}"));
+                    }
+                    self.operations.watches.push((watch, audience));
+                    continue;
+                }
+            };
+            self.answer_all("drain", audience, outcome);
+        }
+        if self.operations.watches.is_empty() {
+            self.deadlines.clear(Timer::Watch);
+        } else {
+            self.deadlines.set(Timer::Watch, now + LOOK);
+        }
+    }
+
+    /// Connections that a slot's worker holds, or that are on their way to it.
+    fn open_at(&self, app: AppId, slot: SlotId) -> u64 {
+        let Some(app) = self.apps.get(app) else {
+            return 0;
+        };
+        let serving = app.fleet.worker(slot).and_then(|id| self.workers.get(id));
+        let open = serving.map_or(0, |worker| worker.open());
+        let snapshot = app.dispatcher.snapshot();
+        let queued = snapshot.and_then(|all| all.slots.get(slot.index()).map(|one| one.queued));
+        open + queued.unwrap_or(0)
+    }
+}
