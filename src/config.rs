@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 mod app;
+pub mod changes;
 mod count;
 mod duration;
 mod environment;
