@@ -196,7 +196,9 @@ fn command() -> clap::Command {
         }
     }
     template.push_str("\nOptions:\n{options}{after-help}\n");
-    command.help_template(template)
+    command
+        .help_template(template)
+        .mut_subcommand("run", run::exclude_beside_config)
 }
 
 #[cfg(test)]

@@ -146,6 +146,19 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["run", "--health", "x", "--health-failures", "0", "--", "x"],
         "from 1 to 1000",
     ),
+    (
+        &["run", "--config", "f", "--", "x"],
+        "'COMMAND' is said in the file",
+    ),
+    (
+        &["run", "-n", "2", "--config", "f"],
+        "'--workers' is said in the file",
+    ),
+    (
+        &["run", "--config", "f", "--health-timeout", "1"],
+        "'--health-timeout' is said",
+    ),
+    (&["run", "--config"], "'--config' needs a value"),
     (&["demo", "-n", "0"], "see 'forkfront demo --help'"),
     (&["demo", "x"], "'x' has no place here"),
     (
@@ -277,6 +290,7 @@ fn help_of_run_names_every_option_its_default_and_the_signals() {
         "--max-connections",
         "--hang-timeout",
         "--health ",
+        "--config",
         "--health-interval",
         "--health-timeout",
         "--health-failures",

@@ -73,6 +73,31 @@ fn every_word_about_the_life_of_workers_is_heeded() {
     );
 }
 
+#[test]
+fn a_file_says_it_and_the_words_beside_it_say_it_over() {
+    let name = format!("forkfront-words-{}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let text = "name = 'shop'\n[[app]]\ncommand = ['node']\nworkers = 3\n";
+    std::fs::write(&path, text).expect("written");
+    let read = |more: &str| match parsed(&format!("run --config {}{more}", path.display())) {
+        Action::Run(config) => *config,
+        other => panic!("{other:?}"),
+    };
+    let config = read("");
+    assert_eq!(config.name.as_deref(), Some("shop"));
+    assert_eq!(config.log_level, log::LevelFilter::Info);
+    assert_eq!(config.apps[0].workers, 3);
+    let config = read(" --name other -q");
+    assert_eq!(config.name.as_deref(), Some("other"));
+    assert_eq!(config.log_level, log::LevelFilter::Warn);
+    let file = config.file.expect("read again by a reload");
+    assert_eq!(
+        (file.path, file.name.as_deref()),
+        (path.clone(), Some("other"))
+    );
+    std::fs::remove_file(path).expect("removed");
+}
+
 fn asked(words: &str) -> (Target, Request) {
     match parsed(words) {
         Action::Change(target, request) => (target, request),

@@ -8,6 +8,7 @@ use log::LevelFilter;
 
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
+use crate::config::file::Origin;
 use crate::config::{
     self, AppConfig, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
 };
@@ -33,6 +34,7 @@ Examples:
   forkfront run -n 4 --balance idle -- python3 -m http.server 8000
   forkfront run -l 0.0.0.0:80=8080 --user www-data -- ruby app.rb
   forkfront run -l unix:/run/app.sock=3000 --sticky ip/24 -- npm start
+  forkfront run --config shop.toml
   forkfront run --max-memory 512M --health http:/ping -- gunicorn app:app
 
 Signals: TERM, INT stop gracefully (a second INT at once); QUIT stops now; HUP reads the
@@ -126,6 +128,13 @@ pub struct RunWords {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = config::duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
     grace: Duration,
 
+    /// Do what this TOML file says; only --name, --control, -v and -q can be given beside it
+    ///
+    /// Every option here is a key of the file, under its long name; it may have several apps. 'forkfront
+    /// check FILE' says what is wrong with it, 'forkfront reload' reads it again.
+    #[arg(long, value_name = "FILE", help_heading = "Instead of all that")]
+    config: Option<PathBuf>,
+
     /// Name of this primary, for the commands [default: its first port]
     #[arg(long, value_name = "NAME", value_parser = config::name, help_heading = "Commands and messages")]
     name: Option<String>,
@@ -162,18 +171,45 @@ pub struct Loudness {
 impl Loudness {
     /// The least level that is printed.
     pub fn level(&self) -> LevelFilter {
+        self.wish().unwrap_or(LevelFilter::Info)
+    }
+
+    /// The same, if anything is said about it.
+    fn wish(&self) -> Option<LevelFilter> {
         match (self.quiet, self.verbose) {
-            (true, _) => LevelFilter::Warn,
-            (_, 0) => LevelFilter::Info,
-            (_, 1) => LevelFilter::Debug,
-            _ => LevelFilter::Trace,
+            (true, _) => Some(LevelFilter::Warn),
+            (_, 0) => None,
+            (_, 1) => Some(LevelFilter::Debug),
+            _ => Some(LevelFilter::Trace),
         }
     }
+}
+
+/// Options that mean something beside `--config`.
+const BESIDE_CONFIG: [&str; 5] = ["config", "name", "control", "verbose", "quiet"];
+
+/// `--config` and what the file says instead exclude each other.
+pub fn exclude_beside_config(run: clap::Command) -> clap::Command {
+    let ids = run.get_arguments().map(clap::Arg::get_id);
+    let others: Vec<clap::Id> = ids
+        .filter(|id| !BESIDE_CONFIG.contains(&id.as_str()))
+        .cloned()
+        .collect();
+    run.mut_arg("config", |config| config.conflicts_with_all(others))
 }
 
 impl RunWords {
     /// What the words mean together.
     pub fn into_config(self) -> Result<Config> {
+        if let Some(path) = self.config {
+            let origin = Origin {
+                path,
+                name: self.name,
+                control: self.control,
+                log_level: self.loudness.wish(),
+            };
+            return origin.read();
+        }
         self.check()?;
         let steal_after = self.steal_after.unwrap_or(match self.sticky {
             Some(_) => STEAL_AFTER_STICKY,

@@ -66,6 +66,10 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             other if other.is_empty() || other == argument => {
                 format!("'{argument}' is given twice")
             }
+            other if argument == "--config" || other == "--config" => {
+                let said = if other == "--config" { argument } else { other };
+                format!("'{said}' is said in the file that --config names")
+            }
             other => format!("'{argument}' and '{other}' exclude each other"),
         },
         _ => plain(error),
@@ -85,11 +89,12 @@ fn missing(error: &clap::Error) -> String {
     format!("{} {verb} missing", missing.join(" and "))
 }
 
-/// The option or word itself, of what clap calls it: `--grace <TIME>`, `--verbose...`, `<SLOT>`.
+/// The option or word itself, of what clap calls it: `--grace <TIME>`, `--verbose...`, `<SLOT>`, `[COMMAND]...`.
 fn option(called: Option<String>) -> String {
     let called = called.unwrap_or_default();
     let name = called.split(' ').next().unwrap_or_default();
-    name.trim_end_matches("...").replace(['<', '>'], "")
+    name.trim_end_matches("...")
+        .replace(['<', '>', '[', ']'], "")
 }
 
 fn nearest(error: &clap::Error) -> String {
