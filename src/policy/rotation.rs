@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use serde::{Deserialize, Serialize};
+
 use super::weights::Weights;
 use crate::config::Balance;
 
@@ -30,7 +32,8 @@ pub trait Fleet {
 }
 
 /// The turn, and the choice by each policy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rotation {
     turn: usize,
     /// Smooth weighted round-robin (as in nginx): what each slot is ahead of its share, negative, or behind.

@@ -1,11 +1,13 @@
 //! What the threads of the primary say to each other: commands from the main thread down to the
 //! dispatcher, reports up. Plain values over crossbeam channels, each with a mio `Waker` behind it.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Balance, Sticky};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
@@ -113,6 +115,8 @@ pub enum Command {
     Finish,
     /// Answer with the state as of now.
     Snapshot(Sender<Snapshot>),
+    /// End the thread and leave all as it is, for [`Dispatcher::freeze`](super::dispatcher::Dispatcher::freeze).
+    Freeze,
     /// End the thread. Everything still held is closed.
     Quit,
 }
@@ -139,7 +143,7 @@ pub struct Seat {
 }
 
 /// Dispatcher to main thread.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
     /// A channel cannot be sent to any more. Nothing is dealt to it until the worker's next.
     Broken {
@@ -148,7 +152,8 @@ pub enum Report {
         /// The listener whose channel it was.
         listener: ListenerId,
         /// What sendmsg(2) said: `BrokenPipe` and `ConnectionReset` mean that the worker has shut it down.
-        error: std::io::Error,
+        #[serde(with = "as_number")]
+        error: io::Error,
     },
     /// A [`Command::Probe`] has not come to its worker, or was read back from it, and is closed: nothing was learnt.
     ProbeReturned(WorkerId),
@@ -174,12 +179,28 @@ pub enum Report {
         /// Which.
         listener: ListenerId,
         /// What accept(2) said.
-        error: std::io::Error,
+        #[serde(with = "as_number")]
+        error: io::Error,
     },
     /// Connections of an IPv6 client were refused, the first time: see [`Command::Ipv4Only`].
     Ipv6Refused(ListenerId),
     /// After [`Command::Finish`]: listeners closed, nothing held, every queue empty.
     Dry,
+}
+
+/// An error of the kernel's as its number, which is all there is to it.
+mod as_number {
+    use std::io;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(error: &io::Error, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i32(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+
+    pub fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<io::Error, D::Error> {
+        i32::deserialize(from).map(io::Error::from_raw_os_error)
+    }
 }
 
 /// The dispatcher's state at one moment: the ledger adds up.
@@ -208,7 +229,8 @@ impl Snapshot {
 }
 
 /// One slot's part of a [`Snapshot`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SlotCounts {
     /// Dealt, less read back, over all workers of the slot.
     pub dealt: u64,

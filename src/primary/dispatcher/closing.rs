@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::unix::SourceFd;
+use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, Step};
 use super::state::{Finishing, State};
@@ -18,7 +19,7 @@ use crate::sys::socket::refuse_newcomers;
 const LAST_ROUND: u64 = 500_000_000;
 
 /// How far a listener is on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Accepted from.
     Open,
@@ -63,18 +64,15 @@ impl State {
         while let Some(index) = self.next_lane(from) {
             from = index + 1;
             let lane = &self.lanes[index];
-            match lane.stage {
-                Stage::Open => {}
-                Stage::Leaving { until } => {
-                    if clock::now_ns() >= until
-                        || lane.doors.iter().all(|door| door.socket.is_none())
-                    {
-                        self.accept_the_last(index);
-                        self.close_doors(index);
-                        self.lanes[index].stage = Stage::Emptying;
-                    }
-                }
-                Stage::Emptying | Stage::Closed => self.empty_lane(index),
+            if let Stage::Leaving { until } = lane.stage
+                && (clock::now_ns() >= until || lane.doors.iter().all(|door| door.socket.is_none()))
+            {
+                self.accept_the_last(index);
+                self.close_doors(index);
+                self.lanes[index].stage = Stage::Emptying;
+            }
+            if self.lanes[index].stage.is_final() {
+                self.empty_lane(index);
             }
         }
     }

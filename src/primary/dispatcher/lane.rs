@@ -83,9 +83,9 @@ impl Lane {
 }
 
 impl Door {
-    pub fn new(socket: OwnedFd, local: Address) -> Self {
+    pub fn new(socket: Option<OwnedFd>, local: Address) -> Self {
         Self {
-            socket: Some(socket),
+            socket,
             local,
             watched: false,
             // What came before the registration is reported by no edge on some kernels: look once.
@@ -96,7 +96,7 @@ impl Door {
 
     /// Asks the kernel to say when somebody comes. It may be short of memory: then the door is looked at again
     /// and again, which serves as well, if a little later.
-    fn watch(&mut self, registry: &Registry, source: Source) {
+    pub fn watch(&mut self, registry: &Registry, source: Source) {
         if let Some(socket) = self.socket.as_ref().filter(|_| !self.watched) {
             let fd = socket.as_raw_fd();
             let watched = registry.register(&mut SourceFd(&fd), source.token(), Interest::READABLE);
@@ -124,7 +124,7 @@ impl State {
         let lane = &mut self.lanes[index];
         lane.stage = Stage::Open;
         let source = Source::Listener(id, lane.doors.len() as u16);
-        let mut door = Door::new(socket, local);
+        let mut door = Door::new(Some(socket), local);
         door.watch(self.poll.registry(), source);
         lane.doors.push(door);
     }

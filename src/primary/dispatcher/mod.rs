@@ -4,11 +4,12 @@
 //!
 //! `state` is the loop; `lane` is one listener with its seats, `closing` its end; `seat` is one worker on one
 //! listener, `places` which of them a slot is dealt by; `deal` chooses and sends; `recall` gets connections back;
-//! `probe` sends the primary's own. This file is the handle that the main
+//! `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle that the main
 //! thread holds.
 
 mod closing;
 mod deal;
+mod frozen;
 mod lane;
 mod places;
 mod probe;
@@ -24,16 +25,20 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Poll, Token, Waker};
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Balance, Sticky};
-use crate::policy::ids::ListenerId;
+use crate::policy::ids::{ListenerId, WorkerId};
 use crate::primary::messages::{Command, Report, Snapshot};
+use crate::sys::board::Board;
+use crate::sys::handover::Luggage;
+pub use frozen::Frozen;
 use state::State;
 
 /// What the dispatcher is to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// Number of slots.
     pub slots: usize,
@@ -58,7 +63,8 @@ pub struct Settings {
 pub struct Dispatcher {
     commands: Sender<Command>,
     waker: Waker,
-    thread: JoinHandle<()>,
+    /// Gives everything back if it ends by [`Command::Freeze`].
+    thread: JoinHandle<Option<State>>,
 }
 
 /// How long a snapshot may take before the main thread goes on without it.
@@ -70,14 +76,50 @@ impl Dispatcher {
     /// # Errors
     /// Those of epoll_create(2), eventfd(2) and of starting a thread.
     pub fn start(settings: Settings, reports: Sender<Report>, up: Arc<Waker>) -> io::Result<Self> {
+        Self::launch(reports, up, |poll, inbox, reports| {
+            Ok(State::new(settings, poll, inbox, reports))
+        })
+    }
+
+    /// Ends the thread and packs all that it has: no connection is touched, and none is accepted until
+    /// [`Dispatcher::thaw`]. What it has reported, and nobody has taken from `heard`, is reported again then.
+    pub fn freeze(self, heard: &Receiver<Report>, luggage: &mut Luggage<'_>) -> Frozen {
+        self.send(Command::Freeze);
+        let state = match self.thread.join() {
+            Ok(state) => {
+                state.expect("it ends by Freeze, since nothing was sent before that ends it")
+            }
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        Frozen::of(state, heard.try_iter().collect(), luggage)
+    }
+
+    /// Goes on where a dispatcher was frozen. `board` knows the scoreboard of each worker that lives.
+    ///
+    /// # Errors
+    /// Those of [`Dispatcher::start`]; `InvalidData` if the parts of `frozen` do not fit together or to the
+    /// luggage.
+    pub fn thaw(
+        frozen: Frozen,
+        luggage: &mut Luggage<'_>,
+        board: impl Fn(WorkerId) -> Option<Arc<Board>>,
+        reports: Sender<Report>,
+        up: Arc<Waker>,
+    ) -> io::Result<Self> {
+        Self::launch(reports, up, |poll, inbox, reports| {
+            frozen.thaw(luggage, board, poll, inbox, reports)
+        })
+    }
+
+    fn launch(
+        sender: Sender<Report>,
+        up: Arc<Waker>,
+        state: impl FnOnce(Poll, Receiver<Command>, Reports) -> io::Result<State>,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Source::Commands.token())?;
         let (commands, inbox) = unbounded();
-        let reports = Reports {
-            sender: reports,
-            up,
-        };
-        let state = State::new(settings, poll, inbox, reports);
+        let state = state(poll, inbox, Reports { sender, up })?;
         let thread = std::thread::Builder::new()
             .name("dispatcher".into())
             .spawn(|| state.run())?;

@@ -150,7 +150,7 @@ impl State {
     }
 
     /// The newest admitted worker of the slot has the place.
-    fn settle(&mut self, lane: usize, slot: usize) {
+    pub(super) fn settle(&mut self, lane: usize, slot: usize) {
         let seats = self.seats.iter().filter(|(_, seat)| {
             seat.lane == lane && seat.slot() == slot && seat.standing == Standing::Admitted
         });

@@ -1,7 +1,7 @@
 //! Getting connections back: out of the channel of a worker that died, left, or does not move. One
 //! mechanism, the primary's kept copy of the worker's end (design.md §3, promise 1).
 
-use std::io::ErrorKind;
+use std::io;
 use std::os::fd::OwnedFd;
 
 use super::deal::Hand;
@@ -186,7 +186,7 @@ impl State {
         }
         self.watching = busy;
         if let Some(key) = shut {
-            self.is_broken(key, ErrorKind::BrokenPipe.into());
+            self.is_broken(key, io::Error::from_raw_os_error(libc::EPIPE));
         }
         if let Some(key) = overdue
             && self.somebody_else_moves(key)

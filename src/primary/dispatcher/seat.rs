@@ -1,18 +1,25 @@
 //! One worker on one listener: its channel, what went through it, and whether it moves.
 
+use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use crate::policy::ids::{ListenerId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use super::frozen::unfit;
+use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::policy::stall::Progress;
 use crate::primary::messages::Seat;
 use crate::scoreboard::CHANNELS;
+use crate::sys::board::Board;
 use crate::sys::channel;
 use crate::sys::fdpass::{self, Sent};
+use crate::sys::handover::{Kind as HandedOver, Luggage, Ticket};
 use crate::wire::{Kind, Record};
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Whether a seat is dealt to, from the best to the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Standing {
     /// Dealt to.
     Admitted,
@@ -42,7 +49,90 @@ pub(super) struct SeatState {
     full_at: Option<u64>,
 }
 
+/// A seat that stands still.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FrozenSeat {
+    pub slot: SlotId,
+    /// Place of its lane.
+    pub lane: usize,
+    worker: WorkerId,
+    listener: ListenerId,
+    channel: usize,
+    ours: Ticket,
+    kept: Ticket,
+    native: bool,
+    standing: Standing,
+    sent: u64,
+    read_back: u64,
+    #[serde(default)]
+    probes: u64,
+    full_at: Option<u64>,
+    stuck: bool,
+}
+
+impl FrozenSeat {
+    /// A dead worker's scoreboard is gone, and nobody asks it anything.
+    pub fn thaw(
+        self,
+        lane: usize,
+        luggage: &mut Luggage<'_>,
+        board: impl Fn(WorkerId) -> Option<Arc<Board>>,
+        now: u64,
+    ) -> io::Result<SeatState> {
+        let board = match board(self.worker) {
+            Some(board) => board,
+            None if self.standing == Standing::Forgotten => {
+                Arc::new(Board::create(self.slot.0, self.worker.0)?)
+            }
+            None => return Err(unfit("worker")),
+        };
+        let seat = Seat {
+            slot: self.slot,
+            worker: self.worker,
+            listener: self.listener,
+            channel: self.channel,
+            ours: luggage.take(self.ours, HandedOver::Packets)?,
+            kept: luggage.take(self.kept, HandedOver::Packets)?,
+            board,
+            native: self.native,
+        };
+        let mut state = SeatState {
+            standing: self.standing,
+            sent: self.sent,
+            read_back: self.read_back,
+            probes: self.probes,
+            full_at: self.full_at,
+            ..SeatState::new(seat, lane, now)
+        };
+        state.look(now);
+        if self.stuck {
+            state.progress.declare_stuck(now);
+        }
+        Ok(state)
+    }
+}
+
 impl SeatState {
+    /// The pause is nobody's fault: how long a queue has not moved is counted anew.
+    pub fn freeze(self, lane: usize, luggage: &mut Luggage<'_>) -> FrozenSeat {
+        FrozenSeat {
+            slot: self.seat.slot,
+            lane,
+            worker: self.seat.worker,
+            listener: self.seat.listener,
+            channel: self.seat.channel,
+            ours: luggage.pack(HandedOver::Packets, self.seat.ours),
+            kept: luggage.pack(HandedOver::Packets, self.seat.kept),
+            native: self.seat.native,
+            standing: self.standing,
+            sent: self.sent,
+            read_back: self.read_back,
+            probes: self.probes,
+            full_at: self.full_at,
+            stuck: self.progress.is_stuck(),
+        }
+    }
+
     pub fn new(seat: Seat, lane: usize, now: u64) -> Self {
         let progress = Progress::new(now);
         Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll};
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::deal::Hand;
@@ -52,12 +53,22 @@ pub(super) struct State {
     pub closed_by_policy: u64,
     pub client_gone: u64,
     pub finishing: Finishing,
-    quit: bool,
+    ending: Option<Ending>,
+}
+
+/// How the thread ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// With all that it has.
+    Quit,
+    /// Leaving all that it has.
+    Freeze,
 }
 
 /// How far a graceful end has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Finishing {
+    #[default]
     No,
     Asked,
     Reported,
@@ -87,14 +98,15 @@ impl State {
             closed_by_policy: 0,
             client_gone: 0,
             finishing: Finishing::No,
-            quit: false,
+            ending: None,
             settings,
         }
     }
 
-    pub fn run(mut self) {
+    /// All it has if it was told to freeze.
+    pub fn run(mut self) -> Option<Self> {
         let mut events = Events::with_capacity(64);
-        while !self.quit {
+        loop {
             match self.poll.poll(&mut events, self.patience()) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -109,6 +121,11 @@ impl State {
                 }
             }
             self.obey();
+            match self.ending {
+                None => {}
+                Some(Ending::Quit) => return None,
+                Some(Ending::Freeze) => return Some(self),
+            }
             self.retry_held();
             self.pump_recalled();
             self.accept_round();
@@ -165,7 +182,8 @@ impl State {
                 Command::Finish => self.finish(),
                 // The asker may have given up waiting.
                 Command::Snapshot(reply) => drop(reply.send(self.snapshot())),
-                Command::Quit => self.quit = true,
+                Command::Freeze => self.ending = Some(Ending::Freeze),
+                Command::Quit => self.ending = Some(Ending::Quit),
                 other => self.change(other),
             }
         }

@@ -1,5 +1,10 @@
 //! The dispatcher on real sockets; its workers are channel ends that this test receives from.
 
+mod changes;
+mod closing;
+mod frozen;
+mod probes;
+mod successors;
 mod trouble;
 
 use std::io::{Read, Write};
@@ -9,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use mio::{Poll, Token, Waker};
 
 use super::{Dispatcher, Settings};
@@ -27,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Bench {
     dispatcher: Option<Dispatcher>,
     reports: Receiver<Report>,
+    sender: Sender<Report>,
+    up: Arc<Waker>,
     at: std::net::SocketAddr,
     _poll: Poll,
 }
@@ -37,26 +44,35 @@ struct Worker {
     board: Arc<Board>,
 }
 
+fn settings() -> Settings {
+    Settings {
+        slots: 1,
+        balance: Balance::RoundRobin,
+        sticky: None,
+        hash_key: (1, 2),
+        queue_cap: 128,
+        max_held: 256,
+        steal_after: Duration::from_secs(60),
+        fd_ceiling: i32::MAX,
+    }
+}
+
 impl Bench {
     fn new(slots: usize, adjust: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings {
             slots,
-            balance: Balance::RoundRobin,
-            sticky: None,
-            hash_key: (1, 2),
-            queue_cap: 128,
-            max_held: 256,
-            steal_after: Duration::from_secs(60),
-            fd_ceiling: i32::MAX,
+            ..settings()
         };
         adjust(&mut settings);
         let poll = Poll::new().unwrap();
         let up = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let (sender, reports) = crossbeam_channel::unbounded();
-        let dispatcher = Dispatcher::start(settings, sender, up).unwrap();
+        let dispatcher = Dispatcher::start(settings, sender.clone(), up.clone()).unwrap();
         let mut bench = Self {
             dispatcher: Some(dispatcher),
             reports,
+            sender,
+            up,
             at: ([0; 4], 0).into(),
             _poll: poll,
         };
@@ -111,6 +127,25 @@ impl Bench {
             .collect()
     }
 
+    /// The next report that is `wanted`, whatever else is reported before.
+    #[track_caller]
+    fn report<T>(&self, wanted: impl Fn(Report) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = self.reports.recv_deadline(deadline);
+            if let Some(found) = wanted(report.expect("a report")) {
+                return found;
+            }
+        }
+    }
+
+    fn evict(&self, worker: &Worker) {
+        self.send(Command::Evict {
+            worker: worker.id,
+            listener: None,
+        });
+    }
+
     fn snapshot(&self) -> Snapshot {
         let snapshot = self.dispatcher.as_ref().unwrap().snapshot().unwrap();
         let accepted = snapshot.accepted_in_all();
@@ -152,6 +187,11 @@ impl Drop for Bench {
 }
 
 impl Worker {
+    /// Takes all that is queued: the numbers of the connections.
+    fn numbers(&self) -> Vec<u64> {
+        self.take().iter().map(|(r, _)| r.connection).collect()
+    }
+
     /// Takes all that is queued, as the shim would.
     fn take(&self) -> Vec<(Record, TcpStream)> {
         let mut taken = Vec::new();
