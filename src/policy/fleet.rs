@@ -331,6 +331,11 @@ impl Fleet {
         self.slots.get(slot.index())?.successor()
     }
 
+    /// A worker that was asked for by [`Fleet::replace`] does not have the slot yet, or is not ready.
+    pub fn awaits(&self, slot: SlotId) -> bool {
+        self.slots.get(slot.index()).is_some_and(Slot::awaits)
+    }
+
     /// Workers started in this slot beyond the first.
     pub fn restarts(&self, slot: SlotId) -> u64 {
         let starts = self.slots.get(slot.index()).map_or(0, |slot| slot.starts);

@@ -114,6 +114,14 @@ impl Slot {
         }
     }
 
+    pub fn awaits(&self) -> bool {
+        let asked = match self.phase {
+            Phase::Empty { asked, .. } | Phase::Starting { asked, .. } => asked,
+            Phase::Ready { .. } | Phase::Finished | Phase::Failed => false,
+        };
+        asked || self.successor != Successor::None
+    }
+
     /// Since when each of its unready starts has been under way.
     pub fn unready(&self) -> impl Iterator<Item = Moment> {
         let first = match self.phase {

@@ -1,0 +1,96 @@
+//! Fleet, lifecycle and rollout together in a world of simulated processes, under a fake clock: random walks
+//! of crashes, late starts, reloads good and bad, limits, resizes. What must hold is checked after every step.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use forkfront::policy::fleet::{Condition, PERMIT};
+use forkfront::policy::ids::{SlotId, WorkerId};
+use forkfront::policy::lifecycle::State;
+
+use world::{Process, World};
+
+impl World {
+    /// What must hold at every moment.
+    fn check(&self, before: &BTreeMap<SlotId, Vec<WorkerId>>) {
+        let mut owned = BTreeMap::new();
+        for slot in self.slots() {
+            let (worker, successor) = (self.fleet.worker(slot), self.fleet.successor(slot));
+            assert!(worker.is_some() || successor.is_none(), "{}", self.trace);
+            for id in worker.into_iter().chain(successor) {
+                assert!(owned.insert(id, slot).is_none(), "{}: one slot", self.trace);
+                let process = self.processes.get(&id);
+                assert!(
+                    process.is_some_and(|one| one.slot == slot),
+                    "{}: {id}",
+                    self.trace
+                );
+            }
+        }
+        for (id, process) in &self.processes {
+            let lives = matches!(process.state, State::Ready | State::Starting { .. });
+            assert!(
+                !lives || owned.contains_key(id),
+                "{}: {id} is forgotten",
+                self.trace
+            );
+        }
+        let serving = self.serving();
+        assert!(serving.values().all(|ids| ids.len() == 1), "{}", self.trace);
+        for slot in before.keys().filter(|slot| !self.hurt.contains(slot)) {
+            let kept = serving.contains_key(slot) || slot.index() >= self.fleet.slots();
+            assert!(kept, "{}: slot {slot} served and was not hurt", self.trace);
+        }
+        let fresh = |process: &&Process| {
+            matches!(process.state, State::Starting { .. })
+                && self.now.since(process.started) < PERMIT
+        };
+        let unready = self.processes.values().filter(fresh).count();
+        assert!(unready <= self.cores, "{}: {unready} starts", self.trace);
+    }
+
+    /// Nothing is under way: every slot serves or has failed for good, and no other process is left.
+    fn is_settled(&self) -> bool {
+        let settled = |slot| {
+            let condition = self.fleet.condition(slot);
+            matches!(condition, Some(Condition::Ready | Condition::Failed))
+        };
+        self.reload.is_none()
+            && self.slots().all(settled)
+            && self.processes.len() == self.serving().len()
+    }
+}
+
+/// A walk, then calm. Returns how many reloads were done and how many aborted.
+fn walk(seed: u64) -> (usize, usize) {
+    let mut world = World::new(seed);
+    for _ in 0..300 {
+        let before = world.serving();
+        world.hurt.clear();
+        if world.dice.roll(10) == 0 {
+            world.disturb();
+        }
+        world.step();
+        world.check(&before);
+    }
+    world.calm = true;
+    for _ in 0..2_000 {
+        if world.is_settled() {
+            return (world.reloaded, world.aborted);
+        }
+        world.step();
+    }
+    panic!("{}: never at rest", world.trace);
+}
+
+#[test]
+fn random_worlds_keep_their_promises_and_come_to_rest() {
+    let outcomes: Vec<_> = (1..=300).map(walk).collect();
+    let reloaded: usize = outcomes.iter().map(|outcome| outcome.0).sum();
+    let aborted: usize = outcomes.iter().map(|outcome| outcome.1).sum();
+    assert!(
+        reloaded > 300 && aborted > 300,
+        "{reloaded} done, {aborted} aborted"
+    );
+}
