@@ -52,8 +52,15 @@ fn status(target: &Target, json: bool) -> Result<()> {
 }
 
 fn change(target: &Target, request: &Request) -> Result<()> {
-    let done = client::change(target, request, |line| say(&mut io::stdout(), line))?;
-    say(&mut io::stdout(), &done.message);
+    let mut last = String::new();
+    let done = client::change(target, request, |line| {
+        say(&mut io::stdout(), line);
+        line.clone_into(&mut last);
+    })?;
+    // What is done at once has only one thing to say.
+    if done.message != last {
+        say(&mut io::stdout(), &done.message);
+    }
     Ok(())
 }
 

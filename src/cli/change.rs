@@ -164,7 +164,7 @@ listen in time, you are told why; those that listen stay.
 Less: the slots with the highest numbers get nothing more, what their workers had not taken is dealt to \
 others, and these finish what is open (--drain-timeout of `run`), get SIGTERM, and after --grace SIGKILL.
 
-The signals TTIN and TTOU are one more and one less. The next start begins with -n or the file again.";
+With one app, the signals TTIN and TTOU are one more and one less. The next start begins with -n or the file again.";
 
 const DRAIN: &str = "\
 Deal nothing more to a slot, and wait until nothing is open there.
