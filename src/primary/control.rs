@@ -17,12 +17,13 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
 use super::verbs;
 use crate::protocol::{Reply, Request};
-use client::{Client, Phase};
+use crate::sys::handover::Luggage;
+use client::{Client, FrozenClient, Phase};
 
 /// Clients at one time (K2).
 pub const MOST_CLIENTS: usize = 32;
@@ -33,8 +34,16 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const LISTENER: Token = Token(0);
 
 /// A client; the number is never used again, so an answer that comes late reaches nobody else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ClientId(usize);
+
+/// All clients, for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenControl {
+    clients: Vec<FrozenClient>,
+    next: usize,
+}
 
 /// The listening side and all clients.
 #[derive(Debug)]
@@ -72,6 +81,55 @@ impl Control {
             more: true,
             retry: None,
         })
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenControl {
+        let now = Instant::now();
+        let living = self.clients.iter().filter(|one| one.phase != Phase::Gone);
+        FrozenControl {
+            clients: living.map(|one| one.freeze(luggage, now)).collect(),
+            next: self.next,
+        }
+    }
+
+    /// As another image left it, on its `listener`.
+    ///
+    /// # Errors
+    /// Those of [`Control::new`]; `InvalidData` for a client that did not come along.
+    pub fn thaw(
+        listener: OwnedFd,
+        frozen: FrozenControl,
+        luggage: &mut Luggage<'_>,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut this = Self::new(listener)?;
+        this.next = frozen.next;
+        for client in frozen.clients {
+            let client = Client::thaw(client, luggage, now)?;
+            this.watch(&client)?;
+            this.clients.push(client);
+        }
+        // Lines may be there that nothing will tell of again.
+        this.retry = Some(now);
+        Ok(this)
+    }
+
+    /// Clients whose requests are not answered yet.
+    pub fn waiting(&self) -> Vec<ClientId> {
+        let waiting = self
+            .clients
+            .iter()
+            .filter(|one| one.phase == Phase::Waiting);
+        waiting.map(|one| one.id).collect()
+    }
+
+    fn watch(&self, client: &Client) -> io::Result<()> {
+        self.poll.registry().register(
+            &mut SourceFd(&client.as_raw_fd()),
+            Token(client.id.0),
+            Interest::READABLE | Interest::WRITABLE,
+        )
     }
 
     /// When [`Control::ready`] is to be called at the latest, event or not.
@@ -204,13 +262,7 @@ impl Control {
         if !self.make_room() {
             return client.refuse("this primary is busy with other clients: try again");
         }
-        let fd = client.as_raw_fd();
-        let both = Interest::READABLE | Interest::WRITABLE;
-        let registered = self
-            .poll
-            .registry()
-            .register(&mut SourceFd(&fd), Token(id.0), both);
-        if registered.is_ok() {
+        if self.watch(&client).is_ok() {
             // What was sent right after connecting is here already: an honest client is served even if
             // the next one takes its place.
             client.read();

@@ -9,7 +9,7 @@
 //! one deadline, and knows nothing of single callers.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -17,9 +17,11 @@ use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, recv, sendmsg};
+use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::Socket;
 
+use crate::sys::handover::{Kind, Luggage, Ticket};
 use crate::wire::{Answer, MAX_OPTIONS, Request, SocketOption};
 
 /// Callers that have connected and not yet asked. For one more, the one that has been silent for longest goes:
@@ -53,6 +55,14 @@ pub struct Rendezvous {
 struct Caller {
     socket: OwnedFd,
     deadline: Instant,
+}
+
+/// Callers that have not asked yet, for the next image. Those in the backlog stay there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenRendezvous {
+    /// With the time that each has left.
+    callers: Vec<(Ticket, Duration)>,
+    refused: u64,
 }
 
 /// A request of a worker, and who asks. Whether it really is that worker is the supervisor's to check.
@@ -119,6 +129,41 @@ impl Rendezvous {
             retry: None,
             refused: 0,
         })
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenRendezvous {
+        let now = Instant::now();
+        let callers = self.callers.iter().map(|(_, caller)| {
+            let socket = luggage.lend(Kind::Packets, caller.socket.as_fd());
+            (socket, caller.deadline.saturating_duration_since(now))
+        });
+        FrozenRendezvous {
+            callers: callers.collect(),
+            refused: self.refused,
+        }
+    }
+
+    /// As another image left it, on its `listener`.
+    ///
+    /// # Errors
+    /// Those of [`Rendezvous::new`]; `InvalidData` for a caller that did not come along.
+    pub fn thaw(
+        listener: OwnedFd,
+        frozen: FrozenRendezvous,
+        luggage: &mut Luggage<'_>,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut this = Self::new(listener)?;
+        this.refused = frozen.refused;
+        for (socket, left) in frozen.callers {
+            let socket = luggage.take(socket, Kind::Packets)?;
+            this.keep(Caller {
+                socket,
+                deadline: now + left,
+            });
+        }
+        Ok(this)
     }
 
     /// When [`Rendezvous::ready`] is to be called at the latest, event or not.

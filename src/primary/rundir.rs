@@ -17,19 +17,22 @@ mod private_dir;
 
 use std::fs;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use nix::sys::socket::SockType;
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
-use super::socket_file::{self, LOCK_TIMEOUT, Occupant, Shape, SocketFile};
+use super::socket_file::{self, FrozenFile, LOCK_TIMEOUT, Occupant, Shape, SocketFile};
 use crate::error::{Error, Result};
 use crate::protocol::{self, INSTANCE_PREFIX, UNNAMED_SOCKET};
+use crate::sys::handover::{Bytes, Kind, Luggage, Ticket};
 use base::Base;
-use image::Image;
-use private_dir::PrivateDir;
+use image::{FrozenImage, Image};
+use private_dir::{FrozenDir, PrivateDir};
 
 const RENDEZVOUS: &str = "join.sock";
 /// Longer than any name that [`PrivateDir`] makes for this process.
@@ -58,14 +61,71 @@ pub struct RunDir {
     control: (OwnedFd, SocketFile),
     rendezvous: (OwnedFd, SocketFile),
     image: Image,
-    _instance: PrivateDir,
+    instance: PrivateDir,
     base: Base,
     name: Option<String>,
     /// `--control`: the socket keeps its path.
     fixed_path: bool,
 }
 
+/// The run directory for the next image, which goes on with all that is in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenRunDir {
+    control: (Ticket, FrozenFile),
+    rendezvous: (Ticket, FrozenFile),
+    image: FrozenImage,
+    instance: FrozenDir,
+    base: Bytes,
+    name: Option<String>,
+    fixed_path: bool,
+}
+
 impl RunDir {
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenRunDir {
+        let control = luggage.lend(Kind::Control, self.control.0.as_fd());
+        let rendezvous = luggage.lend(Kind::Packets, self.rendezvous.0.as_fd());
+        FrozenRunDir {
+            control: (control, self.control.1.freeze()),
+            rendezvous: (rendezvous, self.rendezvous.1.freeze()),
+            image: self.image.freeze(luggage),
+            instance: self.instance.freeze(luggage),
+            base: self.base.path.as_path().into(),
+            name: self.name.clone(),
+            fixed_path: self.fixed_path,
+        }
+    }
+
+    /// As another image left it. Touches no file.
+    ///
+    /// # Errors
+    /// `InvalidData` if something did not come along. Nothing in the directory is removed then.
+    pub fn thaw(frozen: FrozenRunDir, luggage: &mut Luggage<'_>) -> io::Result<Self> {
+        let control = luggage.take(frozen.control.0, Kind::Control)?;
+        let rendezvous = luggage.take(frozen.rendezvous.0, Kind::Packets)?;
+        // Not removed if what follows fails.
+        let instance = ManuallyDrop::new(PrivateDir::thaw(frozen.instance, luggage)?);
+        let image = Image::thaw(frozen.image, luggage)?;
+        Ok(Self {
+            control: (control, SocketFile::thaw(frozen.control.1)),
+            rendezvous: (rendezvous, SocketFile::thaw(frozen.rendezvous.1)),
+            image,
+            instance: ManuallyDrop::into_inner(instance),
+            base: Base::of(frozen.base.into()),
+            name: frozen.name,
+            fixed_path: frozen.fixed_path,
+        })
+    }
+
+    /// Puts another shim beside the one that is there, for workers that are started from now on.
+    ///
+    /// # Errors
+    /// One sentence; workers get the former one then.
+    pub fn renew_shim(&mut self, image: &[u8]) -> Result<()> {
+        let renewed = self.image.renew(image);
+        renewed.map_err(|error| Error::io("cannot write the preload shim", &error))
+    }
+
     /// Makes the directory and both sockets; they listen when this returns. Sweeps what dead primaries left.
     ///
     /// # Errors
@@ -127,7 +187,7 @@ impl RunDir {
             control,
             rendezvous,
             image,
-            _instance: instance,
+            instance,
             base: base.unlock(),
             name: wish.name.map(str::to_owned),
             fixed_path: wish.control.is_some(),

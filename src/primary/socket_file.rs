@@ -19,9 +19,11 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
 use crate::error::{Error, Result};
+use crate::sys::handover::Bytes;
 
 /// unix(7): `sun_path` is 108 bytes, of which the last is the terminating zero.
 pub const LONGEST_PATH: usize = 107;
@@ -36,7 +38,30 @@ pub struct SocketFile {
     identity: (u64, u64),
 }
 
+/// The name of a bound socket, for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenFile {
+    path: Bytes,
+    identity: (u64, u64),
+}
+
 impl SocketFile {
+    /// What the next image needs.
+    pub fn freeze(&self) -> FrozenFile {
+        FrozenFile {
+            path: self.path.as_path().into(),
+            identity: self.identity,
+        }
+    }
+
+    /// As another image left it.
+    pub fn thaw(frozen: FrozenFile) -> Self {
+        Self {
+            path: frozen.path.into(),
+            identity: frozen.identity,
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

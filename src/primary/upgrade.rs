@@ -1,8 +1,4 @@
 //! The upgrade: another program takes this primary's place by execve(2), and nothing is lost on the way.
 //!
 //! Each owner of something describes itself as plain values, with tickets for its descriptors
-//! ([`crate::sys::handover`]), and can be made from those again. Here is what is common to them.
-
-mod bytes;
-
-pub use bytes::Bytes;
+//! ([`crate::sys::handover`]), and can be made from those again.

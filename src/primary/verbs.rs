@@ -8,12 +8,13 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::control::{ClientId, Control};
+use super::control::{ClientId, Control, FrozenControl};
 use crate::error::Error;
 use crate::protocol::Request;
+use crate::sys::handover::Luggage;
 
 /// A verb, as the answer to an unknown one describes it.
 #[derive(Clone, Copy, Debug)]
@@ -112,14 +113,26 @@ pub struct Clients {
 }
 
 /// The clients that wait for the end of one operation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Audience {
     clients: Vec<ClientId>,
     /// How far it is, for those who come later.
     last: Option<String>,
 }
 
+/// All clients and those among them that wait for the stop, for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenClients {
+    control: FrozenControl,
+    stopping: Audience,
+}
+
 impl Audience {
+    /// Who waits.
+    pub fn clients(&self) -> &[ClientId] {
+        &self.clients
+    }
+
     /// Nobody waits.
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
@@ -136,6 +149,40 @@ impl Clients {
             control: Control::new(listener)?,
             stopping: Audience::default(),
         })
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenClients {
+        FrozenClients {
+            control: self.control.freeze(luggage),
+            stopping: self.stopping.clone(),
+        }
+    }
+
+    /// As another image left them, on the listening control socket.
+    ///
+    /// # Errors
+    /// Those of [`Control::thaw`].
+    pub fn thaw(
+        listener: OwnedFd,
+        frozen: FrozenClients,
+        luggage: &mut Luggage<'_>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            control: Control::thaw(listener, frozen.control, luggage)?,
+            stopping: frozen.stopping,
+        })
+    }
+
+    /// Tells those who wait for an answer that none of `known` will give: another image understood them, and
+    /// this one did not.
+    pub fn disappoint(&mut self, known: &[ClientId], why: &str) {
+        let stopping = self.stopping.clients();
+        let waiting = self.control.waiting().into_iter();
+        let forgotten = waiting.filter(|one| !known.contains(one) && !stopping.contains(one));
+        for client in forgotten.collect::<Vec<_>>() {
+            self.control.finish::<()>(client, Err(why.to_owned()));
+        }
     }
 
     /// When [`Clients::ready`] is to be called at the latest.

@@ -18,6 +18,10 @@ use socket2::{Domain, SockRef};
 
 use super::process;
 
+mod bytes;
+
+pub use bytes::{Bytes, path, path_if_any, words};
+
 /// What a descriptor must be to be taken for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -239,6 +243,25 @@ fn is(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<bool> {
         Kind::Directory => format()? == SFlag::S_IFDIR.bits(),
         Kind::File => format()? == SFlag::S_IFREG.bits(),
     })
+}
+
+/// What the next image would find, for tests: copies under other numbers, in place of those that an exec keeps.
+#[cfg(test)]
+pub fn crossed(luggage: &Luggage<'_>) -> Luggage<'static> {
+    use std::os::fd::IntoRawFd;
+    let labels = luggage.labels();
+    let copies = luggage
+        .all()
+        .into_iter()
+        .zip(labels)
+        .map(|(fd, label)| Label {
+            fd: fd
+                .try_clone_to_owned()
+                .expect("a free number")
+                .into_raw_fd(),
+            ..label
+        });
+    Luggage::claim(&copies.collect::<Vec<_>>()).expect("all are what they were packed as")
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //! bounded, no call waits.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
 use super::ClientId;
 use crate::protocol::{REQUEST_MAX, Reply};
+use crate::sys::handover::{Bytes, Kind, Luggage, Ticket};
 
 /// How long a client may take to ask, and how long it may leave an answer unread.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,7 +18,8 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const OUTPUT_MAX: usize = 4 * 1024 * 1024;
 
 /// How far a client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// It may ask.
     Asking,
@@ -43,7 +45,49 @@ pub struct Client {
     deadline: Option<Instant>,
 }
 
+/// A client for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenClient {
+    id: ClientId,
+    phase: Phase,
+    socket: Ticket,
+    input: Bytes,
+    output: Bytes,
+    ended: bool,
+    /// Time until it is given up.
+    left: Option<Duration>,
+}
+
 impl Client {
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>, now: Instant) -> FrozenClient {
+        FrozenClient {
+            id: self.id,
+            phase: self.phase,
+            socket: luggage.lend(Kind::Control, self.socket.as_fd()),
+            input: Bytes(self.input.clone()),
+            output: Bytes(self.output.clone()),
+            ended: self.ended,
+            left: self.deadline.map(|at| at.saturating_duration_since(now)),
+        }
+    }
+
+    /// As another image left it.
+    ///
+    /// # Errors
+    /// `InvalidData` if its socket did not come along.
+    pub fn thaw(frozen: FrozenClient, luggage: &mut Luggage<'_>, now: Instant) -> io::Result<Self> {
+        Ok(Self {
+            id: frozen.id,
+            phase: frozen.phase,
+            socket: luggage.take(frozen.socket, Kind::Control)?.into(),
+            input: frozen.input.0,
+            output: frozen.output.0,
+            ended: frozen.ended,
+            deadline: frozen.left.map(|left| now + left),
+        })
+    }
+
     /// A client that has just connected; `socket` does not block.
     pub fn new(id: ClientId, socket: Socket, now: Instant) -> Self {
         Self {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::client::IDLE_TIMEOUT;
 use super::{Control, MOST_CLIENTS};
 use crate::protocol::{REQUEST_MAX, Request};
+use crate::sys::handover::Luggage;
 
 struct Door {
     control: Control,
@@ -64,6 +65,43 @@ fn rest(mut client: &UnixStream) -> String {
     let mut text = Vec::new();
     let _ = client.read_to_end(&mut text);
     String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn clients_cross_an_upgrade_in_the_middle_of_everything() {
+    let mut door = Door::open("upgrade");
+    let (mut waits, mut half, mut asked) = (door.connect(), door.connect(), door.connect());
+    waits.write_all(b"{\"verb\":\"status\"}\n").unwrap();
+    let one = door.ready().remove(0).0;
+    half.write_all(b"{\"verb\":").unwrap();
+    assert!(door.ready().is_empty());
+    asked.write_all(b"{\"verb\":\"status\"}\n").unwrap();
+    let late = door.connect();
+    let mut luggage = Luggage::default();
+    let frozen = serde_json::to_string(&door.control.freeze(&mut luggage)).unwrap();
+    let mut luggage = crate::sys::handover::crossed(&luggage);
+    let listener = door.control.listener.try_clone().unwrap();
+    let frozen = serde_json::from_str(&frozen).unwrap();
+    door.control = Control::thaw(listener.into(), frozen, &mut luggage).unwrap();
+    drop(luggage);
+    assert_eq!(door.control.waiting(), [one]);
+    assert!(
+        door.control
+            .deadline()
+            .is_some_and(|at| at <= Instant::now())
+    );
+    let again = door.ready();
+    assert_eq!(again.len(), 1, "what was in the socket is read");
+    assert_ne!(again[0].0, one);
+    door.control.finish(again[0].0, Ok(json!({"n": 2})));
+    door.control.finish(one, Ok(json!({"n": 1})));
+    half.write_all(b"\"status\"}\n").unwrap();
+    let rest = door.ready();
+    door.control.finish(rest[0].0, Ok(json!({"n": 3})));
+    assert_eq!(line(&waits), json!({"ok": {"n": 1}}));
+    assert_eq!(line(&asked), json!({"ok": {"n": 2}}));
+    assert_eq!(line(&half), json!({"ok": {"n": 3}}));
+    door.serve_one(&late);
 }
 
 #[test]

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::reader::Still;
 use super::sink::Unwritten;
 use super::{Logs, Outputs, Stream};
-use crate::primary::upgrade::Bytes;
-use crate::sys::handover::{Luggage, Ticket};
+use crate::sys::handover::{Bytes, Luggage, Ticket};
 
 /// All that [`Logs`] is made from again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,26 +135,7 @@ mod tests {
         let frozen = still.freeze(&mut luggage);
         worker.write_all(b"lf\nthree\n").unwrap();
         let text = serde_json::to_string(&frozen).unwrap();
-        let labels = luggage.labels();
-        // What the exec would leave open.
-        let kept: Vec<_> = luggage
-            .all()
-            .iter()
-            .map(|fd| fd.try_clone_to_owned().unwrap())
-            .collect();
-        let labels: Vec<_> = labels
-            .iter()
-            .zip(&kept)
-            .map(|(label, fd)| {
-                use std::os::fd::AsRawFd;
-                crate::sys::handover::Label {
-                    fd: fd.as_raw_fd(),
-                    ..*label
-                }
-            })
-            .collect();
-        kept.into_iter().for_each(std::mem::forget);
-        let mut luggage = Luggage::claim(&labels).unwrap();
+        let mut luggage = crate::sys::handover::crossed(&luggage);
         let (reader, writer) = std::io::pipe().unwrap();
         let other = writer.try_clone().unwrap();
         let frozen = serde_json::from_str(&text).unwrap();

@@ -14,8 +14,7 @@ use mio::Waker;
 
 use super::frozen::{FrozenPipe, FrozenReader, FrozenWorker};
 use super::{Outputs, Stream};
-use crate::primary::upgrade::Bytes;
-use crate::sys::handover::{Kind, Luggage};
+use crate::sys::handover::{Bytes, Kind, Luggage};
 use thread::Thread;
 
 mod thread;

@@ -17,7 +17,7 @@ use nix::sys::stat::{SFlag, fstat};
 use serde::{Deserialize, Serialize};
 
 use super::Look;
-use crate::primary::upgrade::Bytes;
+use crate::sys::handover::Bytes;
 
 /// What the workers' lines may take up while they wait.
 const BUDGET: usize = 4 * 1024 * 1024;

@@ -309,3 +309,27 @@ fn many_callers_from_other_threads_are_all_answered() {
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
 }
+
+#[test]
+fn callers_cross_an_upgrade_wherever_they_are() {
+    let mut place = Place::open("upgrade");
+    let silent = place.connect();
+    assert!(place.ready().is_empty());
+    let _in_backlog = place.ask(&request().encode());
+    let mut luggage = Luggage::default();
+    let frozen = serde_json::to_string(&place.rendezvous.freeze(&mut luggage)).unwrap();
+    let mut luggage = crate::sys::handover::crossed(&luggage);
+    let listener = place.rendezvous.listener.try_clone().unwrap();
+    let frozen = serde_json::from_str(&frozen).unwrap();
+    place.rendezvous = Rendezvous::thaw(listener.into(), frozen, &mut luggage).unwrap();
+    drop(luggage);
+    assert!(place.rendezvous.deadline().is_some());
+    assert_eq!(place.ready().len(), 1);
+    send(
+        silent.as_raw_fd(),
+        &request().encode(),
+        MsgFlags::MSG_NOSIGNAL,
+    )
+    .unwrap();
+    assert_eq!(place.ready().len(), 1);
+}

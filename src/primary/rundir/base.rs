@@ -78,6 +78,11 @@ impl Base {
         Ok(Err(gone))
     }
 
+    /// The directory of a primary that has its names already.
+    pub fn of(path: PathBuf) -> Self {
+        Self { path, lock: None }
+    }
+
     /// Whether `path` is this very directory.
     pub fn is(&self, path: &Path) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.is_on(path))

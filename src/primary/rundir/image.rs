@@ -12,10 +12,12 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 
-use super::private_dir::{self, PrivateDir};
+use super::private_dir::{self, FrozenDir, PrivateDir};
 use crate::error::{Error, Result};
+use crate::sys::handover::{Bytes, Luggage};
 
 /// Directories elsewhere are `forkfront-shim-UID-PID`.
 const STEM: &str = "forkfront-shim";
@@ -24,7 +26,17 @@ const STEM: &str = "forkfront-shim";
 #[derive(Debug)]
 pub struct Image {
     path: PathBuf,
-    _elsewhere: Option<PrivateDir>,
+    elsewhere: Option<PrivateDir>,
+    /// The workers are of another user.
+    other_user: bool,
+}
+
+/// The shim's place, for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenImage {
+    path: Bytes,
+    elsewhere: Option<FrozenDir>,
+    other_user: bool,
 }
 
 impl Image {
@@ -66,7 +78,8 @@ impl Image {
         })?;
         Ok(Self {
             path,
-            _elsewhere: None,
+            elsewhere: None,
+            other_user,
         })
     }
 
@@ -78,8 +91,49 @@ impl Image {
         let directory = PrivateDir::create(parent, &stem, mode)?;
         Ok(Self {
             path: write_file(directory.path(), bytes, other_user)?,
-            _elsewhere: Some(directory),
+            elsewhere: Some(directory),
+            other_user,
         })
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenImage {
+        let elsewhere = self.elsewhere.as_ref();
+        FrozenImage {
+            path: self.path.as_path().into(),
+            elsewhere: elsewhere.map(|directory| directory.freeze(luggage)),
+            other_user: self.other_user,
+        }
+    }
+
+    /// As another image left it, with its shim.
+    ///
+    /// # Errors
+    /// Those of [`PrivateDir::thaw`].
+    pub fn thaw(frozen: FrozenImage, luggage: &mut Luggage<'_>) -> io::Result<Self> {
+        let elsewhere = frozen.elsewhere;
+        Ok(Self {
+            path: frozen.path.into(),
+            elsewhere: elsewhere
+                .map(|directory| PrivateDir::thaw(directory, luggage))
+                .transpose()?,
+            other_user: frozen.other_user,
+        })
+    }
+
+    /// Puts `bytes` beside what is there, which stays for those who run with it. Does nothing if it is the same.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2); what is there goes on to be used then.
+    pub fn renew(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        self.path = match write_file(directory, bytes, self.other_user) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                directory.join(file_name(bytes))
+            }
+            written => written?,
+        };
+        Ok(())
     }
 
     /// The file, for `LD_PRELOAD`.
@@ -122,9 +176,7 @@ fn obstacle(directory: &Path, other_user: bool) -> Option<&'static str> {
 }
 
 fn write_file(directory: &Path, bytes: &[u8], other_user: bool) -> io::Result<PathBuf> {
-    let mut hash = SipHasher24::new();
-    hash.write(bytes);
-    let path = directory.join(format!("shim-{:016x}.so", hash.finish()));
+    let path = directory.join(file_name(bytes));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -135,6 +187,13 @@ fn write_file(directory: &Path, bytes: &[u8], other_user: bool) -> io::Result<Pa
     let mode = if other_user { 0o555 } else { 0o500 };
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     Ok(path)
+}
+
+/// By what is in it.
+fn file_name(bytes: &[u8]) -> String {
+    let mut hash = SipHasher24::new();
+    hash.write(bytes);
+    format!("shim-{:016x}.so", hash.finish())
 }
 
 #[cfg(test)]

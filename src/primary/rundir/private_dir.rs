@@ -5,6 +5,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+
+use crate::sys::handover::{Bytes, Kind, Luggage, Ticket};
 
 /// Names tried: the same pid may live twice on one file system, in two pid namespaces.
 const NAMES: usize = 64;
@@ -22,7 +26,14 @@ const SWEEPER: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct PrivateDir {
     path: PathBuf,
-    _lock: Flock<File>,
+    lock: Flock<File>,
+}
+
+/// A directory for the next image, which goes on to hold the lock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenDir {
+    path: Bytes,
+    lock: Ticket,
 }
 
 impl PrivateDir {
@@ -52,9 +63,30 @@ impl PrivateDir {
                 continue;
             };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
-            return Ok(Self { path, _lock: lock });
+            return Ok(Self { path, lock });
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenDir {
+        FrozenDir {
+            path: self.path.as_path().into(),
+            lock: luggage.lend(Kind::Directory, self.lock.as_fd()),
+        }
+    }
+
+    /// As another image left it, still locked: the lock belongs to what both have open.
+    ///
+    /// # Errors
+    /// `InvalidData` if the lock did not come along; those of flock(2).
+    pub fn thaw(frozen: FrozenDir, luggage: &mut Luggage<'_>) -> io::Result<Self> {
+        let directory = File::from(luggage.take(frozen.lock, Kind::Directory)?);
+        let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock);
+        Ok(Self {
+            path: frozen.path.into(),
+            lock: lock.map_err(|(_, errno)| errno)?,
+        })
     }
 
     /// Where it is.

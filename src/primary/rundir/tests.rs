@@ -250,3 +250,33 @@ fn many_come_and_go_at_once() {
         }
     });
 }
+
+#[test]
+fn all_of_it_crosses_an_upgrade_and_the_lock_is_never_free() {
+    let place = Place::new("upgrade");
+    let made = place.create(&named("web")).unwrap();
+    let former = made.shim_path().to_owned();
+    let mut luggage = Luggage::default();
+    let frozen = serde_json::to_string(&made.freeze(&mut luggage)).unwrap();
+    let mut luggage = crate::sys::handover::crossed(&luggage);
+    let frozen = serde_json::from_str(&frozen).unwrap();
+    let mut next = RunDir::thaw(frozen, &mut luggage).unwrap();
+    // As the exec does: without its end.
+    std::mem::forget(made);
+    drop(luggage);
+    base::Base::open(&place.0, false).unwrap().unwrap().sweep();
+    next.renew_shim(b"shim").unwrap();
+    assert_eq!(next.shim_path(), former);
+    next.renew_shim(b"another shim").unwrap();
+    assert_eq!(fs::read(next.shim_path()).unwrap(), b"another shim");
+    assert_eq!(
+        fs::read(&former).unwrap(),
+        b"shim",
+        "workers may still load it"
+    );
+    assert_eq!(place.mode(next.shim_path()), 0o500);
+    assert_eq!(next.name(), Some("web"));
+    UnixStream::connect(next.control_path()).unwrap();
+    let error = place.create(&named("web")).unwrap_err();
+    assert!(error.to_string().contains("runs already"), "{error}");
+}

@@ -17,8 +17,7 @@ use super::super::lines::{self, Splitter};
 use super::super::sink::Origin;
 use super::super::{Outputs, Stream};
 use super::{Order, Shown, ShownPipe};
-use crate::primary::upgrade::Bytes;
-use crate::sys::handover::{Kind, Luggage};
+use crate::sys::handover::{Bytes, Kind, Luggage};
 
 /// Lines kept of each worker, to say what its last words were.
 const TAIL_LINES: usize = 20;
