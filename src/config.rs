@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::handover;
+
 mod app;
 pub mod changes;
 mod count;
@@ -52,11 +54,12 @@ pub const STEAL_AFTER: Duration = Duration::from_millis(100);
 pub const STEAL_AFTER_STICKY: Duration = Duration::from_millis(500);
 
 /// All a primary needs to know to start.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// Name of this primary; default: its first port.
     pub name: Option<String>,
     /// Path of the control socket; default: NAME.sock in the run directory.
+    #[serde(with = "handover::path_if_any", default)]
     pub control: Option<PathBuf>,
     /// How much is said on stderr; the environment variable `FORKFRONT_LOG` can say otherwise.
     pub log_level: log::LevelFilter,
@@ -110,7 +113,8 @@ impl fmt::Display for Balance {
 }
 
 /// What happens to workers whose primary dies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Orphans {
     /// SIGTERM: finish and go.
     #[default]

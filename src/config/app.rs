@@ -4,10 +4,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Balance, Health, Identity, Limits, Listen, Orphans, Restart, STEAL_AFTER, Sticky};
+use crate::sys::handover;
 
 /// What one app is to be.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// To an upgrade, what another version did not know has its usual value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default = "usual")]
 pub struct AppConfig {
     /// Unique in its primary. Said where several run, as in `web:0`.
     pub name: String,
@@ -46,11 +52,17 @@ pub struct AppConfig {
     /// Environment added for the workers.
     pub env: Vec<(OsString, OsString)>,
     /// The workers' working directory.
+    #[serde(with = "handover::path_if_any")]
     pub cwd: Option<PathBuf>,
     /// User and group of the workers.
     pub identity: Option<Identity>,
     /// The server: program and arguments.
+    #[serde(with = "handover::words")]
     pub command: Vec<OsString>,
+}
+
+fn usual() -> AppConfig {
+    AppConfig::new(Vec::new())
 }
 
 /// Name of the only app of a primary that was given its words on the command line.

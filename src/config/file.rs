@@ -57,6 +57,8 @@ mod whole;
 use std::cell::RefCell;
 use std::path::{Component, Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use log::LevelFilter;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -65,6 +67,7 @@ use toml_parser::lexer::TokenKind;
 use super::{Config, UNIX_PATH_MAX};
 use crate::error::{Error, Result};
 use crate::sys::directory;
+use crate::sys::handover;
 use app::App;
 pub use app::Places;
 use finding::Marks;
@@ -72,13 +75,15 @@ pub use finding::{Finding, Findings, Place};
 use table::Table;
 
 /// Where a configuration comes from: a file, and what the command line says over it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The file.
+    #[serde(with = "handover::path")]
     pub path: PathBuf,
     /// `--name`.
     pub name: Option<String>,
     /// `--control`.
+    #[serde(with = "handover::path_if_any", default)]
     pub control: Option<PathBuf>,
     /// `-v` or `-q`.
     pub log_level: Option<LevelFilter>,

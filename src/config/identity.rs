@@ -6,12 +6,15 @@
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use nix::unistd::{Gid, Group, Uid, User, getgid, getgrouplist, getuid};
 
 use crate::error::{Error, Result};
+use crate::sys::handover;
 
 /// Who the workers run as.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Real and effective user id.
     pub uid: u32,
@@ -22,6 +25,7 @@ pub struct Identity {
     /// User name, for `USER` and `LOGNAME`.
     pub user: Option<String>,
     /// Home directory of that user, for `HOME`.
+    #[serde(with = "handover::path_if_any", default)]
     pub home: Option<PathBuf>,
 }
 

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::handover;
+
 /// What a worker may use before it is replaced. Nothing is limited by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// Resident memory of all its processes, bytes: over it for several samples, it is replaced; half as much
     /// again, it is killed.
@@ -21,7 +24,7 @@ pub struct Limits {
 }
 
 /// A regular question to each worker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// What is asked.
     pub probe: Probe,
@@ -46,13 +49,14 @@ impl Health {
 }
 
 /// What a health check asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Probe {
     /// `GET PATH` over a connection to this very worker; 2xx and 3xx are well.
     Http(String),
     /// A program with its arguments, whose stdin and stdout are a connection to this very worker; exit code 0
     /// is well.
-    Command(Vec<OsString>),
+    Command(#[serde(with = "handover::words")] Vec<OsString>),
 }
 
 /// When a slot whose worker has ended gets its next one.

@@ -8,13 +8,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
+use crate::sys::handover;
+
 /// Longest path of a Unix socket: `sun_path` holds 108 bytes, one of them the NUL (unix(7)).
 pub const UNIX_PATH_MAX: usize = 107;
 
 const FORMS: &str = "8080, 127.0.0.1:8080, [::1]:8080 or unix:/path";
 
 /// One `-l`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     /// Where clients connect.
     pub at: ListenAt,
@@ -23,14 +27,15 @@ pub struct Listen {
 }
 
 /// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ListenAt {
     /// All addresses, both families.
     AnyAddress(u16),
     /// One address (or one family's wildcard).
     Tcp(SocketAddr),
     /// A Unix socket.
-    Unix(PathBuf),
+    Unix(#[serde(with = "handover::path")] PathBuf),
 }
 
 impl Listen {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 /// How many processors this process may keep busy: those it may run on, or fewer if a cgroup quota (v2 or v1,
 /// here or in any cgroup above) gives less time than that; a part of one counts as one. At least 1.
@@ -125,7 +126,7 @@ impl Mount {
 }
 
 /// The limit of open files, before and after [`raise_open_files`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenFiles {
     /// Soft and hard limit as we were started: what the workers get back.
     pub original: (u64, u64),
