@@ -199,7 +199,9 @@ impl Supervisor {
             Verdict::SuccessorFailed { .. } => {
                 warn!("{place}: {why}; the worker that it was to replace goes on");
             }
-            Verdict::Finished => info!("{place}: {why}; no other follows, as --restart says"),
+            Verdict::Finished => {
+                info!("{place}: {why}; no other follows, as --restart and --stop-exit-codes say")
+            }
             Verdict::Failed { restarts, within } => error!(
                 "{place}: {why}; no other follows, since {} within {} are what --max-restarts allows; forkfront restart or reload tries again",
                 words::count(restarts.into(), "restart"),

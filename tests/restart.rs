@@ -1,0 +1,119 @@
+//! What follows the end of a worker by `--restart`, `--stop-exit-codes` and `--max-restarts`; what `restart`
+//! does to slots that were given up.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use forkfront::status::{SlotState, SlotStatus, Status};
+use nix::sys::signal::Signal;
+
+/// `n` workers of a shell line that sees `HTTP` as the node server.
+fn shells<'a>(site: &'a Site, n: u16, flags: &[&str], line: &str) -> Balancer<'a> {
+    let (n, line) = (n.to_string(), line.replace("HTTP", &server("http.js")));
+    let mut words = vec!["run", "-n", &n];
+    words.extend(flags);
+    words.extend(["--", "sh", "-c", &line]);
+    Balancer::spawn(site, &words)
+}
+
+/// Asks some worker to exit; returns its slot.
+fn one_exits(site: &Site) -> usize {
+    let body = Client::asking(site.to(), 1, "exit")
+        .body()
+        .expect("answered");
+    let slot = body.split(' ').next().and_then(|slot| slot.parse().ok());
+    slot.expect("a slot")
+}
+
+fn states(status: &Status) -> Vec<SlotState> {
+    status.slots.iter().map(|slot| slot.state).collect()
+}
+
+/// The slot has no worker and gets none; the other one answers everybody.
+fn gives_up(site: &Site, balancer: &Balancer, slot: usize, state: SlotState) -> SlotStatus {
+    let status = balancer.until("the slot is given up", |status| {
+        status.slots[slot].state == state && status.slots[slot].pid.is_none()
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    Crowd::gather(site.to(), 10..30).answers().all_answered(20);
+    let later = balancer.status();
+    assert_eq!(later.slots[slot].restarts, status.slots[slot].restarts);
+    assert_eq!(states(&later)[1 - slot], SlotState::Ready);
+    later.slots[slot].clone()
+}
+
+#[test]
+fn on_failure_lets_a_success_be_the_end() {
+    let site = Site::new();
+    let mut balancer = Balancer::nodes(&site, 2, &["--restart", "on-failure"]);
+    let victim = balancer.workers()[0];
+    send(victim, Signal::SIGKILL);
+    balancer.replaced(&[victim]);
+    balancer.all_ready();
+    let slot = one_exits(&site);
+    gives_up(&site, &balancer, slot, SlotState::Stopped);
+    balancer.command(&["restart", &slot.to_string()]).done();
+    balancer.all_ready();
+    Crowd::gather(site.to(), 40..60)
+        .answers()
+        .all_answered(20)
+        .even(2, 1);
+    balancer.finish();
+}
+
+#[test]
+fn a_stop_exit_code_is_the_end_of_its_slot() {
+    let site = Site::new();
+    let mut balancer = shells(
+        &site,
+        2,
+        &["--stop-exit-codes", "77,78"],
+        "node HTTP; exit 78",
+    );
+    balancer.all_ready();
+    let slot = one_exits(&site);
+    gives_up(&site, &balancer, slot, SlotState::Stopped);
+    balancer.command(&["reload"]).done();
+    balancer.all_ready();
+    balancer.finish();
+}
+
+#[test]
+fn too_many_restarts_are_the_end_of_a_slot_and_of_no_other() {
+    let site = Site::new();
+    let mended = site.file("mended");
+    let line = format!(
+        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
+        mended.display()
+    );
+    let mut balancer = shells(&site, 2, &["--max-restarts", "3/1m"], &line);
+    let failed = gives_up(&site, &balancer, 1, SlotState::Failed);
+    assert_eq!(failed.restarts, 3);
+    let output = balancer.output();
+    assert!(output.contains("3 restarts within 60 s"), "{output}");
+    let finished = balancer.command(&["restart", "1"]);
+    finished.failed(1, &["exit code 3"]);
+    std::fs::write(&mended, "").expect("written");
+    balancer.command(&["restart", "1"]).done();
+    balancer.all_ready();
+    balancer.finish();
+}
+
+#[test]
+fn without_any_worker_to_come_the_primary_ends_as_they_did() {
+    let site = Site::new();
+    let mut balancer = Balancer::nodes(&site, 1, &["--restart", "never"]);
+    one_exits(&site);
+    assert_eq!(balancer.wait(), Some(0));
+    balancer.nothing_left();
+
+    let site = Site::new();
+    let mut balancer = Balancer::nodes(&site, 2, &["--restart", "never"]);
+    send_all(&balancer.workers(), Signal::SIGKILL);
+    assert_eq!(balancer.wait(), Some(1));
+    let output = balancer.output();
+    assert!(output.contains("every worker has ended"), "{output}");
+    balancer.nothing_left();
+}
