@@ -40,6 +40,13 @@ pub enum Action {
     Change(Target, Request),
     /// Stop the running primary.
     Stop(Target),
+    /// Say whether a configuration file could be run.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// One JSON object, for programs.
+        json: bool,
+    },
     /// Help or version, asked for: to be printed.
     Help(clap::Error),
 }
@@ -86,7 +93,7 @@ Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found."
 /// The commands in the order in which people need them.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Start", &["run", "demo"]),
-    ("Look", &["status"]),
+    ("Look", &["status", "check"]),
     (
         "Change what runs, and wait until it is done",
         &[
@@ -134,6 +141,21 @@ Examples:
         #[command(flatten)]
         target: TargetWords,
     },
+    /// Say whether a configuration file could be run, and what is wrong with it
+    #[command(long_about = "\
+Say whether a configuration file could be run, and what is wrong with it.
+
+It reads the file as `run --config` and a reload would, and looks whether its users, directories and \
+programs are there; it starts nothing and listens nowhere. What is wrong is said with its place, \
+FILE:LINE:COLUMN, and the exit code is 1.")]
+    Check {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// One JSON object, for programs
+        #[arg(long)]
+        json: bool,
+    },
     #[command(flatten)]
     Change(change::Change),
     /// Stop: take nothing new, finish what is open, end the workers
@@ -171,6 +193,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
             target: target.into(),
             json,
         },
+        Verb::Check { file, json } => Action::Check { file, json },
         Verb::Change(change) => {
             let (target, request) = change.into_request()?;
             Action::Change(target, request)

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
 use forkfront::cli::{self, Action};
 use forkfront::client::{self, Target};
-use forkfront::error::Result;
+use forkfront::error::{Error, Result};
 use forkfront::primary;
 use forkfront::protocol::Request;
 use forkfront::worker::demo;
@@ -37,6 +38,7 @@ fn act(action: Action) -> Result<()> {
         Action::Change(target, request) => change(&target, &request),
         Action::Stop(target) => stop(&target),
         Action::Run(config) | Action::Demo(config) => primary::run(*config),
+        Action::Check { file, json } => check(file, json),
         Action::DemoWorker(address) => demo::run(address),
     }
 }
@@ -68,6 +70,28 @@ fn stop(target: &Target) -> Result<()> {
     let name = client::stop(target, |line| say(&mut io::stdout(), line))?;
     say(&mut io::stdout(), &format!("{name} has stopped"));
     Ok(())
+}
+
+fn check(file: PathBuf, json: bool) -> Result<()> {
+    let checked = primary::check::check(file);
+    if json {
+        let text = serde_json::to_string(&checked)
+            .map_err(|error| Error::failed(format!("cannot be put in JSON: {error}")))?;
+        say(&mut io::stdout(), &text);
+    } else {
+        let complaints = checked.complaints();
+        if !complaints.is_empty() {
+            complain(&complaints.join("\n"));
+        }
+    }
+    match checked.refusal() {
+        Some(sentence) => Err(Error::failed(sentence)),
+        None if json => Ok(()),
+        None => {
+            say(&mut io::stdout(), &checked.to_string());
+            Ok(())
+        }
+    }
 }
 
 /// What went wrong on stderr, unless nobody takes it: whoever reads our output must not be able to keep us from

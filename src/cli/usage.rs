@@ -5,9 +5,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::error::Error;
 
 /// The commands that people are told of.
-pub const VERBS: [&str; 11] = [
-    "run", "demo", "status", "reload", "restart", "scale", "drain", "resume", "set", "upgrade",
-    "stop",
+pub const VERBS: [&str; 12] = [
+    "run", "demo", "status", "check", "reload", "restart", "scale", "drain", "resume", "set",
+    "upgrade", "stop",
 ];
 
 /// One sentence, with the nearest word that exists, and where to read on. `verb` is the first word given.

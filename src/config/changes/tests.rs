@@ -163,7 +163,13 @@ fn nothing_is_nothing() {
 fn listeners_come_and_go() {
     let at = |words: &str| words.parse::<Listen>().unwrap().at;
     let open = |words: &str| Live::Open(words.parse().unwrap());
-    let table: [(&[&str], &[&str], Vec<Live>, bool); 6] = [
+    type Row = (
+        &'static [&'static str],
+        &'static [&'static str],
+        Vec<Live>,
+        bool,
+    );
+    let table: [Row; 6] = [
         // Another way to the same port of the server: no worker learns of it.
         (
             &["80=1"],

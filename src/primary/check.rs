@@ -1,0 +1,177 @@
+//! `forkfront check`: what can be known of a configuration file without starting anything. The file is read as
+//! a start or a reload would, and the directories and programs that it names are looked for. Opens no socket.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::app::release::Release;
+use crate::config::AppConfig;
+use crate::config::file::{Finding, Findings, Inspected, Origin, Place};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// The file, by the words it was asked for with.
+    file: PathBuf,
+    ok: bool,
+    errors: Vec<Said>,
+    /// What may work and probably does not.
+    warnings: Vec<Said>,
+    /// As they would run; empty if they cannot.
+    apps: Vec<Summary>,
+}
+
+#[derive(Debug, Serialize)]
+struct Said {
+    line: Option<usize>,
+    column: Option<usize>,
+    message: String,
+    /// `FILE:LINE:COLUMN`, as editors read it.
+    #[serde(skip)]
+    at: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    name: String,
+    command: Vec<String>,
+    listen: Vec<String>,
+    workers: usize,
+    cwd: Option<PathBuf>,
+}
+
+/// Looks at the configuration in `file`.
+pub fn check(file: PathBuf) -> Checked {
+    let origin = Origin::new(file.clone());
+    let inspected = match origin.inspect() {
+        Ok(inspected) => inspected,
+        Err(findings) => return Checked::refused(file, findings),
+    };
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (index, app) in inspected.config.apps.iter().enumerate() {
+        look(&inspected, index, app, &mut errors, &mut warnings);
+    }
+    let errors = said(inspected.findings(errors));
+    let apps = inspected.config.apps.iter().map(Summary::of);
+    Checked {
+        file,
+        ok: errors.is_empty(),
+        apps: apps.filter(|_| errors.is_empty()).collect(),
+        warnings: said(inspected.findings(warnings)),
+        errors,
+    }
+}
+
+fn look(
+    inspected: &Inspected,
+    index: usize,
+    app: &AppConfig,
+    errors: &mut Vec<(usize, String)>,
+    warnings: &mut Vec<(usize, String)>,
+) {
+    let places = inspected.places(index);
+    if let Some(cwd) = app.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+        let sentence = format!("there is no directory '{}'", cwd.display());
+        errors.push((places.cwd, sentence));
+        return;
+    }
+    match Release::find(1, Arc::new(app.clone()), None) {
+        Err(error) => errors.push((places.command, error.to_string())),
+        Ok(release) => {
+            warnings.extend(
+                release
+                    .suspicion
+                    .map(|why| (places.command, why.to_string())),
+            );
+        }
+    }
+}
+
+fn said(findings: Findings) -> Vec<Said> {
+    let file = findings.file.display().to_string();
+    let said = |finding: Finding| {
+        let (line, column) = finding
+            .place
+            .map(|Place { line, column }| (line, column))
+            .unzip();
+        let at = match finding.place {
+            Some(Place { line, column }) => format!("{file}:{line}:{column}"),
+            None => file.clone(),
+        };
+        Said {
+            line,
+            column,
+            message: finding.sentence,
+            at,
+        }
+    };
+    findings.list.into_iter().map(said).collect()
+}
+
+impl Checked {
+    fn refused(file: PathBuf, findings: Findings) -> Self {
+        Self {
+            file,
+            ok: false,
+            errors: said(findings),
+            warnings: Vec::new(),
+            apps: Vec::new(),
+        }
+    }
+
+    /// What is wrong and what may be, a line each: `FILE:LINE:COLUMN: SENTENCE`.
+    pub fn complaints(&self) -> Vec<String> {
+        let line = |what, said: &Said| format!("{}: {what}{}", said.at, said.message);
+        let errors = self.errors.iter().map(|said| line("", said));
+        let warnings = self.warnings.iter().map(|said| line("warning: ", said));
+        errors.chain(warnings).collect()
+    }
+
+    /// The verdict for `main`, if it is not that all is well.
+    pub fn refusal(&self) -> Option<String> {
+        let file = self.file.display();
+        match self.errors.len() {
+            0 => None,
+            1 => Some(format!("{file} cannot be used: one thing is wrong")),
+            many => Some(format!("{file} cannot be used: {many} things are wrong")),
+        }
+    }
+}
+
+impl Summary {
+    fn of(app: &AppConfig) -> Self {
+        let words = app.command.iter();
+        Self {
+            name: app.name.clone(),
+            command: words
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            listen: app.listen.iter().map(ToString::to_string).collect(),
+            workers: app.workers,
+            cwd: app.cwd.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Checked {
+    /// `FILE: ok` and a line for each app.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ok", self.file.display())?;
+        for app in &self.apps {
+            let (name, command) = (&app.name, app.command.join(" "));
+            let workers = match app.workers {
+                1 => "1 worker".to_owned(),
+                many => format!("{many} workers"),
+            };
+            let listen = match app.listen.as_slice() {
+                [] => "where it binds".to_owned(),
+                listen => format!("on {}", listen.join(", ")),
+            };
+            write!(f, "\n  {name}: {workers} {listen}: {command}")?;
+        }
+        Ok(())
+    }
+}
