@@ -19,9 +19,9 @@ fn help(words: &[&str]) -> String {
 }
 
 /// Every command, as help lists them.
-const VERBS: [&str; 11] = [
-    "run", "demo", "status", "reload", "restart", "scale", "drain", "resume", "set", "upgrade",
-    "stop",
+const VERBS: [&str; 12] = [
+    "run", "demo", "status", "check", "reload", "restart", "scale", "drain", "resume", "set",
+    "upgrade", "stop",
 ];
 
 /// Those among them that have a running primary change something.
@@ -31,7 +31,7 @@ const CHANGES: [&str; 7] = [
 
 /// Wrong words, and what the sentence must say.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&[], "run, demo, status, reload"),
+    (&[], "run, demo, status, check, reload"),
     (&["strat"], "there is no command 'strat'"),
     (&["stats"], "did you mean status?"),
     (&["--fast"], "there is no option '--fast'"),
@@ -165,6 +165,8 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["status", "--name", "a", "--control", "b"],
         "exclude each other",
     ),
+    (&["check"], "FILE is missing"),
+    (&["check", "a", "b"], "'b' has no place here"),
     (&["status", "--jsn"], "did you mean --json?"),
     (&["stop", "8080"], "--name 8080"),
     (&["reload", "web"], "an app is named by --app web"),
