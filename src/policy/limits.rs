@@ -29,9 +29,6 @@ const MEMORY_PATIENCE: Duration = Duration::from_secs(2);
 const HARD: f64 = 1.5;
 /// What limits are spread by, to either side.
 const JITTER: f64 = 0.1;
-/// When to ask again for a replacement that did not come about: the first wait, doubled each time.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// What one look at a ready worker shows.
 #[derive(Clone, Debug)]
@@ -117,9 +114,6 @@ struct Watch {
     over_memory: Option<Moment>,
     pulse: Pulse,
     warned: bool,
-    /// When to ask for its replacement again, and how often that was done.
-    ask_again: Option<Moment>,
-    asked: u32,
 }
 
 /// The judge of one app's workers.
@@ -155,46 +149,22 @@ impl Judge {
         self.limits = limits;
     }
 
-    /// One look at all ready workers of the app; who is not among them is forgotten. `hold`: slots are being
-    /// renewed for other reasons, so none is for a limit.
-    pub fn look(
-        &mut self,
-        now: Moment,
-        samples: &[Sample],
-        hold: bool,
-    ) -> Vec<(WorkerId, Verdict)> {
+    /// One look at all ready workers of the app; who is not among them is forgotten. One that has a successor on
+    /// the way keeps all others from being replaced. Of several that are to be, the first is to be tried first,
+    /// and the rest only if it cannot be done.
+    pub fn look(&mut self, now: Moment, samples: &[Sample]) -> Vec<(WorkerId, Verdict)> {
         self.known
             .retain(|id, _| samples.iter().any(|sample| sample.worker == *id));
-        let mut may_replace = !hold && !samples.iter().any(|sample| sample.renewed);
+        let may_replace = !samples.iter().any(|sample| sample.renewed);
         let mut verdicts = Vec::new();
         for sample in samples {
             let share = spread(self.secret, sample.worker);
             let watch = self.known.entry(sample.worker);
             let watch = watch.or_insert_with(|| Watch::new(now, share));
-            let reason = watch.over(&self.limits, now, sample);
-            match watch.hangs(&self.limits, now, sample) {
-                _ if is_far_over(&self.limits, sample) => {
-                    let limit = self.limits.max_memory.unwrap_or_default();
-                    let reason = Reason::Memory(sample.memory, limit);
-                    verdicts.push((sample.worker, Verdict::Kill(reason)));
-                    continue;
-                }
-                Some(Verdict::Replace(reason)) if !sample.renewed && watch.may_ask(now) => {
-                    watch.ask(now);
-                    verdicts.push((sample.worker, Verdict::Replace(reason)));
-                    continue;
-                }
-                Some(Verdict::Replace(_)) | None => {}
-                Some(verdict) => verdicts.push((sample.worker, verdict)),
-            }
-            if let Some(reason) = reason
-                && may_replace
-                && watch.may_ask(now)
-            {
-                may_replace = false;
-                watch.ask(now);
-                verdicts.push((sample.worker, Verdict::Replace(reason)));
-            }
+            let verdict = watch.look(&self.limits, now, sample);
+            let verdict =
+                verdict.filter(|verdict| may_replace || !matches!(verdict, Verdict::Replace(_)));
+            verdicts.extend(verdict.map(|verdict| (sample.worker, verdict)));
         }
         verdicts
     }
@@ -208,8 +178,20 @@ impl Watch {
             over_memory: None,
             pulse: Pulse::default(),
             warned: false,
-            ask_again: None,
-            asked: 0,
+        }
+    }
+
+    fn look(&mut self, limits: &Limits, now: Moment, sample: &Sample) -> Option<Verdict> {
+        let over = self.over(limits, now, sample);
+        let hangs = self.hangs(limits, now, sample);
+        if let Some(limit) = limits.max_memory
+            && sample.memory as f64 > limit as f64 * HARD
+        {
+            return Some(Verdict::Kill(Reason::Memory(sample.memory, limit)));
+        }
+        match hangs {
+            Some(Verdict::Warn(_)) | None => over.map(Verdict::Replace).or(hangs),
+            hangs => hangs,
         }
     }
 
@@ -253,22 +235,6 @@ impl Watch {
         }
         warn.then_some(Verdict::Warn(reason))
     }
-
-    fn may_ask(&self, now: Moment) -> bool {
-        self.ask_again.is_none_or(|at| now >= at)
-    }
-
-    fn ask(&mut self, now: Moment) {
-        let factor = 1u32.checked_shl(self.asked).unwrap_or(u32::MAX);
-        self.asked += 1;
-        self.ask_again = Some(now + ASK_AGAIN.saturating_mul(factor).min(LONGEST_WAIT));
-    }
-}
-
-fn is_far_over(limits: &Limits, sample: &Sample) -> bool {
-    limits
-        .max_memory
-        .is_some_and(|limit| sample.memory as f64 > limit as f64 * HARD)
 }
 
 /// A worker's own share of a limit that is spread.

@@ -20,6 +20,7 @@ use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::app::{App, Apps, Means};
 use crate::primary::health::drains::Drains;
+use crate::primary::health::looks::Looks;
 use crate::primary::logs::Logs;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
@@ -34,6 +35,7 @@ pub mod boot;
 mod commands;
 mod deaths;
 mod diagnosis;
+mod health;
 mod join;
 mod launch;
 mod lives;
@@ -62,6 +64,8 @@ enum Timer {
     Recovery,
     /// Count the open connections again.
     Census(AppId),
+    /// Look at the workers that are limited.
+    Look,
     /// The end of an app waits no longer for open connections.
     StopWaiting(AppId),
     /// The operation that is under way may go on.
@@ -103,6 +107,10 @@ pub struct Supervisor {
     last_look: report::LastLook,
     /// Whether workers that drain hold anything any more.
     drains: Drains,
+    /// What workers that are limited use, and whether they react.
+    looks: Looks,
+    /// The next look is planned.
+    looking: bool,
     failure: Option<Error>,
 }
 
@@ -135,6 +143,7 @@ impl Supervisor {
             self.reap();
             self.close_ended();
             self.start_workers();
+            self.plan_look();
         }
         self.farewell()
     }
@@ -183,6 +192,7 @@ impl Supervisor {
                 Timer::Start => {}
                 Timer::Recovery => self.watch_recovery(),
                 Timer::Census(app) => self.take_census(app),
+                Timer::Look => self.look_at_workers(),
                 Timer::StopWaiting(app) => self.stop_waiting(app),
                 Timer::Operation => self.advance(),
                 Timer::Watch => self.look_at_watches(),

@@ -3,3 +3,4 @@
 //! Looks and keeps what it saw; what is done about it, the supervisor does. Nothing here waits.
 
 pub mod drains;
+pub mod looks;

@@ -135,6 +135,8 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         announced: false,
         last_look: Default::default(),
         drains: Default::default(),
+        looks: Default::default(),
+        looking: false,
         failure: None,
         config,
     })

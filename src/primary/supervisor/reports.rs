@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind};
 use log::{debug, error, info, warn};
 
 use super::Supervisor;
-use crate::policy::fleet::Cause;
 use crate::policy::ids::{AppId, ListenerId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::messages::Report;
@@ -34,7 +33,7 @@ impl Supervisor {
                 error,
             } => {
                 self.say_broken(app, worker, listener, &error);
-                self.replace_broken(app, worker);
+                self.renew(worker);
                 self.happen(worker, Event::ChannelTrouble);
             }
             Report::Stolen { worker, count } => self.was_stolen_from(worker, count),
@@ -73,18 +72,6 @@ impl Supervisor {
         }
     }
 
-    /// Its next worker starts while it finishes what it has.
-    fn replace_broken(&mut self, app: AppId, id: WorkerId) {
-        let now = self.now();
-        let Some(worker) = self.workers.get(id) else {
-            return;
-        };
-        let fleet = &mut self.apps[app].fleet;
-        if fleet.worker(worker.slot) == Some(id) {
-            fleet.replace(worker.slot, Cause::Limit, now);
-        }
-    }
-
     /// It did not take what it was dealt: stopped, busy, or the process that listened has died unseen, as
     /// behind a wrapper that lives on.
     fn was_stolen_from(&mut self, id: WorkerId, count: u64) {
@@ -93,6 +80,9 @@ impl Supervisor {
         };
         let (place, pid) = (self.place(worker.app, worker.slot), worker.pid);
         debug!("{place}: worker {pid} left {count} waiting; dealt again");
+        if self.looking {
+            self.looks.note_stolen(id);
+        }
         if !matches!(process::peek_exit(worker.pidfd()), Ok(None)) {
             // Dead, and about to be noticed.
             return;

@@ -29,6 +29,7 @@ impl Census {
             pid,
             parent,
             session,
+            ..
         } in process::living()
         {
             if leaders.contains(&session) {

@@ -14,7 +14,7 @@ mod proc_files;
 pub use launch::{Child, Credentials, Launch};
 pub(super) use launch::{check, close_all_on_exec, output_pipe};
 pub use proc_files::{
-    Living, Usage, holds_inode, living, parent_of, session_members, session_of, usage,
+    Living, Usage, activity, holds_inode, living, parent_of, session_members, session_of, usage,
     usage_by_session, variable_of,
 };
 

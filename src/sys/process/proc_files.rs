@@ -97,7 +97,7 @@ pub(super) fn zombies_of(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// A process that has not ended, and where it belongs.
+/// A process that has not ended, where it belongs, and what it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Living {
     /// Itself.
@@ -106,6 +106,10 @@ pub struct Living {
     pub parent: u32,
     /// Its session.
     pub session: u32,
+    /// Its first thread runs, wants to, or is in a sleep that nothing interrupts.
+    pub busy: bool,
+    /// What it uses.
+    pub usage: Usage,
 }
 
 /// All processes that have not ended, by one walk over `/proc`.
@@ -115,6 +119,8 @@ pub fn living() -> impl Iterator<Item = Living> {
         pid,
         parent: stat.parent,
         session: stat.session,
+        busy: matches!(stat.state, b'R' | b'D'),
+        usage: stat.usage(),
     })
 }
 
@@ -164,6 +170,25 @@ pub fn holds_inode(pid: u32, inode: u64) -> bool {
     }
 }
 
+/// What the first thread of `pid` is doing, in words: `is in state S, in system call 0, waits in pipe_read`.
+/// Only what may be read is said.
+pub fn activity(pid: u32) -> String {
+    let Some(stat) = Stat::of(pid) else {
+        return "is gone".to_owned();
+    };
+    let mut words = format!("is in state {}", char::from(stat.state));
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    // proc_pid_syscall(5): `running`, or the number and what it was called with; -1: blocked outside of any.
+    let call = read("syscall").and_then(|line| line.split_whitespace().next().map(str::to_owned));
+    if let Some(number) = call.filter(|call| call.parse().is_ok_and(|number: i64| number >= 0)) {
+        words += &format!(", in system call {number}");
+    }
+    if let Some(place) = read("wchan").filter(|place| !place.is_empty() && place != "0") {
+        words += &format!(", waits in {place}");
+    }
+    words
+}
+
 /// What one process uses; nothing, if it is gone.
 pub fn usage(pid: u32) -> Usage {
     Stat::of(pid).map(|stat| stat.usage()).unwrap_or_default()
@@ -209,6 +234,8 @@ mod tests {
         assert!(session_members(session).contains(&me));
         assert_eq!(parent_of(me), Some(std::os::unix::process::parent_id()));
         assert!(usage(me).rss_bytes > 0);
+        assert!(activity(me).starts_with("is in state "));
+        assert_eq!(activity(u32::MAX), "is gone");
         assert!(usage_by_session()[&session].rss_bytes >= usage(me).rss_bytes / 2);
     }
 

@@ -1,0 +1,186 @@
+//! Workers that use too much, hang, or fail their health checks are replaced, and nobody who is well is (B8, C2, C4).
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use nix::sys::signal::Signal;
+
+/// `n` workers of the server that can fall ill.
+fn ills<'a>(site: &'a Site, n: u16, flags: &[&str]) -> Balancer<'a> {
+    let (n, server) = (n.to_string(), server("ill.js"));
+    let mut words = vec!["run", "-n", &n];
+    words.extend(flags);
+    words.extend(["--", "node", &server]);
+    Balancer::start(site, &words)
+}
+
+/// Waits until so many workers have been started in place of others.
+#[track_caller]
+fn until_replaced(balancer: &Balancer, count: u64) {
+    balancer.until("workers are replaced", |status| {
+        status.slots.iter().map(|slot| slot.restarts).sum::<u64>() >= count
+    });
+}
+
+#[test]
+fn a_leaking_worker_is_replaced_under_load_and_no_request_fails() {
+    // Node alone has some 45 MiB; with 80 more it is over the soft limit, and never over the hard one.
+    let site = Site::new()
+        .env("LEAK_KIB", 256)
+        .env("LEAK_MOST_KIB", 80 * 1024);
+    let balancer = ills(&site, 2, &["--max-memory", "100M"]);
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    until_replaced(&balancer, 2);
+    load.stop().clean();
+    let output = balancer.output();
+    assert!(output.contains("over --max-memory 100.0 MiB; it is replaced"));
+    assert!(!output.contains("SIGKILL"), "{output}");
+    balancer.finish();
+}
+
+#[test]
+fn far_over_its_memory_a_worker_is_killed() {
+    // 300 MiB with its first request.
+    let site = Site::new().env("LEAK_KIB", 300 * 1024);
+    let balancer = ills(&site, 1, &["--max-memory", "150M"]);
+    let workers = balancer.workers();
+    let _ = ask(site.to(), 1);
+    balancer.replaced(&workers);
+    assert!(balancer.output().contains("is replaced and gets SIGKILL"));
+    balancer.finish();
+}
+
+#[test]
+fn workers_that_have_taken_enough_are_replaced_and_no_request_fails() {
+    // B8.
+    let site = Site::new();
+    let balancer = ills(&site, 4, &["--max-connections", "200"]);
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    until_replaced(&balancer, 6);
+    load.stop().clean();
+    let output = balancer.output();
+    assert!(output.contains("connections (--max-connections); it is replaced"));
+    assert!(!output.contains("failure"), "no penalty");
+    balancer.finish();
+}
+
+#[test]
+fn old_workers_are_replaced_one_at_a_time_and_no_request_fails() {
+    let site = Site::new();
+    let balancer = ills(&site, 2, &["--max-age", "3s"]);
+    let load = Load::start(site.to(), 2, 1, DEADLINE);
+    until_replaced(&balancer, 3);
+    load.stop().clean();
+    assert!(
+        balancer
+            .output()
+            .contains("s old (--max-age); it is replaced")
+    );
+    balancer.finish();
+}
+
+#[test]
+fn a_worker_in_an_endless_loop_is_aborted_and_replaced_and_the_others_go_on() {
+    // C2. Nobody is queued for it when it hangs.
+    let site = Site::new();
+    let balancer = ills(&site, 2, &["--hang-timeout", "2s"]);
+    let workers = balancer.workers();
+    let hung = Client::asking(site.to(), 1, "hang");
+    eventually("it was warned of", || {
+        let warned = balancer.output();
+        let warning = "has been busy in one callback for 1.";
+        (warned.contains(warning) && warned.contains("is in state R")).then_some(())
+    });
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    assert!(hung.body().is_err(), "whoever it was serving is lost");
+    until_replaced(&balancer, 1);
+    load.proceed(100);
+    load.stop().clean();
+    let left = balancer.workers();
+    assert_eq!(left.iter().filter(|pid| workers.contains(pid)).count(), 1);
+    assert!(
+        balancer
+            .output()
+            .contains("it is replaced and gets SIGABRT")
+    );
+    balancer.finish();
+}
+
+#[test]
+fn a_stopped_worker_that_is_offered_connections_is_replaced() {
+    let site = Site::new();
+    let balancer = ills(&site, 2, &["--hang-timeout", "2s", "--grace", "1s"]);
+    let workers = balancer.workers();
+    send(workers[0], Signal::SIGSTOP);
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    balancer.replaced(&workers[..1]);
+    load.proceed(100);
+    load.stop().clean();
+    assert_eq!(balancer.workers()[1], workers[1], "the other one is well");
+    assert!(
+        balancer
+            .output()
+            .contains("has left waiting connections alone for 2.")
+    );
+    balancer.finish();
+}
+
+#[test]
+fn who_is_idle_or_waits_for_its_client_does_not_hang() {
+    // One thread that blocks: in accept, then in a read from a client that says nothing.
+    let site = Site::new();
+    let server = server("blocking.py");
+    let words = [
+        "run",
+        "-n",
+        "2",
+        "--hang-timeout",
+        "400ms",
+        "--",
+        "python3",
+        &server,
+    ];
+    let balancer = Balancer::start(&site, &words);
+    let workers = balancer.workers();
+    let silent = Client::connect(site.to(), 1, DEADLINE).expect("connected");
+    balancer.until("one has taken it", |status| {
+        status.slots.iter().map(|slot| slot.open).sum::<u64>() == 1
+    });
+    // Ten times the timeout, by the workers' own clock.
+    let ages = |balancer: &Balancer| balancer.status().slots[0].uptime_s;
+    let start = ages(&balancer);
+    eventually("4 s have passed", || {
+        (ages(&balancer) > start + 4.0).then_some(())
+    });
+    assert_eq!(balancer.workers(), workers);
+    assert!(
+        !balancer.output().contains("warning"),
+        "{}",
+        balancer.output()
+    );
+    drop(silent);
+    balancer.finish();
+}
+
+#[test]
+fn while_the_primary_was_stopped_nobody_hung() {
+    // C4.
+    let site = Site::new();
+    let balancer = ills(&site, 2, &["--hang-timeout", "1s"]);
+    let workers = balancer.workers();
+    let load = Load::start(site.to(), 4, 1, Duration::from_secs(20));
+    load.proceed(50);
+    balancer.signal(Signal::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(5));
+    balancer.signal(Signal::SIGCONT);
+    load.proceed(200);
+    load.stop().clean();
+    assert_eq!(balancer.workers(), workers);
+    assert!(
+        !balancer.output().contains("warning"),
+        "nobody was even warned of"
+    );
+    balancer.finish();
+}
