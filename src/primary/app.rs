@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use mio::Waker;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{AppConfig, Balance};
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ use crate::primary::dispatcher::{self, Dispatcher};
 use crate::primary::listeners::{self, Listeners};
 use crate::primary::messages::Report;
 
+pub mod frozen;
 pub mod release;
 pub mod room;
 
@@ -29,7 +31,8 @@ use release::Release;
 use room::Room;
 
 /// How far the end of an app has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Not begun.
     Serving,

@@ -6,6 +6,7 @@
 //! accepts: that is the dispatcher's, which gets copies. Called by the supervisor only.
 
 pub mod door;
+mod frozen;
 mod locals;
 mod named;
 mod options;
@@ -22,12 +23,14 @@ use crate::status::ListenerStatus;
 use crate::sys::address;
 use crate::wire::{Address, SocketOption};
 use door::{Door, Place, Wish};
+pub use frozen::FrozenListeners;
+use serde::{Deserialize, Serialize};
 
 /// The most listeners that workers may ask for: a server that binds without end stops here.
 pub const MOST_LISTENERS: usize = 64;
 
 /// What applies to all listeners.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
     /// `--backlog`.
     pub backlog: Option<i32>,

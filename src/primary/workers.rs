@@ -21,9 +21,11 @@ use crate::sys::process::{self, Exit};
 pub mod binding;
 pub mod census;
 pub mod environment;
+mod frozen;
 
 use binding::Binding;
 use census::Census;
+pub use frozen::FrozenWorkers;
 
 /// One worker.
 #[derive(Debug)]

@@ -6,9 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::AppConfig;
 use crate::error::Result;
 use crate::primary::preflight::{self, Suspicion};
+use crate::sys::handover;
 
 /// One generation's way to start.
 #[derive(Debug)]
@@ -26,19 +29,47 @@ pub struct Release {
     pub cwd: Option<PathBuf>,
 }
 
+/// A release for the next image, which looks at the program anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenRelease {
+    generation: u32,
+    config: AppConfig,
+    #[serde(with = "handover::path")]
+    program: PathBuf,
+    #[serde(with = "handover::path_if_any")]
+    cwd: Option<PathBuf>,
+}
+
 impl Release {
+    /// What the next image needs.
+    pub fn freeze(&self) -> FrozenRelease {
+        FrozenRelease {
+            generation: self.generation,
+            config: (*self.config).clone(),
+            program: self.program.clone(),
+            cwd: self.cwd.clone(),
+        }
+    }
+
+    /// As another image left it.
+    pub fn thaw(frozen: FrozenRelease) -> Self {
+        let found = resolve(&frozen.config, frozen.cwd.as_deref());
+        Self {
+            suspicion: found.ok().and_then(|program| program.suspicion),
+            generation: frozen.generation,
+            config: Arc::new(frozen.config),
+            program: frozen.program,
+            cwd: frozen.cwd,
+        }
+    }
+
     /// Finds what `config` leads to now; `home` is the primary's own directory, if it has a name.
     ///
     /// # Errors
     /// One sentence: a command that cannot be run.
     pub fn find(generation: u32, config: Arc<AppConfig>, home: Option<&Path>) -> Result<Self> {
         let cwd = config.cwd.clone().or_else(|| home.map(Path::to_owned));
-        let program = preflight::resolve(
-            &config.command,
-            cwd.as_deref(),
-            path_of_workers(&config).as_deref(),
-            config.identity.as_ref().map(|who| (who.uid, who.gid)),
-        )?;
+        let program = resolve(&config, cwd.as_deref())?;
         Ok(Self {
             generation,
             program: program.path,
@@ -47,6 +78,15 @@ impl Release {
             config,
         })
     }
+}
+
+fn resolve(config: &AppConfig, cwd: Option<&Path>) -> Result<preflight::Program> {
+    preflight::resolve(
+        &config.command,
+        cwd,
+        path_of_workers(config).as_deref(),
+        config.identity.as_ref().map(|who| (who.uid, who.gid)),
+    )
 }
 
 /// The working directory by the words that led there, if they still do: `PWD`, as the shell keeps it. To be

@@ -64,7 +64,18 @@ pub struct Dispatcher {
     commands: Sender<Command>,
     waker: Waker,
     /// Gives everything back if it ends by [`Command::Freeze`].
-    thread: JoinHandle<Option<State>>,
+    thread: Thread,
+}
+
+/// Where the dispatcher's state is.
+#[derive(Debug)]
+enum Thread {
+    /// Here: it was thawed and waits for [`Dispatcher::go_on`].
+    Waits(Box<State>),
+    /// With the thread.
+    Runs(JoinHandle<Option<State>>),
+    /// In the luggage.
+    Frozen,
 }
 
 /// How long a snapshot may take before the main thread goes on without it.
@@ -76,25 +87,32 @@ impl Dispatcher {
     /// # Errors
     /// Those of epoll_create(2), eventfd(2) and of starting a thread.
     pub fn start(settings: Settings, reports: Sender<Report>, up: Arc<Waker>) -> io::Result<Self> {
-        Self::launch(reports, up, |poll, inbox, reports| {
+        let mut this = Self::prepare(reports, up, |poll, inbox, reports| {
             Ok(State::new(settings, poll, inbox, reports))
-        })
+        })?;
+        this.go_on()?;
+        Ok(this)
     }
 
     /// Ends the thread and packs all that it has: no connection is touched, and none is accepted until
     /// [`Dispatcher::thaw`]. What it has reported, and nobody has taken from `heard`, is reported again then.
-    pub fn freeze(self, heard: &Receiver<Report>, luggage: &mut Luggage<'_>) -> Frozen {
+    pub fn freeze(&mut self, heard: &Receiver<Report>, luggage: &mut Luggage<'_>) -> Frozen {
         self.send(Command::Freeze);
-        let state = match self.thread.join() {
-            Ok(state) => {
-                state.expect("it ends by Freeze, since nothing was sent before that ends it")
-            }
-            Err(panic) => std::panic::resume_unwind(panic),
+        let state = match std::mem::replace(&mut self.thread, Thread::Frozen) {
+            Thread::Runs(thread) => match thread.join() {
+                Ok(state) => {
+                    state.expect("it ends by Freeze, since nothing was sent before that ends it")
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+            Thread::Waits(state) => *state,
+            Thread::Frozen => unreachable!("it is thawed before it is frozen again"),
         };
         Frozen::of(state, heard.try_iter().collect(), luggage)
     }
 
-    /// Goes on where a dispatcher was frozen. `board` knows the scoreboard of each worker that lives.
+    /// Takes over where a dispatcher was frozen, to [go on](Dispatcher::go_on) there. `board` knows the scoreboard
+    /// of each worker that lives.
     ///
     /// # Errors
     /// Those of [`Dispatcher::start`]; `InvalidData` if the parts of `frozen` do not fit together or to the
@@ -106,12 +124,26 @@ impl Dispatcher {
         reports: Sender<Report>,
         up: Arc<Waker>,
     ) -> io::Result<Self> {
-        Self::launch(reports, up, |poll, inbox, reports| {
+        Self::prepare(reports, up, |poll, inbox, reports| {
             frozen.thaw(luggage, board, poll, inbox, reports)
         })
     }
 
-    fn launch(
+    /// Starts the thread of one that was thawed: from here on it accepts.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        if let Thread::Waits(state) = std::mem::replace(&mut self.thread, Thread::Frozen) {
+            let thread = std::thread::Builder::new()
+                .name("dispatcher".into())
+                .spawn(|| state.run())?;
+            self.thread = Thread::Runs(thread);
+        }
+        Ok(())
+    }
+
+    fn prepare(
         sender: Sender<Report>,
         up: Arc<Waker>,
         state: impl FnOnce(Poll, Receiver<Command>, Reports) -> io::Result<State>,
@@ -120,13 +152,10 @@ impl Dispatcher {
         let waker = Waker::new(poll.registry(), Source::Commands.token())?;
         let (commands, inbox) = unbounded();
         let state = state(poll, inbox, Reports { sender, up })?;
-        let thread = std::thread::Builder::new()
-            .name("dispatcher".into())
-            .spawn(|| state.run())?;
         Ok(Self {
             commands,
             waker,
-            thread,
+            thread: Thread::Waits(Box::new(state)),
         })
     }
 
@@ -151,7 +180,9 @@ impl Dispatcher {
     pub fn join(self) {
         self.send(Command::Quit);
         // A panic aborts the release build; in a debug build it has been printed already.
-        let _ = self.thread.join();
+        if let Thread::Runs(thread) = self.thread {
+            let _ = thread.join();
+        }
     }
 }
 

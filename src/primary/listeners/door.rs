@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::options;
@@ -32,7 +33,8 @@ pub struct Door {
 }
 
 /// Where a door is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// A TCP address and `IPV6_V6ONLY`.
     Tcp(SocketAddr, bool),
@@ -51,6 +53,16 @@ impl Door {
     pub fn new(socket: Socket, place: Place, backlog: Option<i32>) -> Self {
         Self {
             socket: Some(socket),
+            place,
+            file: None,
+            backlog,
+        }
+    }
+
+    /// As another image left it; it may be closed.
+    pub fn thaw(socket: Option<OwnedFd>, place: Place, backlog: Option<i32>) -> Self {
+        Self {
+            socket: socket.map(Socket::from),
             place,
             file: None,
             backlog,

@@ -7,9 +7,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::stat::fstat;
+use serde::{Deserialize, Serialize};
+use socket2::{SockRef, Type};
 
 use crate::policy::ids::ListenerId;
 use crate::sys::channel::Channel;
+use crate::sys::handover::{Kind, Luggage, Ticket};
 use crate::wire::Address;
 
 /// One worker's part in one listener.
@@ -42,7 +45,79 @@ pub struct Ends {
     pub kept: OwnedFd,
 }
 
+/// A binding for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenBinding {
+    listener: ListenerId,
+    inode: u64,
+    asked: [u8; Address::LEN],
+    v6only: bool,
+    listening: bool,
+    released: bool,
+    /// What it is, too: [`Kind::Packets`] or [`Kind::Listener`].
+    end: (Ticket, Kind),
+    unadmitted: Option<(Ticket, Ticket)>,
+}
+
 impl Binding {
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenBinding {
+        let Self {
+            listener,
+            inode,
+            asked,
+            v6only,
+            listening,
+            released,
+            end,
+            unadmitted,
+        } = self;
+        let mut address = [0; Address::LEN];
+        asked.encode(&mut address);
+        let kind = match SockRef::from(end).r#type() {
+            Ok(Type::SEQPACKET) => Kind::Packets,
+            _ => Kind::Listener,
+        };
+        let unadmitted = unadmitted.as_ref().map(|Ends { ours, kept }| {
+            let ours = luggage.lend(Kind::Packets, ours.as_fd());
+            (ours, luggage.lend(Kind::Packets, kept.as_fd()))
+        });
+        FrozenBinding {
+            listener: *listener,
+            inode: *inode,
+            asked: address,
+            v6only: *v6only,
+            listening: *listening,
+            released: *released,
+            end: (luggage.lend(kind, end.as_fd()), kind),
+            unadmitted,
+        }
+    }
+
+    /// As another image left it.
+    ///
+    /// # Errors
+    /// `InvalidData` if an end did not come along.
+    pub fn thaw(frozen: FrozenBinding, luggage: &mut Luggage<'_>) -> io::Result<Self> {
+        let unadmitted = match frozen.unadmitted {
+            None => None,
+            Some((ours, kept)) => Some(Ends {
+                ours: luggage.take(ours, Kind::Packets)?,
+                kept: luggage.take(kept, Kind::Packets)?,
+            }),
+        };
+        Ok(Self {
+            listener: frozen.listener,
+            inode: frozen.inode,
+            asked: Address::decode(&frozen.asked),
+            v6only: frozen.v6only,
+            listening: frozen.listening,
+            released: frozen.released,
+            end: luggage.take(frozen.end.0, frozen.end.1)?,
+            unadmitted,
+        })
+    }
+
     /// A fresh channel with room for `capacity` hand-offs.
     ///
     /// # Errors

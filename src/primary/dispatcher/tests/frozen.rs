@@ -8,7 +8,7 @@ impl Bench {
     /// As an upgrade does it, but for the exec: through text, and into another thread.
     fn freeze_and_thaw(&mut self, boards: &[&Worker]) {
         let mut luggage = Luggage::default();
-        let dispatcher = self.dispatcher.take().unwrap();
+        let mut dispatcher = self.dispatcher.take().unwrap();
         let frozen = dispatcher.freeze(&self.reports, &mut luggage);
         let text = serde_json::to_string(&frozen).unwrap();
         let frozen: Frozen = serde_json::from_str(&text).unwrap();
@@ -18,7 +18,9 @@ impl Bench {
         };
         let (sender, up) = (self.sender.clone(), self.up.clone());
         let thawed = Dispatcher::thaw(frozen, &mut luggage, board, sender, up);
-        self.dispatcher = Some(thawed.unwrap());
+        let mut thawed = thawed.unwrap();
+        thawed.go_on().unwrap();
+        self.dispatcher = Some(thawed);
         assert!(luggage.labels().is_empty(), "all was taken out again");
     }
 }
@@ -141,7 +143,7 @@ fn a_state_that_does_not_fit_is_refused() {
         slots: 1,
         ..super::settings()
     };
-    let dispatcher = Dispatcher::start(settings, sender.clone(), up.clone()).unwrap();
+    let mut dispatcher = Dispatcher::start(settings, sender.clone(), up.clone()).unwrap();
     let channel = Channel::new(8).unwrap();
     dispatcher.send(Command::Admit(Seat {
         slot: SlotId(0),
