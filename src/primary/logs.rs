@@ -24,6 +24,7 @@ mod reader;
 mod sink;
 
 pub use frozen::{FrozenLogs, Standstill};
+pub use logger::set_level;
 use reader::Reader;
 use sink::Sink;
 

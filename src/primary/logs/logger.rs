@@ -15,9 +15,13 @@ const ENVIRONMENT: &str = "FORKFRONT_LOG";
 /// Makes `sink` the target of the `log` macros. The first call of a process holds.
 pub fn install(sink: &Arc<Sink>, level: LevelFilter) {
     let look = sink.look();
-    let _ = Builder::new()
-        .filter_level(level)
-        .parse_env(ENVIRONMENT)
+    let mut builder = Builder::new();
+    match rules() {
+        Some(rules) => builder.filter_level(level).parse_filters(&rules),
+        // Not filtered here: `set_level` must be able to say more as well as less.
+        None => builder.filter_level(LevelFilter::Trace),
+    };
+    let installed = builder
         .target(Target::Pipe(Box::new(Lines(Arc::clone(sink)))))
         .format(move |out, record| {
             let message = lines::single(&record.args().to_string());
@@ -28,6 +32,32 @@ pub fn install(sink: &Arc<Sink>, level: LevelFilter) {
             )
         })
         .try_init();
+    if installed.is_ok() {
+        // With rules from the environment, these hold.
+        let _ = set_level(level);
+    }
+}
+
+/// From now on this much is said.
+///
+/// # Errors
+/// A sentence, if the environment decides.
+pub fn set_level(level: LevelFilter) -> Result<(), String> {
+    match rules() {
+        Some(rules) => Err(format!(
+            "{ENVIRONMENT}={rules} in the environment of the primary decides what is said"
+        )),
+        None => {
+            log::set_max_level(level);
+            Ok(())
+        }
+    }
+}
+
+fn rules() -> Option<String> {
+    std::env::var(ENVIRONMENT)
+        .ok()
+        .filter(|rules| !rules.is_empty())
 }
 
 fn level_word(level: Level, look: Look) -> &'static str {

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use log::{debug, error, info};
 
 use super::Supervisor;
+use crate::config::Balance;
 use crate::policy::ids::{AppId, SlotId};
 use crate::primary::control::ClientId;
 use crate::primary::verbs::Audience;
@@ -304,7 +305,10 @@ impl Supervisor {
             }
             None => match (serving.next(), serving.next()) {
                 (Some(app), None) => Ok(app.id),
-                _ => Err(format!("say which app is meant: {}", names())),
+                _ => Err(format!(
+                    "several apps run: {}; say which one is meant, as in --app NAME or NAME:SLOT",
+                    names()
+                )),
             },
         }
     }
@@ -318,5 +322,17 @@ impl Supervisor {
             return Err(format!("there is no slot {slot}: the last one is {last}"));
         }
         Ok((app, SlotId(slot.slot)))
+    }
+
+    /// The same, where it is the primary that deals.
+    fn dealt_slot_named(&self, slot: &SlotRef) -> Result<(AppId, SlotId), String> {
+        let found = self.slot_named(slot)?;
+        match self.apps[found.0].config.balance {
+            Balance::Kernel => Err(
+                "with --balance kernel the kernel chooses: no slot can be drained, resumed or weighed"
+                    .to_owned(),
+            ),
+            _ => Ok(found),
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::super::Supervisor;
 use super::Begun;
 use crate::config::{AppConfig, Balance, Sticky};
 use crate::policy::ids::AppId;
+use crate::primary::logs;
 use crate::primary::messages::Command;
 use crate::protocol::Setting;
 
@@ -14,11 +15,11 @@ impl Supervisor {
         let said = format!("set {setting}");
         match setting {
             Setting::LogLevel(level) => {
+                logs::set_level(level)?;
                 self.config.log_level = level;
-                log::set_max_level(level);
             }
             Setting::Weight { slot, weight } => {
-                let (id, slot) = self.slot_named(&slot)?;
+                let (id, slot) = self.dealt_slot_named(&slot)?;
                 let app = &mut self.apps[id];
                 app.dispatcher.send(Command::Weight { slot, weight });
             }

@@ -147,7 +147,7 @@ impl Supervisor {
     }
 
     pub(super) fn begin_drain(&mut self, slot: &SlotRef) -> Result<Begun, String> {
-        let (id, slot) = self.slot_named(slot)?;
+        let (id, slot) = self.dealt_slot_named(slot)?;
         let until = self.now() + self.apps[id].config.drain_timeout;
         let app = &mut self.apps[id];
         app.held.insert(slot);
@@ -161,7 +161,7 @@ impl Supervisor {
     }
 
     pub(super) fn resume_slot(&mut self, slot: &SlotRef) -> Result<Begun, String> {
-        let (id, slot) = self.slot_named(slot)?;
+        let (id, slot) = self.dealt_slot_named(slot)?;
         let app = &mut self.apps[id];
         if !app.held.remove(&slot) {
             let place = self.place(id, slot);
