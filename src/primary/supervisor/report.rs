@@ -177,8 +177,14 @@ impl Supervisor {
                 _ => None,
             };
         }
-        let (failures, wait) = app.fleet.waiting(slot, self.now())?;
         let last = app.last_words.get(&slot).map_or("", String::as_str);
+        let given_up = app.fleet.condition(slot);
+        if let Some(Condition::Finished | Condition::Failed) = given_up
+            && app.phase.is_serving()
+        {
+            return Some(format!("{last}; forkfront restart or reload tries again"));
+        }
+        let (failures, wait) = app.fleet.waiting(slot, self.now())?;
         (failures > 0 && app.phase.is_serving()).then(|| {
             format!(
                 "{last}; {} in a row, next start in {}",
