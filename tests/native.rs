@@ -102,6 +102,14 @@ fn a_native_worker_takes_its_turn_and_is_counted() {
 }
 
 #[test]
+fn native_workers_are_renewed_under_load() {
+    let site = Site::new();
+    let balancer = run_threads(&site, "2", &[]);
+    renewed(&balancer, site.to());
+    balancer.finish();
+}
+
+#[test]
 fn a_native_worker_alone_is_a_plain_server() {
     let site = Site::new();
     let mut alone = std::process::Command::new(threads())

@@ -117,3 +117,65 @@ fn without_any_worker_to_come_the_primary_ends_as_they_did() {
     assert!(output.contains("every worker has ended"), "{output}");
     balancer.nothing_left();
 }
+
+#[test]
+fn never_means_never_and_a_reload_revives() {
+    let site = Site::new();
+    let mut balancer = Balancer::nodes(&site, 2, &["--restart", "never"]);
+    let slot = one_exits(&site);
+    let stopped = gives_up(&site, &balancer, slot, SlotState::Stopped);
+    let why = stopped.why.unwrap_or_default();
+    assert!(why.contains("exit code 0"), "{why}");
+    balancer.reload().done();
+    balancer.all_ready();
+    balancer.finish();
+}
+
+#[test]
+fn a_reload_tries_a_failed_slot_again() {
+    let site = Site::new();
+    let mended = site.file("mended");
+    let line = format!(
+        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
+        mended.display()
+    );
+    let balancer = shells(&site, 2, &["--max-restarts", "3/1m"], &line);
+    let status = balancer.until("slot 1 has failed", |status| {
+        let slot = status.slots.get(1);
+        slot.is_some_and(|slot| slot.state == SlotState::Failed)
+    });
+    let why = status.slots[1].why.as_deref().unwrap_or_default();
+    assert!(why.contains("exit code 3"), "{why}");
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    load.proceed(200);
+    balancer.reload().failed(1, &["slot 1", "exit code 3"]);
+    load.proceed(100);
+    std::fs::write(&mended, "").expect("written");
+    balancer.reload().done();
+    load.stop().clean();
+    balancer.finish();
+}
+
+#[test]
+fn a_reload_does_not_wait_for_a_slot_in_its_back_off() {
+    let site = Site::new();
+    let mended = site.file("mended");
+    let line = format!(
+        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
+        mended.display()
+    );
+    let balancer = shells(&site, 2, &[], &line);
+    let in_back_off = |status: &Status| {
+        let slot = status.slots.get(1);
+        slot.is_some_and(|slot| slot.state == SlotState::Waiting && slot.restarts >= 4)
+    };
+    balancer.until("slot 1 waits ever longer", in_back_off);
+    let failed = balancer.reload().failed(1, &["slot 1", "exit code 3"]);
+    assert!(failed.took < Duration::from_secs(5), "{failed}");
+    balancer.until("slot 1 waits again", in_back_off);
+    std::fs::write(&mended, "").expect("written");
+    let done = balancer.reload().done();
+    assert!(done.took < Duration::from_secs(5), "{done}");
+    assert_eq!(states(&balancer.status()), [SlotState::Ready; 2]);
+    balancer.finish();
+}

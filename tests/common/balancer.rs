@@ -219,6 +219,13 @@ impl<'a> Balancer<'a> {
         status.code()
     }
 
+    /// As [`Balancer::finish`], where slots or listeners have come or gone for good: descriptors are not compared.
+    #[track_caller]
+    pub fn finish_as_it_is(mut self) {
+        self.base = None;
+        self.finish();
+    }
+
     /// The census, then a graceful stop and what must be left of it: nothing.
     #[track_caller]
     pub fn finish(mut self) {
@@ -233,14 +240,18 @@ impl<'a> Balancer<'a> {
     #[track_caller]
     pub fn at_rest(&mut self) {
         self.all_ready();
-        self.until("nothing held or queued, all dealt taken", |status| {
-            let kernel = status.balance == Balance::Kernel;
-            status.held == 0
-                && status
-                    .slots
-                    .iter()
-                    .all(|slot| slot.queued == 0 && (kernel || slot.dealt == slot.accepted))
-        });
+        self.until(
+            "nothing held or queued, all dealt taken, nobody leaving",
+            |status| {
+                let kernel = status.balance == Balance::Kernel;
+                status.held == 0
+                    && status.leaving.is_empty()
+                    && status
+                        .slots
+                        .iter()
+                        .all(|slot| slot.queued == 0 && (kernel || slot.dealt == slot.accepted))
+            },
+        );
         if let Some(base) = &self.base {
             let mut now = BTreeMap::new();
             let start = std::time::Instant::now();

@@ -124,6 +124,12 @@ impl Begun {
         Self { child, words }
     }
 
+    /// Its user presses Ctrl-C.
+    pub fn interrupt(mut self) {
+        super::send(self.child.id(), nix::sys::signal::Signal::SIGINT);
+        self.child.wait().expect("wait");
+    }
+
     /// Waits for its end; fails the test if that has not come within 60 s.
     #[track_caller]
     pub fn end(self) -> Finished {

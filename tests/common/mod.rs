@@ -14,6 +14,7 @@ mod command;
 mod endless;
 mod load;
 mod nobody;
+mod pairs;
 mod random;
 mod site;
 mod turns;
@@ -21,16 +22,18 @@ mod verbs;
 
 pub use balancer::Balancer;
 pub use census::{
-    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, members_of, rss_kib, session_of,
+    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, members_of, rss_kib,
+    session_of,
 };
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
 pub use endless::Endless;
 pub use load::{Load, Mix, Report};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
+pub use pairs::{Deed, Pairs};
 pub use random::Random;
 pub use site::{Site, python, server};
-pub use turns::{TURNS, in_turn, serves, slots};
+pub use turns::{TURNS, in_turn, renewed, serves, slots};
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! Two workers of one server, one connection after the other: strict turn.
+//! Two workers of one server, one connection after the other: strict turn; then new ones in their place.
 
 use std::net::SocketAddr;
 
-use super::{Balancer, Outcome, Site, ask};
+use super::{Balancer, DEADLINE, Load, Outcome, Site, ask};
 
 /// Connections per server: enough to show the turn, few enough for the slowest of them.
 pub const TURNS: u64 = 12;
@@ -31,12 +31,25 @@ pub fn in_turn(slots: &[u16]) {
     assert!(slots.iter().all(|slot| *slot < 2), "two slots: {slots:?}");
 }
 
-/// Two workers of `command` at the site: ready, in turn at its address, census.
+/// Two workers of `command` at the site: ready, in turn at its address, renewed under load, census.
 #[track_caller]
 pub fn serves(site: &Site, command: &[&str]) {
     let mut words = vec!["run", "-n", "2", "--"];
     words.extend(command);
     let balancer = Balancer::start(site, &words);
     in_turn(&slots(&balancer, site.to()));
+    renewed(&balancer, site.to());
     balancer.finish();
+}
+
+/// A rolling reload while short connections come: none fails, and the former workers go.
+#[track_caller]
+pub fn renewed(balancer: &Balancer<'_>, to: SocketAddr) {
+    let former = balancer.workers();
+    let load = Load::start(to, 3, 1000, DEADLINE);
+    load.proceed(20);
+    balancer.reload().done();
+    load.proceed(20);
+    balancer.gone(&former);
+    load.stop().smooth();
 }

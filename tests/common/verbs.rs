@@ -40,11 +40,26 @@ impl Balancer<'_> {
         status
     }
 
+    /// Waits until an operation is under way.
+    #[track_caller]
+    pub fn under_way(&self, what: &str) -> Status {
+        self.until(&format!("{what} is under way"), |status| {
+            let operation = status.operation.as_deref().unwrap_or_default();
+            operation.contains(what)
+        })
+    }
+
     /// Pids of the workers' processes (not their helpers) that are none of `known`.
     pub fn others(&self, known: &[u32]) -> Vec<u32> {
         let mut all = census::children(self.pid());
         all.retain(|pid| !known.contains(pid));
         all
+    }
+
+    /// Waits until every worker that left its slot has gone.
+    #[track_caller]
+    pub fn left(&self) -> Status {
+        self.until("nobody leaves any more", |status| status.leaving.is_empty())
     }
 
     /// Waits until `pids` have ended.

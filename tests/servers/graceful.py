@@ -45,6 +45,7 @@ async def main():
     await told.wait()
     stopping = True
     server.close()
+    await asyncio.sleep(0.05)  # what was accepted in this turn of the loop becomes a task in one of the next
     for writer in list(idle):
         writer.close()
     while tasks:

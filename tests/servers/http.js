@@ -27,8 +27,8 @@ const paths = {
     while (Date.now() < until);
     say(response, `${slot} ${process.pid} spin\n`);
   },
-  exit: (response) => {
-    response.on('finish', () => process.exit(0));
+  exit: (response, request) => {
+    response.on('finish', () => process.exit(Number(request.url.split('/')[2] ?? 0)));
     say(response, `${slot} ${process.pid} exit\n`);
   },
   print: (response) => {
