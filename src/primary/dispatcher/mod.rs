@@ -4,8 +4,8 @@
 //!
 //! `state` is the loop; `lane` is one listener with its seats, `closing` its end; `seat` is one worker on one
 //! listener, `places` which of them a slot is dealt by; `deal` chooses and sends; `recall` gets connections back;
-//! `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle that the main
-//! thread holds.
+//! `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle
+//! that the main thread holds.
 
 mod closing;
 mod deal;
@@ -100,14 +100,14 @@ impl Dispatcher {
         self.send(Command::Freeze);
         let state = match std::mem::replace(&mut self.thread, Thread::Frozen) {
             Thread::Runs(thread) => match thread.join() {
-                Ok(state) => {
-                    state.expect("it ends by Freeze, since nothing was sent before that ends it")
-                }
+                Ok(state) => state,
                 Err(panic) => std::panic::resume_unwind(panic),
             },
-            Thread::Waits(state) => *state,
+            // Here, as far as the command just sent: others may have come before it.
+            Thread::Waits(state) => state.run(),
             Thread::Frozen => unreachable!("it is thawed before it is frozen again"),
         };
+        let state = state.expect("it ends by Freeze, since nothing was sent before that ends it");
         Frozen::of(state, heard.try_iter().collect(), luggage)
     }
 

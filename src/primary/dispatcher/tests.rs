@@ -4,6 +4,7 @@ mod changes;
 mod closing;
 mod frozen;
 mod probes;
+mod random;
 mod successors;
 mod trouble;
 

@@ -6,7 +6,7 @@ use crate::sys::handover::Luggage;
 
 impl Bench {
     /// As an upgrade does it, but for the exec: through text, and into another thread.
-    fn freeze_and_thaw(&mut self, boards: &[&Worker]) {
+    pub(super) fn freeze_and_thaw(&mut self, boards: &[&Worker]) {
         let mut luggage = Luggage::default();
         let mut dispatcher = self.dispatcher.take().unwrap();
         let frozen = dispatcher.freeze(&self.reports, &mut luggage);

@@ -2,7 +2,8 @@
 
 use super::*;
 
-fn probe(bench: &Bench, worker: WorkerId) -> TcpStream {
+/// The client's end of a probe of this worker.
+pub(super) fn probe(bench: &Bench, worker: WorkerId) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
