@@ -84,10 +84,8 @@ impl Rotation {
     ) -> Option<usize> {
         let takes = |slot: &usize| weight(*slot) != 0 && fleet.takes(*slot);
         let takers = self.order(fleet.slots()).filter(takes);
-        let share = |slot, load: u64| Share {
-            load: load.saturating_add(1),
-            weight: weight(slot),
-        };
+        // As it would be with this connection: of two that have none, the heavier is first.
+        let share = |slot, load: u64| Share::new(load.saturating_add(1), weight(slot));
         match balance {
             Balance::RoundRobin | Balance::Kernel => self.smoothly(fleet, weight),
             Balance::LeastConnections => {
@@ -150,11 +148,7 @@ impl Rotation {
             if queued > SLACK || lags {
                 let shortest = *shortest.get_or_insert_with(|| shortest_share(fleet, &weight));
                 let slack = if lags { 0 } else { SLACK };
-                if (Share {
-                    load: queued.saturating_sub(slack),
-                    weight: weight(slot),
-                }) > shortest
-                {
+                if Share::new(queued.saturating_sub(slack), weight(slot)) > shortest {
                     continue;
                 }
             }
@@ -177,10 +171,20 @@ struct Share {
     weight: u16,
 }
 
+impl Share {
+    /// So that a load times a weight is a number; no worker holds as many, though it may say so.
+    const MOST: u64 = (1 << 48) - 1;
+
+    fn new(load: u64, weight: u16) -> Self {
+        let load = load.min(Self::MOST);
+        Self { load, weight }
+    }
+}
+
 impl Ord for Share {
     fn cmp(&self, other: &Self) -> Ordering {
-        let ours = u128::from(self.load) * u128::from(other.weight);
-        ours.cmp(&(u128::from(other.load) * u128::from(self.weight)))
+        let ours = self.load * u64::from(other.weight);
+        ours.cmp(&(other.load * u64::from(self.weight)))
     }
 }
 
@@ -210,11 +214,8 @@ fn shortest_queue(fleet: &impl Fleet) -> u64 {
 
 fn shortest_share(fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Share {
     let takers = (0..fleet.slots()).filter(|&slot| weight(slot) != 0 && fleet.takes(slot));
-    let shares = takers.map(|slot| Share {
-        load: fleet.queued(slot),
-        weight: weight(slot),
-    });
-    shares.min().unwrap_or(Share { load: 0, weight: 1 })
+    let shares = takers.map(|slot| Share::new(fleet.queued(slot), weight(slot)));
+    shares.min().unwrap_or(Share::new(0, 1))
 }
 
 #[cfg(test)]

@@ -202,6 +202,20 @@ fn least_connections_and_idle_are_in_proportion_to_the_weights() {
 }
 
 #[test]
+fn a_load_beyond_all_reason_is_only_a_great_load() {
+    let (mut rotation, weights) = (Rotation::default(), Weights::from(vec![1, u16::MAX]));
+    let mut fleet = vec![Slot::default(); 2];
+    (fleet[1].open, fleet[1].queued) = (u64::MAX, u64::MAX);
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastConnections,
+        Balance::Idle,
+    ] {
+        assert_eq!(rotation.choose(balance, &weights, &fleet), Some(0));
+    }
+}
+
+#[test]
 fn weight_nought_is_dealt_to_only_when_it_is_all_there_is() {
     for balance in [
         Balance::RoundRobin,

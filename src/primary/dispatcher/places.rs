@@ -149,12 +149,12 @@ impl State {
         self.recall(key);
     }
 
-    /// The newest admitted worker of the slot has the place.
+    /// The newest admitted worker of the slot has the place, by the last of its channels.
     pub(super) fn settle(&mut self, lane: usize, slot: usize) {
         let seats = self.seats.iter().filter(|(_, seat)| {
             seat.lane == lane && seat.slot() == slot && seat.standing == Standing::Admitted
         });
-        let newest = seats.max_by_key(|(_, seat)| seat.worker());
+        let newest = seats.max_by_key(|(_, seat)| (seat.worker(), seat.channel()));
         if let Some(place) = self.lanes[lane].seats.get_mut(slot) {
             *place = newest.map(|(key, _)| key);
         }

@@ -155,6 +155,10 @@ impl SeatState {
         self.seat.worker
     }
 
+    pub fn channel(&self) -> usize {
+        self.seat.channel
+    }
+
     pub fn listener(&self) -> ListenerId {
         self.seat.listener
     }
