@@ -5,6 +5,7 @@ pub mod address;
 pub mod board;
 pub mod channel;
 pub mod clock;
+pub mod diag;
 pub mod directory;
 pub mod exec;
 pub mod fdpass;

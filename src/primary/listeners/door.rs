@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::options;
 use crate::primary::socket_file::SocketFile;
 use crate::sys::address::to_wire;
-use crate::sys::sockopt;
+use crate::sys::{diag, sockopt};
 use crate::wire::{Address, SocketOption};
 
 /// To listen(2) a negative backlog is the greatest: the kernel cuts it to `net.core.somaxconn`.
@@ -110,7 +110,8 @@ impl Door {
     pub fn accept_queue(&self) -> (u32, u32) {
         match (&self.place, &self.socket) {
             (Place::Tcp(..), Some(socket)) => sockopt::accept_queue(socket).unwrap_or_default(),
-            _ => (0, 0),
+            (Place::Unix(_), Some(socket)) => diag::unix_accept_queue(socket).unwrap_or_default(),
+            (_, None) => (0, 0),
         }
     }
 

@@ -155,7 +155,8 @@ mod tests {
         let next = Listeners::thaw(frozen, &mut luggage).unwrap();
         drop(luggage);
         let statuses: Vec<ListenerStatus> = next.statuses("app", |_| 0);
-        assert_eq!((statuses[0].backlog, statuses[0].backlog_limit), (1, 7));
+        // Of both its doors.
+        assert_eq!((statuses[0].backlog, statuses[0].backlog_limit), (1, 14));
         assert!(next.is_listening(ListenerId(0)));
         UnixStream::connect(&path).unwrap();
         drop((early, next));

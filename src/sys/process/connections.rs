@@ -11,12 +11,9 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
+use crate::sys::diag::{self, Diag, request, word};
 
 /// The local end that all connections of one listening socket share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,15 +29,6 @@ pub enum Local {
 pub struct Connections {
     inodes: HashSet<u64>,
 }
-
-/// linux/netlink.h: types of messages, flags of a request, sizes.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST_DUMP: u16 = 0x1 | 0x300;
-const HEADER: usize = 16;
-/// What one receive may bring; the kernel fills up to 32 KiB at a time.
-const BUFFER: usize = 1 << 16;
 
 /// linux/inet_diag.h: offsets in a `struct inet_diag_msg`, and its size.
 const INET_INODE: usize = 68;
@@ -146,72 +134,6 @@ fn unix_request() -> Vec<u8> {
     request(&body)
 }
 
-fn request(body: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(HEADER + body.len());
-    message.extend(((HEADER + body.len()) as u32).to_ne_bytes());
-    message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
-    // Sequence number and port: one question at a time, and the kernel knows whom it answers.
-    message.extend([0; 8]);
-    message.extend(body);
-    message
-}
-
-/// A socket for questions to the kernel about sockets.
-struct Diag(OwnedFd);
-
-impl Diag {
-    fn open() -> io::Result<Self> {
-        Ok(Self(socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkSockDiag,
-        )?))
-    }
-
-    /// Asks, and gives the body of each message of the answer to `each`.
-    fn dump(&self, request: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
-        let fd = self.0.as_fd().as_raw_fd();
-        send(fd, request, MsgFlags::empty())?;
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            // The kernel prepares the next part before it returns this one: there is always one to receive.
-            let length = recv(fd, &mut buffer, MsgFlags::MSG_DONTWAIT)?;
-            let mut rest = &buffer[..length];
-            while let Some((kind, body, after)) = split(rest) {
-                match kind {
-                    SOCK_DIAG_BY_FAMILY => each(body),
-                    NLMSG_DONE => return Ok(()),
-                    NLMSG_ERROR => return Err(refusal(body)),
-                    _ => {}
-                }
-                rest = after;
-            }
-        }
-    }
-}
-
-/// The first message of `bytes`: its type, its body, and what follows it.
-fn split(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = word(bytes, 0)? as usize;
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let body = bytes.get(HEADER..length)?;
-    let after = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, body, after))
-}
-
-/// `struct nlmsgerr` begins with the negative errno.
-fn refusal(body: &[u8]) -> io::Error {
-    let errno = word(body, 0).map_or(libc::EPROTO, |word| (word as i32).wrapping_neg());
-    io::Error::from_raw_os_error(errno)
-}
-
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let word = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_ne_bytes(word.try_into().ok()?))
-}
-
 fn inode_at(message: &[u8], at: usize, size: usize) -> Option<u64> {
     let fixed = message.get(..size)?;
     word(fixed, at).map(u64::from)
@@ -219,16 +141,8 @@ fn inode_at(message: &[u8], at: usize, size: usize) -> Option<u64> {
 
 /// What a Unix socket is bound to: the path without its terminating zero.
 fn unix_name(message: &[u8]) -> Option<&[u8]> {
-    let mut attributes = message.get(UNIX_MESSAGE..)?;
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
-        let kind = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        let value = attributes.get(4..length)?;
-        if kind == UNIX_DIAG_NAME {
-            return Some(value.strip_suffix(&[0]).unwrap_or(value));
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+    let name = diag::attribute(message.get(UNIX_MESSAGE..)?, UNIX_DIAG_NAME)?;
+    Some(name.strip_suffix(&[0]).unwrap_or(name))
 }
 
 #[cfg(test)]
@@ -306,13 +220,10 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_not_read() {
-        assert_eq!(split(&[0; 8]), None);
-        assert_eq!(split(&[0xff; 64]), None);
         assert_eq!(unix_name(&[0; 24]), None);
         assert_eq!(unix_name(&[0; 7]), None);
         assert_eq!(inode_at(&[1; 71], INET_INODE, INET_MESSAGE), None);
         assert_eq!(socket_inode(b"socket:[77]"), Some(77));
         assert_eq!(socket_inode(b"pipe:[77]"), None);
-        assert_eq!(refusal(&[]).raw_os_error(), Some(libc::EPROTO));
     }
 }
