@@ -18,7 +18,11 @@ use forkfront::worker::demo;
 const LAST_WORD_PATIENCE: u16 = 1000;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os()).and_then(act) {
+    let outcome = match primary::resumed() {
+        Some(outcome) => outcome,
+        None => cli::parse(std::env::args_os()).and_then(act),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("forkfront: {error}"));

@@ -20,6 +20,8 @@ pub mod upgrade;
 pub mod verbs;
 pub mod workers;
 
+pub use upgrade::resumed;
+
 /// Runs a primary from its start to its end. To be called by the main thread, before any other is started.
 ///
 /// # Errors

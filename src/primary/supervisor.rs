@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, error, info};
 use mio::{Events, Poll};
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -35,6 +36,7 @@ pub mod boot;
 mod commands;
 mod deaths;
 mod diagnosis;
+pub mod frozen;
 mod health;
 mod join;
 mod launch;
@@ -52,7 +54,8 @@ use operations::Operations;
 use source::Source;
 
 /// What the supervisor waits for by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Timer {
     /// The deadline of a worker's state, or the next look at what a dead one left.
     Worker(WorkerId),
@@ -72,6 +75,8 @@ enum Timer {
     Operation,
     /// Slots that are being drained are to be looked at.
     Watch,
+    /// The trial of a new program takes too long.
+    Trial,
 }
 
 /// Everything the main thread owns.
@@ -82,6 +87,8 @@ pub struct Supervisor {
     means: Means,
     /// Where workers are started whose app does not say, by the words that led here.
     home: Option<PathBuf>,
+    /// What an upgrade goes on as, if nothing else is said.
+    binary: PathBuf,
     open_files: OpenFiles,
     poll: Poll,
     signals: Signals,
@@ -156,6 +163,7 @@ impl Supervisor {
             Source::Rendezvous => self.hear_workers(),
             Source::Control => self.hear_commands(),
             Source::Exit(worker) => self.exited(worker),
+            Source::Trial => self.trial_ended(),
         }
     }
 
@@ -196,6 +204,7 @@ impl Supervisor {
                 Timer::StopWaiting(app) => self.stop_waiting(app),
                 Timer::Operation => self.advance(),
                 Timer::Watch => self.look_at_watches(),
+                Timer::Trial => self.trial_is_late(),
             }
         }
         let now = Instant::now();

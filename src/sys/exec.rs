@@ -8,15 +8,15 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, fcntl};
-use nix::unistd::{execve, execveat};
+use nix::fcntl::AtFlags;
+use nix::unistd::{execve, execveat, getpid, gettid};
 
 use super::process::{check, close_all_on_exec, open_pidfd, output_pipe};
 
@@ -40,8 +40,13 @@ pub fn own_program() -> io::Result<File> {
         .open("/proc/self/exe")
 }
 
-/// Replaces this process's program. Everything but stdin, stdout, stderr and `keep` is closed. Returns only if
-/// that failed, with everything as it was.
+/// Whether this is the thread that the process began with.
+pub fn is_main_thread() -> bool {
+    gettid() == getpid()
+}
+
+/// Replaces this process's program. Everything but stdin, stdout, stderr and the descriptors of these numbers is
+/// closed. Returns only if that failed, with everything as it was.
 ///
 /// # Errors
 /// Those of execve(2); `InvalidInput` for a NUL in a word.
@@ -49,7 +54,7 @@ pub fn replace(
     program: Program<'_>,
     args: &[OsString],
     env: &[(OsString, OsString)],
-    keep: &[BorrowedFd<'_>],
+    keep: &[RawFd],
 ) -> io::Result<Infallible> {
     let args = words(args.iter().cloned())?;
     let env = words(env.iter().map(|(name, value)| {
@@ -59,7 +64,7 @@ pub fn replace(
         word
     }))?;
     close_all_on_exec()?;
-    let kept = keep.iter().try_for_each(|fd| leave_open(fd, true));
+    let kept = keep.iter().try_for_each(|&fd| leave_open(fd, true));
     let failed = kept.and_then(|()| match program {
         Program::Path(path) => {
             let path = CString::new(path.as_os_str().as_encoded_bytes())?;
@@ -69,7 +74,7 @@ pub fn replace(
             execveat(fd, c"", &args, &env, AtFlags::AT_EMPTY_PATH).map_err(io::Error::from)
         }
     });
-    for fd in keep {
+    for &fd in keep {
         // It was open a moment ago, and no other thread closes what goes along.
         let _ = leave_open(fd, false);
     }
@@ -77,14 +82,10 @@ pub fn replace(
 }
 
 /// Clears or sets close-on-exec.
-fn leave_open(fd: &impl AsFd, open: bool) -> io::Result<()> {
-    let flags = if open {
-        FdFlag::empty()
-    } else {
-        FdFlag::FD_CLOEXEC
-    };
-    fcntl(fd, FcntlArg::F_SETFD(flags))?;
-    Ok(())
+fn leave_open(fd: RawFd, open: bool) -> io::Result<()> {
+    let flags = if open { 0 } else { libc::FD_CLOEXEC };
+    // SAFETY: integers only; EBADF for what is not open.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) })
 }
 
 /// A program that is tried out in a child, on descriptors of ours.
@@ -149,11 +150,7 @@ fn keep_in_child(keep: &[RawFd]) -> io::Result<()> {
     // SAFETY: integers only.
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) })?;
     close_all_on_exec()?;
-    for &fd in keep {
-        // SAFETY: integers only; EBADF for what is not open.
-        check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
-    }
-    Ok(())
+    keep.iter().try_for_each(|&fd| leave_open(fd, true))
 }
 
 fn words(words: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
@@ -164,7 +161,10 @@ fn words(words: impl Iterator<Item = OsString>) -> io::Result<Vec<CString>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
+
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
     use super::*;
 
@@ -196,7 +196,7 @@ mod tests {
         ];
         let (pipe, _writer) = std::io::pipe().unwrap();
         for (path, args, errno) in cases {
-            let failed = replace(Program::Path(&path), args, &[], &[pipe.as_fd()]);
+            let failed = replace(Program::Path(&path), args, &[], &[pipe.as_raw_fd()]);
             let error = failed.unwrap_err();
             assert_eq!(
                 error.raw_os_error(),

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::stat::{SFlag, fstat};
 use serde::{Deserialize, Serialize};
@@ -176,17 +176,30 @@ impl<'a> Luggage<'a> {
     /// `InvalidData` for a number that is not open, is named twice or is no such thing; all stay open then.
     pub fn claim(labels: &[Label]) -> io::Result<Self> {
         check(labels, true)?;
-        let own = |label: &Label| {
-            // SAFETY: open and named once (`check`), left open for this very process by the image before it,
-            // which is gone; called before anything else is opened, so nobody else owns the number.
-            let fd = unsafe { OwnedFd::from_raw_fd(label.fd) };
-            Piece::Packed(label.kind, fd)
-        };
+        let own = |label: &Label| Ok(Piece::Packed(label.kind, own(label.fd)?));
         Ok(Self {
-            pieces: labels.iter().map(own).collect(),
+            pieces: labels.iter().map(own).collect::<io::Result<_>>()?,
             way_back: true,
         })
     }
+}
+
+/// Takes over one descriptor that was left open by this number.
+///
+/// # Errors
+/// `InvalidData` if it is not open or is no such thing.
+pub fn claim(fd: RawFd, kind: Kind) -> io::Result<OwnedFd> {
+    check(&[Label { fd, kind }], true)?;
+    own(fd)
+}
+
+/// From now on it is closed with its owner and on exec, as everything of ours.
+fn own(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: open and named once (`check`), left open for this very process by the image before it, which is
+    // gone; called before anything else is opened, so nobody else owns the number.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(fd)
 }
 
 /// Looks whether these numbers are open and what they are called; connections only if they `came` along.

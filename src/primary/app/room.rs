@@ -2,6 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::AppConfig;
 use crate::error::{Error, Result};
 
@@ -23,7 +25,7 @@ const QUEUE_CAP: u64 = 1024;
 const LEAST_QUEUE: u64 = 4;
 
 /// What the limit of open files allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// Connections queued for one worker on one listener.
     pub queue_cap: usize,

@@ -30,6 +30,11 @@ impl AwakeClock {
         }
     }
 
+    /// One that goes on from `now`, of another image of this process.
+    pub fn from(now: Moment, at: Instant) -> Self {
+        Self { last: at, now }
+    }
+
     /// The time as of the last tick.
     pub fn now(&self) -> Moment {
         self.now

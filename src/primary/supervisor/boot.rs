@@ -20,6 +20,7 @@ use crate::primary::app::{Apps, Means, Prepared, release};
 use crate::primary::logs;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::{self, RunDir};
+use crate::primary::upgrade;
 use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
 use crate::shim_image::SHIM;
@@ -116,6 +117,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         apps: Apps::start(prepared, &means)?,
         means,
         home,
+        binary: upgrade::own_path(),
         open_files,
         poll,
         signals,

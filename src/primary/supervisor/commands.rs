@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Supervisor;
 use super::operations::Order;
 use crate::primary::control::ClientId;
-use crate::protocol::{Done, Request};
+use crate::protocol::Request;
 
 impl Supervisor {
     /// Takes what clients of the control socket ask.
@@ -40,10 +40,7 @@ impl Supervisor {
             Request::Drain { slot } => self.order(Order::Drain(slot), Some(client)),
             Request::Resume { slot } => self.order(Order::Resume(slot), Some(client)),
             Request::Set { app, setting } => self.order(Order::Set(app, setting), Some(client)),
-            Request::Upgrade { .. } => {
-                let sentence = "this version cannot upgrade yet".to_owned();
-                self.commands.answer::<Done>(client, Err(sentence));
-            }
+            Request::Upgrade { binary } => self.order(Order::Upgrade(binary), Some(client)),
         }
     }
 

@@ -136,7 +136,8 @@ impl Supervisor {
     /// Collects orphans that have come to us and ended.
     pub(super) fn reap(&mut self) {
         if std::mem::take(&mut self.strays) {
-            process::reap_strays(|pid| self.workers.is_leader(pid));
+            let trial = self.operations.trial();
+            process::reap_strays(|pid| self.workers.is_leader(pid) || trial == Some(pid));
         }
     }
 

@@ -8,10 +8,14 @@ mod file;
 mod renewal;
 mod settings;
 mod slots;
+mod upgrade;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 
 use log::{debug, error, info};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Supervisor;
 use crate::config::Balance;
@@ -19,12 +23,15 @@ use crate::policy::ids::{AppId, SlotId};
 use crate::primary::control::ClientId;
 use crate::primary::verbs::Audience;
 use crate::protocol::{Done, Setting, Size, SlotRef};
+use crate::sys::handover;
 
 use renewal::Renewal;
 use slots::{Growth, Watch};
+use upgrade::{Passage, Upgrade};
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Renew all workers of one app, or of all.
     Reload {
@@ -45,6 +52,8 @@ pub enum Order {
     Resume(SlotRef),
     /// Change a rule.
     Set(Option<String>, Setting),
+    /// Go on as this program, or as the one at the same path anew.
+    Upgrade(#[serde(with = "handover::path_if_any")] Option<PathBuf>),
 }
 
 impl Order {
@@ -59,12 +68,13 @@ impl Order {
             Self::Drain(slot) => format!("drain of slot {slot}"),
             Self::Resume(slot) => format!("resume of slot {slot}"),
             Self::Set(_, setting) => format!("set {setting}"),
+            Self::Upgrade(_) => "upgrade".to_owned(),
         }
     }
 }
 
 /// An operation that waits for its turn.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Asked {
     order: Order,
     audience: Audience,
@@ -85,6 +95,8 @@ enum Job {
     Renew(Renewal),
     /// New slots get their first workers.
     Grow(Growth),
+    /// Another program is to take our place.
+    Upgrade(Upgrade),
 }
 
 /// What came of the beginning of an operation.
@@ -103,6 +115,63 @@ pub struct Operations {
     waiting: VecDeque<Asked>,
     current: Option<Current>,
     watches: Vec<(Watch, Audience)>,
+    /// The upgrade that leads to the next image, or has led to this one.
+    passage: Option<Passage>,
+}
+
+/// All operations for the next image. None is under way but the upgrade that leads there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenOperations {
+    /// Orders that another version does not know are left out.
+    waiting: Vec<Value>,
+    watches: Vec<(Watch, Audience)>,
+    passage: Option<Passage>,
+}
+
+impl Operations {
+    /// What the next image needs.
+    pub fn freeze(&self) -> FrozenOperations {
+        let waiting = self.waiting.iter();
+        FrozenOperations {
+            waiting: waiting
+                .filter_map(|asked| serde_json::to_value(asked).ok())
+                .collect(),
+            watches: self.watches.clone(),
+            passage: self.passage.clone(),
+        }
+    }
+
+    /// As another image left them.
+    pub fn thaw(frozen: FrozenOperations) -> Self {
+        let waiting = frozen.waiting.into_iter();
+        Self {
+            waiting: waiting
+                .filter_map(|asked| serde_json::from_value(asked).ok())
+                .collect(),
+            current: None,
+            watches: frozen.watches,
+            passage: frozen.passage,
+        }
+    }
+
+    /// The process of a program that is being tried out.
+    pub fn trial(&self) -> Option<u32> {
+        match &self.current.as_ref()?.job {
+            Job::Upgrade(upgrade) => Some(upgrade.pid()),
+            Job::Renew(_) | Job::Grow(_) => None,
+        }
+    }
+
+    /// All who wait for an operation.
+    fn clients(&self) -> Vec<ClientId> {
+        let waiting = self.waiting.iter().map(|asked| &asked.audience);
+        let watching = self.watches.iter().map(|(_, audience)| audience);
+        let current = self.current.iter().map(|current| &current.audience);
+        let all = waiting.chain(watching).chain(current);
+        all.flat_map(|audience| audience.clients())
+            .copied()
+            .collect()
+    }
 }
 
 /// An operation fails with one sentence, and perhaps indented lines behind it.
@@ -175,6 +244,7 @@ impl Supervisor {
             Order::Drain(slot) => self.begin_drain(&slot),
             Order::Resume(slot) => self.resume_slot(&slot),
             Order::Set(app, setting) => self.set(app.as_deref(), setting),
+            Order::Upgrade(binary) => self.begin_upgrade(binary),
         }
     }
 
@@ -183,7 +253,7 @@ impl Supervisor {
         match self.operations.current.as_ref().map(|current| &current.job) {
             Some(Job::Renew(_)) => self.advance_renewal(),
             Some(Job::Grow(_)) => self.advance_growth(),
-            None => {}
+            Some(Job::Upgrade(_)) | None => {}
         }
     }
 
@@ -266,6 +336,7 @@ impl Supervisor {
             waiting,
             current,
             watches,
+            passage: _,
         } = std::mem::take(&mut self.operations);
         let waiting = waiting.into_iter().map(|asked| asked.audience);
         let watched = watches.into_iter().map(|(_, audience)| audience);
@@ -282,6 +353,7 @@ impl Supervisor {
         let done = match &current.job {
             Job::Renew(renewal) => renewal.how_far(),
             Job::Grow(growth) => growth.how_far(),
+            Job::Upgrade(upgrade) => upgrade.how_far(),
         };
         let waiting = match self.operations.waiting.len() {
             0 => String::new(),

@@ -20,6 +20,8 @@ pub enum Source {
     Control,
     /// The pidfd of a worker: it has exited.
     Exit(WorkerId),
+    /// The pidfd of a program that is tried out.
+    Trial,
 }
 
 /// Low bits of a token: the kind. The rest: the id.
@@ -34,6 +36,7 @@ impl Source {
             Self::Rendezvous => (2, 0),
             Self::Control => (3, 0),
             Self::Exit(WorkerId(id)) => (4, id),
+            Self::Trial => (5, 0),
         };
         Token(kind | (id << KIND_BITS) as usize)
     }
@@ -48,6 +51,7 @@ impl Source {
             (2, 0) => Self::Rendezvous,
             (3, 0) => Self::Control,
             (4, id) => Self::Exit(WorkerId(id)),
+            (5, 0) => Self::Trial,
             _ => return None,
         })
     }
@@ -64,6 +68,7 @@ mod tests {
             Source::Reports,
             Source::Rendezvous,
             Source::Control,
+            Source::Trial,
         ];
         for id in [0, 1, 2, 7, 8, 1 << 20, (1 << 60) - 1] {
             sources.push(Source::Exit(WorkerId(id)));

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::super::words::{count, in_words};
 use super::super::{Supervisor, Timer};
 use super::{Begun, Job};
@@ -41,7 +43,7 @@ impl Growth {
 }
 
 /// A slot that gets nothing new, until nothing is open there.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Watch {
     app: AppId,
     slot: SlotId,
