@@ -236,15 +236,18 @@ pub struct SlotCounts {
     pub dealt: u64,
     /// Read back.
     pub read_back: u64,
-    /// Dealt to the slot's workers of now and not yet taken.
+    /// Dealt to the slot's workers of now and not yet taken, probes too.
     pub queued: u64,
-    /// Taken by the slot's workers that have gone, probes not counted.
-    pub taken_by_former: u64,
-    /// Probes sent to the slot's workers of now and not read back: those they count among what they have taken,
-    /// as far as they have taken them, and nobody else does.
-    pub probes: u64,
     /// What the slot gets in proportion to the others; 0 of one that is gone.
     pub weight: u16,
     /// Nothing is dealt to it.
     pub on_hold: bool,
+}
+
+impl SlotCounts {
+    /// Connections that the slot's workers have taken, those that have gone included; never more than were dealt,
+    /// whatever a worker says.
+    pub fn taken(&self) -> u64 {
+        self.dealt.saturating_sub(self.queued)
+    }
 }

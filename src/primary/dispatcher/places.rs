@@ -131,7 +131,7 @@ impl State {
             let own = || seats.iter().filter(|(_, seat)| seat.worker() == worker);
             let waits = own().any(|(key, _)| recalled.contains(&key));
             if !waits {
-                let received = own().map(|(_, seat)| seat.received() + seat.probes());
+                let received = own().map(|(_, seat)| seat.received());
                 let received = received.sum();
                 reports.send(Report::Evicted { worker, received });
             }

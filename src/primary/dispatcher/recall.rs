@@ -82,8 +82,7 @@ impl State {
         let seat = &self.seats[key];
         match seat.standing {
             Standing::Forgotten => {
-                let former = self.seats.remove(key);
-                self.slots[former.slot()].taken_by_former += former.received();
+                self.seats.remove(key);
             }
             Standing::Evicted if seat.is_native() => seat.tell(Kind::Drain),
             Standing::Evicted | Standing::Paused | Standing::Admitted => {}

@@ -173,25 +173,21 @@ impl SeatState {
         self.seat.native
     }
 
-    pub fn probes(&self) -> u64 {
-        self.probes
-    }
-
     /// Connections the worker says it has taken from this channel.
     pub fn taken(&self) -> u64 {
         // The index is ours, the page is not: the bound is checked where it is read.
         self.seat.board.taken[self.seat.channel.min(CHANNELS - 1)].load(Relaxed)
     }
 
-    /// Connections that the worker has received, whether it lived to say so or not: all dealt and not read back.
-    /// True once its channel is empty. Probes are counted apart.
+    /// Connections that the worker has received, whether it lived to say so or not: all sent and not read back,
+    /// probes too. True once its channel is empty.
     pub fn received(&self) -> u64 {
-        self.sent - self.read_back
+        self.sent - self.read_back + self.probes
     }
 
     /// Connections dealt and not taken, by the worker's own count: no system call, untrusted.
     pub fn queued(&self) -> u64 {
-        (self.sent - self.read_back + self.probes).saturating_sub(self.taken())
+        self.received().saturating_sub(self.taken())
     }
 
     /// Messages in the channel, by the kernel's count.

@@ -229,9 +229,7 @@ impl State {
     fn snapshot(&self) -> Snapshot {
         let mut slots = self.slots.clone();
         for (_, seat) in &self.seats {
-            let slot = &mut slots[seat.slot()];
-            slot.queued += seat.queued();
-            slot.probes += seat.probes();
+            slots[seat.slot()].queued += seat.queued();
         }
         for (slot, counts) in slots.iter_mut().enumerate() {
             counts.weight = self.weights.of(slot);

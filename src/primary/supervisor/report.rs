@@ -9,6 +9,7 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use super::Supervisor;
 use super::words::{self, in_words};
+use crate::config::Balance;
 use crate::policy::fleet::Condition;
 use crate::policy::ids::SlotId;
 use crate::policy::lifecycle::State;
@@ -239,15 +240,11 @@ fn slot_state(app: &App, slot: SlotId, worker: Option<&Worker>) -> SlotState {
     }
 }
 
-/// Connections that the slot's workers have taken. Never more than were dealt, whatever a worker says.
+/// Connections that the slot's workers have taken. What the kernel deals is known of the worker of now only.
 fn taken(app: &App, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
-    let now = worker.map_or(0, |worker| worker.board.taken_in_all());
-    let taken = counts.taken_by_former.saturating_add(now);
-    let taken = taken.saturating_sub(counts.probes);
-    if app.config.balance == crate::config::Balance::Kernel {
-        taken
-    } else {
-        taken.min(counts.dealt)
+    match app.config.balance {
+        Balance::Kernel => worker.map_or(0, |worker| worker.board.taken_in_all()),
+        _ => counts.taken(),
     }
 }
 

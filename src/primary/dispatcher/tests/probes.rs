@@ -33,7 +33,7 @@ fn it_comes_to_its_worker_and_is_in_no_ledger() {
     let _clients = bench.connect(4);
     let now = bench.wait_until_accepted(4);
     assert_eq!((now.slots[0].queued, now.slots[1].queued), (3, 2));
-    assert_eq!((now.slots[0].probes, now.slots[1].probes), (1, 0));
+    assert_eq!((now.slots[0].dealt, now.slots[1].dealt), (2, 2));
     assert_eq!(other.take().len(), 2);
     let (record, mut stream) = probed.take().swap_remove(0);
     assert!(record.nonblocking);
@@ -41,7 +41,7 @@ fn it_comes_to_its_worker_and_is_in_no_ledger() {
     let mut answer = [0; 4];
     ours.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"well");
-    bench.wait_for("nothing queued", |now| now.slots[0].queued == 0);
+    bench.wait_for("taken", |now| now.slots[0].taken() == 2);
     bench.evict(&probed);
     let received = bench.report(|report| match report {
         Report::Evicted { received, .. } => Some(received),
@@ -49,8 +49,7 @@ fn it_comes_to_its_worker_and_is_in_no_ledger() {
     });
     assert_eq!(received, probed.board.taken_in_all());
     bench.send(Command::Forget(probed.id));
-    let now = bench.wait_for("forgotten", |now| now.slots[0].probes == 0);
-    assert_eq!(now.slots[0].taken_by_former, 2);
+    assert_eq!(bench.snapshot().slots[0].taken(), 2);
 }
 
 #[test]
