@@ -5,8 +5,8 @@
 //! program ends, instead of failing in every slot. Once any worker has been ready, slots are independent of
 //! each other: started in the order in which they have been waiting, each with its own back-off, no more at a time
 //! than there are permits. A slot whose worker serves can get a *successor*, which takes the slot over when it is
-//! ready and of which nothing is left but a message if it fails. Pure: the caller starts processes and keeps the
-//! timer.
+//! ready and of which nothing is left but a message if it fails; the former worker stands by for a moment, and
+//! takes the slot back if that one dies. Pure: the caller starts processes and keeps the timer.
 
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub const PROVEN: Duration = Duration::from_secs(1);
 pub const CRASH_LOOP: u32 = 4;
 /// A start that has taken so long waits rather than works: it holds up no other start any more.
 pub const PERMIT: Duration = Duration::from_secs(5);
+
+/// A worker that has taken a slot over has to live for so long before the one that had it is told to go: many a
+/// new version listens first and finds out then that it cannot work.
+pub const SETTLING: Duration = Duration::from_millis(500);
 
 /// What a fleet is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,11 +203,34 @@ impl Fleet {
         }
     }
 
-    /// `worker` is ready and has the slot. Returns the one that had it before, which is to be drained.
+    /// `worker` is ready and has the slot. Returns a worker that the slot needs no more, which is to be drained;
+    /// one that was ready stands by until [`Fleet::settled`] says so.
     pub fn ready(&mut self, slot: SlotId, worker: WorkerId, now: Moment) -> Option<WorkerId> {
-        let former = self.slots.get_mut(slot.index())?.ready(worker, now)?;
+        let not_needed = self.slots.get_mut(slot.index())?.ready(worker, now)?;
         self.proven = true;
-        former
+        not_needed
+    }
+
+    /// Says, once, that the worker that has taken a slot over is there to stay, and gives out the former one,
+    /// which is to be drained.
+    pub fn settled(&mut self, now: Moment) -> Option<(SlotId, WorkerId)> {
+        let mut numbered = (0..).map(SlotId).zip(&mut self.slots);
+        numbered.find_map(|(id, slot)| {
+            let former = slot.former.take_if(|former| former.settled_at <= now)?;
+            Some((id, former.worker))
+        })
+    }
+
+    /// When [`Fleet::settled`] may next have something to say.
+    pub fn next_settling(&self) -> Option<Moment> {
+        let formers = self.slots.iter().filter_map(|slot| slot.former);
+        formers.map(|former| former.settled_at).min()
+    }
+
+    /// The worker that stands by until the one that has taken its slot over has settled.
+    pub fn former(&self, slot: SlotId) -> Option<WorkerId> {
+        let former = self.slots.get(slot.index())?.former;
+        former.map(|former| former.worker)
     }
 
     /// Asks for a new worker in `slot`: beside the one that it has, or at once if it has none, whatever became of
@@ -243,12 +270,25 @@ impl Fleet {
                 verdict
             };
         }
+        if slot
+            .former
+            .take_if(|former| former.worker == worker)
+            .is_some()
+        {
+            return Verdict::Nothing;
+        }
         let ready_for = match slot.phase {
             Phase::Starting { worker: its, .. } if its == worker => None,
             Phase::Ready { worker: its, since } if its == worker => Some(now.since(since)),
             _ => return Verdict::Nothing,
         };
         let stopping = matches!(end, End::Drained(Why::Stop) | End::Killed(Why::Stop));
+        if !self.stopped
+            && !stopping
+            && let Some(verdict) = slot.taken_back(now, random)
+        {
+            return verdict;
+        }
         if !self.stopped && !stopping && slot.inherit(now) {
             return Verdict::Inherited;
         }
@@ -280,7 +320,7 @@ impl Fleet {
     pub fn resize(&mut self, slots: usize) -> Vec<WorkerId> {
         let kept = slots.min(self.slots.len());
         let removed = self.slots.drain(kept..);
-        let workers = removed.flat_map(|slot| slot.worker().into_iter().chain(slot.successor()));
+        let workers = removed.flat_map(|slot| slot.workers());
         let workers = workers.collect();
         self.slots.resize_with(slots, Slot::new);
         workers

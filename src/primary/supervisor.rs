@@ -65,6 +65,8 @@ enum Timer {
     Start,
     /// A slot may be well again.
     Recovery,
+    /// A worker that took a slot over may have shown that it lives.
+    Settle,
     /// Count the open connections again.
     Census(AppId),
     /// Look at the workers that are limited.
@@ -199,6 +201,7 @@ impl Supervisor {
                 // The starts of this turn follow.
                 Timer::Start => {}
                 Timer::Recovery => self.watch_recovery(),
+                Timer::Settle => self.settle(),
                 Timer::Census(app) => self.take_census(app),
                 Timer::Look => self.look_at_workers(),
                 Timer::StopWaiting(app) => self.stop_waiting(app),

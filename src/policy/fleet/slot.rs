@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CRASH_LOOP, Cause, Condition, PERMIT, PROVEN, Verdict};
+use super::{CRASH_LOOP, Cause, Condition, PERMIT, PROVEN, SETTLING, Verdict};
 use crate::config::{Restart, RestartWhen};
 use crate::policy::backoff;
 use crate::policy::deadlines::Moment;
@@ -48,11 +48,22 @@ pub(super) enum Successor {
     Starting { worker: WorkerId, since: Moment },
 }
 
+/// The worker that a slot was taken over from, while it could take it back.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Former {
+    pub worker: WorkerId,
+    ready_since: Moment,
+    /// When the new one has shown that it lives.
+    pub settled_at: Moment,
+}
+
 /// One slot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub phase: Phase,
     pub successor: Successor,
+    /// While its worker has yet to show that it lives.
+    pub former: Option<Former>,
     /// Workers in a row that never got ready.
     early: u32,
     /// Workers in a row that got ready and did not stay so for long.
@@ -79,6 +90,7 @@ impl Slot {
                 asked: false,
             },
             successor: Successor::None,
+            former: None,
             early: 0,
             crashes: 0,
             failures: 0,
@@ -122,6 +134,13 @@ impl Slot {
         asked || self.successor != Successor::None
     }
 
+    /// All that it has: its worker, the successor, the former one.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
+        let former = self.former.map(|former| former.worker);
+        let all = [self.worker(), self.successor(), former];
+        all.into_iter().flatten()
+    }
+
     /// Since when each of its unready starts has been under way.
     pub fn unready(&self) -> impl Iterator<Item = Moment> {
         let first = match self.phase {
@@ -157,27 +176,53 @@ impl Slot {
         self.starts += 1;
     }
 
-    /// `worker` is ready: whom it takes the slot over from. `None`: it is not the slot's, or was ready before.
+    /// `worker` is ready and has the slot. Returns whom the slot needs no more. `None`: it is not the slot's, or
+    /// was ready before.
     pub fn ready(&mut self, worker: WorkerId, now: Moment) -> Option<Option<WorkerId>> {
         let first = matches!(self.phase, Phase::Starting { worker: its, .. } if its == worker);
-        let former = if first {
+        let not_needed = if first {
             None
         } else if self.successor() == Some(worker) {
             self.successor = Successor::None;
-            self.worker()
+            match self.phase {
+                Phase::Ready { worker, since } => {
+                    let former = Former {
+                        worker,
+                        ready_since: since,
+                        settled_at: now + SETTLING,
+                    };
+                    self.former.replace(former).map(|former| former.worker)
+                }
+                _ => self.worker(),
+            }
         } else {
             return None;
         };
         self.phase = Phase::Ready { worker, since: now };
         self.early = 0;
         self.successors_failed = 0;
-        Some(former)
+        Some(not_needed)
+    }
+
+    /// Its worker has gone soon after it took the slot over: the former one has it again.
+    pub fn taken_back(&mut self, now: Moment, random: u64) -> Option<Verdict> {
+        let Former {
+            worker,
+            ready_since: since,
+            ..
+        } = self.former.take()?;
+        self.phase = Phase::Ready { worker, since };
+        let wanted = self.successor;
+        let verdict = self.successor_failed(now, random);
+        self.successor = wanted;
+        Some(verdict)
     }
 
     /// Whether a worker that is started from now on will have the slot.
     pub fn replace(&mut self, cause: Cause, now: Moment) -> bool {
         let is_ready = matches!(self.phase, Phase::Ready { .. });
-        if cause == Cause::Limit && !(is_ready && now >= self.successor_not_before) {
+        let is_settled = is_ready && self.former.is_none();
+        if cause == Cause::Limit && !(is_settled && now >= self.successor_not_before) {
             return false;
         }
         match (self.phase, self.successor) {

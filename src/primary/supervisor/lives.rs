@@ -154,8 +154,8 @@ impl Supervisor {
         let now = self.now();
         let fleet = &mut self.apps[app].fleet;
         let first = !fleet.is_proven();
-        let former = fleet.ready(slot, id, now);
-        let has_the_slot = fleet.worker(slot) == Some(id);
+        let not_needed = fleet.ready(slot, id, now);
+        let settled = fleet.worker(slot) == Some(id) && fleet.former(slot).is_none();
         self.watch_recovery();
         info!(
             "{}: worker {pid} is ready after {took}",
@@ -164,13 +164,13 @@ impl Supervisor {
         if first {
             self.announce(app);
         }
-        // Not before: until now it was the slot's, and could be dealt to.
-        if let Some(former) = former {
-            self.happen(former, Event::Drain(Why::Replaced));
+        if let Some(not_needed) = not_needed {
+            self.happen(not_needed, Event::Drain(Why::Replaced));
         }
-        if has_the_slot {
+        if settled {
             self.operation_succeeds_at(app, slot);
         }
+        self.settle();
     }
 
     /// To the first process alone: a wrapper passes it on, and a server that heard it twice might take the
@@ -199,6 +199,22 @@ impl Supervisor {
         let census = census.unwrap_or_else(|| Rc::new(self.workers.census()));
         self.census = Some(census.clone());
         census
+    }
+
+    /// Workers that took a slot over may have shown by now that they live: the former ones go.
+    pub(super) fn settle(&mut self) {
+        let now = self.now();
+        for app in self.apps.ids() {
+            while let Some((slot, former)) = self.apps[app].fleet.settled(now) {
+                self.happen(former, Event::Drain(Why::Replaced));
+                self.operation_succeeds_at(app, slot);
+            }
+        }
+        let next = self.apps.iter().filter_map(|app| app.fleet.next_settling());
+        match next.min() {
+            Some(at) => self.deadlines.set(Timer::Settle, at),
+            None => self.deadlines.clear(Timer::Settle),
+        }
     }
 
     /// A slot whose crash loop was reported may be well again.

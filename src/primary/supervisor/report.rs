@@ -101,7 +101,7 @@ impl Supervisor {
                 State::Draining { why, .. } => (SlotState::Draining, why),
                 State::Leaving { why, .. } => (SlotState::Leaving, why),
                 State::Killing { why, .. } => (SlotState::Killing, why),
-                State::Starting { .. } | State::Ready | State::Gone(_) => return None,
+                State::Ready | State::Starting { .. } | State::Gone(_) => return None,
             };
             let app = self.apps.get(worker.app)?;
             // While all stop, what is left of them is shown where they were.
