@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use forkfront::config::{Restart, RestartWhen};
 use forkfront::policy::deadlines::Moment;
-use forkfront::policy::fleet::{Cause, Condition, Fleet, PROVEN, Settings, Verdict};
+use forkfront::policy::fleet::{Cause, Condition, Fleet, PROVEN, SETTLING, Settings, Verdict};
 use forkfront::policy::ids::{SlotId, WorkerId};
 use forkfront::policy::lifecycle::{End, Why};
 
@@ -176,7 +176,9 @@ fn peaceful_ends_and_replacements_are_no_restarts() {
         let former = fleet.worker(SLOT);
         let next = WorkerId(1000 + round);
         fleet.started(SLOT, next, now);
-        assert_eq!(fleet.ready(SLOT, next, now), former);
+        assert_eq!(fleet.ready(SLOT, next, now), None);
+        let settled = fleet.settled(now + SETTLING);
+        assert_eq!(settled, Some((SLOT, former)));
     }
     assert!(retried(turn(&mut fleet, crashed(), now)));
     assert!(!retried(turn(&mut fleet, crashed(), now)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use forkfront::config::Restart;
 use forkfront::policy::backoff;
 use forkfront::policy::deadlines::Moment;
-use forkfront::policy::fleet::{Cause, Condition, Fleet, Settings, Verdict};
+use forkfront::policy::fleet::{Cause, Condition, Fleet, SETTLING, Settings, Verdict};
 use forkfront::policy::ids::{SlotId, WorkerId};
 use forkfront::policy::lifecycle::{End, Why};
 
@@ -52,15 +52,74 @@ fn a_successor_takes_the_slot_over_when_it_is_ready() {
     assert_eq!(fleet.worker(SLOT), Some(FIRST));
     assert_eq!(fleet.successor(SLOT), Some(SECOND));
     assert_eq!(fleet.condition(SLOT), Some(Condition::Ready));
-    assert_eq!(fleet.ready(SLOT, SECOND, at(50)), Some(FIRST));
+    assert_eq!(fleet.ready(SLOT, SECOND, at(50)), None);
     assert_eq!(
         (fleet.worker(SLOT), fleet.successor(SLOT)),
         (Some(SECOND), None)
     );
+    let settled = at(50) + SETTLING;
+    assert_eq!(fleet.next_settling(), Some(settled));
+    assert_eq!(fleet.former(SLOT), Some(FIRST));
+    assert_eq!(fleet.settled(at(50)), None);
+    assert_eq!(fleet.settled(settled), Some((SLOT, Some(FIRST))));
+    assert_eq!(fleet.settled(settled), None, "said once");
+    assert_eq!((fleet.former(SLOT), fleet.next_settling()), (None, None));
     let end = (End::Drained(Why::Replaced), Some(0));
     assert_eq!(fleet.ended(SLOT, FIRST, end, at(60), 0), Verdict::Nothing);
     assert_eq!(fleet.condition(SLOT), Some(Condition::Ready));
     assert_eq!(fleet.next_start(), None);
+}
+
+#[test]
+fn a_successor_that_dies_before_it_has_settled_gives_the_slot_back() {
+    let mut fleet = with_successor();
+    assert_eq!(fleet.ready(SLOT, SECOND, at(50)), None);
+    assert!(
+        !fleet.replace(SLOT, Cause::Limit, at(51)),
+        "no limit has a say meanwhile"
+    );
+    let verdict = fleet.ended(SLOT, SECOND, (End::Crashed, Some(1)), at(60), 0);
+    assert!(
+        matches!(verdict, Verdict::SuccessorFailed { failures: 1, .. }),
+        "{verdict:?}"
+    );
+    assert_eq!(fleet.worker(SLOT), Some(FIRST));
+    assert_eq!(fleet.condition(SLOT), Some(Condition::Ready));
+    assert_eq!((fleet.next_settling(), fleet.next_start()), (None, None));
+}
+
+#[test]
+fn a_successor_that_is_told_to_go_before_it_has_settled_gives_the_slot_back_at_once() {
+    let mut fleet = with_successor();
+    fleet.ready(SLOT, SECOND, at(50));
+    let verdict = fleet.leaves(SLOT, SECOND, at(55), 0);
+    assert!(
+        matches!(verdict, Some(Verdict::SuccessorFailed { .. })),
+        "{verdict:?}"
+    );
+    assert_eq!(fleet.worker(SLOT), Some(FIRST));
+    assert_eq!(fleet.settled(at(50) + SETTLING), None);
+    let end = (End::Drained(Why::Broken), Some(0));
+    assert_eq!(fleet.ended(SLOT, SECOND, end, at(60), 0), Verdict::Nothing);
+}
+
+#[test]
+fn a_former_worker_that_goes_by_itself_leaves_nothing_to_go_back_to() {
+    for dies in [true, false] {
+        let mut fleet = with_successor();
+        fleet.ready(SLOT, SECOND, at(50));
+        if dies {
+            let verdict = fleet.ended(SLOT, FIRST, (End::Crashed, Some(1)), at(55), 0);
+            assert_eq!(verdict, Verdict::Nothing);
+        } else {
+            assert_eq!(fleet.leaves(SLOT, FIRST, at(55), 0), None);
+        }
+        assert!(fleet.is_settling(SLOT));
+        let verdict = fleet.ended(SLOT, SECOND, (End::Crashed, Some(1)), at(60), 0);
+        assert!(matches!(verdict, Verdict::Retry { .. }), "{verdict:?}");
+        assert_eq!(fleet.worker(SLOT), None);
+        assert_eq!(fleet.settled(at(50) + SETTLING), None);
+    }
 }
 
 #[test]
@@ -104,6 +163,7 @@ fn who_is_asked_for_by_people_is_tried_at_once_and_by_a_limit_ever_less_often() 
     assert!(fleet.replace(SLOT, Cause::Limit, now), "its wait is over");
     fleet.started(SLOT, SECOND, now);
     fleet.ready(SLOT, SECOND, now);
+    fleet.settled(now + SETTLING);
     assert!(fleet.replace(SLOT, Cause::Limit, now), "a success forgives");
 }
 
@@ -264,6 +324,7 @@ fn a_fleet_survives_being_written_down() {
     let text = serde_json::to_string(&fleet).expect("JSON");
     let mut again: Fleet = serde_json::from_str(&text).expect("a fleet");
     assert_eq!(serde_json::to_string(&again).expect("JSON"), text);
-    assert_eq!(again.ready(SLOT, SECOND, at(50)), Some(FIRST));
+    assert_eq!(again.ready(SLOT, SECOND, at(50)), None);
+    assert_eq!(again.former(SLOT), Some(FIRST));
     assert_eq!(again.next_start(), fleet.next_start());
 }

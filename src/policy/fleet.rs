@@ -18,6 +18,7 @@ use super::lifecycle::{End, Why};
 use crate::config::Restart;
 
 mod slot;
+mod takeover;
 
 use slot::{Loss, Phase, Slot, Successor};
 
@@ -211,28 +212,6 @@ impl Fleet {
         not_needed
     }
 
-    /// Says, once, that the worker that has taken a slot over is there to stay, and gives out the former one,
-    /// which is to be drained.
-    pub fn settled(&mut self, now: Moment) -> Option<(SlotId, WorkerId)> {
-        let mut numbered = (0..).map(SlotId).zip(&mut self.slots);
-        numbered.find_map(|(id, slot)| {
-            let former = slot.former.take_if(|former| former.settled_at <= now)?;
-            Some((id, former.worker))
-        })
-    }
-
-    /// When [`Fleet::settled`] may next have something to say.
-    pub fn next_settling(&self) -> Option<Moment> {
-        let formers = self.slots.iter().filter_map(|slot| slot.former);
-        formers.map(|former| former.settled_at).min()
-    }
-
-    /// The worker that stands by until the one that has taken its slot over has settled.
-    pub fn former(&self, slot: SlotId) -> Option<WorkerId> {
-        let former = self.slots.get(slot.index())?.former;
-        former.map(|former| former.worker)
-    }
-
     /// Asks for a new worker in `slot`: beside the one that it has, or at once if it has none, whatever became of
     /// those before. `true`: a worker that is started from now on will have the slot.
     ///
@@ -270,11 +249,7 @@ impl Fleet {
                 verdict
             };
         }
-        if slot
-            .former
-            .take_if(|former| former.worker == worker)
-            .is_some()
-        {
+        if slot.stand_down(worker) {
             return Verdict::Nothing;
         }
         let ready_for = match slot.phase {

@@ -7,6 +7,7 @@
 
 pub mod door;
 mod frozen;
+pub mod live;
 mod locals;
 mod named;
 mod options;
@@ -114,16 +115,17 @@ impl Listeners {
         Ok(this)
     }
 
-    fn add_door(&mut self, door: Door, app_port: Option<u16>) {
+    fn add_door(&mut self, door: Door, app_port: Option<u16>) -> ListenerId {
         match self
             .listeners
             .iter_mut()
             .find(|listener| listener.app_port == app_port)
         {
-            Some(listener) => listener.doors.push(door),
-            None => {
-                self.add(door, app_port);
+            Some(listener) => {
+                listener.doors.push(door);
+                listener.id
             }
+            None => self.add(door, app_port),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, ListenerId, SlotId, WorkerId};
-use crate::policy::lifecycle::State;
+use crate::policy::lifecycle::{State, Why};
 use crate::primary::app::release::Release;
 use crate::sys::board::Board;
 use crate::sys::process::{self, Exit};
@@ -125,6 +125,17 @@ impl Worker {
     pub fn is_idle(&self) -> bool {
         let counted = self.board.taken_in_all();
         self.received.is_some_and(|received| counted >= received) && self.open() == 0
+    }
+
+    /// It goes because its channel cannot be used any more.
+    pub fn is_broken(&self) -> bool {
+        matches!(
+            self.state,
+            State::Draining {
+                why: Why::Broken,
+                ..
+            }
+        )
     }
 
     /// It was ready and has closed all its listeners since.

@@ -18,7 +18,9 @@ impl World {
         for slot in self.slots() {
             let (worker, successor) = (self.fleet.worker(slot), self.fleet.successor(slot));
             assert!(worker.is_some() || successor.is_none(), "{}", self.trace);
-            for id in worker.into_iter().chain(successor) {
+            let former = self.fleet.former(slot);
+            assert!(former.is_none() || former != worker, "{}", self.trace);
+            for id in worker.into_iter().chain(successor).chain(former) {
                 assert!(owned.insert(id, slot).is_none(), "{}: one slot", self.trace);
                 let process = self.processes.get(&id);
                 assert!(
@@ -37,7 +39,10 @@ impl World {
             );
         }
         let serving = self.serving();
-        assert!(serving.values().all(|ids| ids.len() == 1), "{}", self.trace);
+        for (slot, ids) in &serving {
+            let standing_by = usize::from(self.fleet.former(*slot).is_some());
+            assert_eq!(ids.len(), 1 + standing_by, "{}: slot {slot}", self.trace);
+        }
         for slot in before.keys().filter(|slot| !self.hurt.contains(slot)) {
             let kept = serving.contains_key(slot) || slot.index() >= self.fleet.slots();
             assert!(kept, "{}: slot {slot} served and was not hurt", self.trace);
@@ -90,7 +95,7 @@ fn random_worlds_keep_their_promises_and_come_to_rest() {
     let reloaded: usize = outcomes.iter().map(|outcome| outcome.0).sum();
     let aborted: usize = outcomes.iter().map(|outcome| outcome.1).sum();
     assert!(
-        reloaded > 300 && aborted > 300,
+        reloaded > 200 && aborted > 300,
         "{reloaded} done, {aborted} aborted"
     );
 }

@@ -136,6 +136,12 @@ impl World {
                 self.happen(id, Event::Empty);
             }
         }
+        while let Some((slot, former)) = self.fleet.settled(self.now) {
+            if let Some(former) = former {
+                self.happen(former, Event::Drain(Why::Replaced));
+            }
+            self.renewed(slot);
+        }
         self.advance_reload();
         self.start();
     }
@@ -182,6 +188,21 @@ impl World {
         };
         let (state, actions) = process.state.after(event, self.now, PATIENCE);
         process.state = state;
+        let slot = process.slot;
+        let leaves = |state| {
+            !matches!(
+                state,
+                State::Starting { .. } | State::Ready | State::Gone(_)
+            )
+        };
+        if leaves(state)
+            && let Some(verdict) = self.fleet.leaves(slot, id, self.now, 0)
+        {
+            self.judge(slot, verdict);
+        }
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
         if matches!(state, State::Draining { .. }) && process.empty_at.is_none() {
             process.empty_at = Some(self.dice.in_ms(self.now, 4000));
         }
@@ -189,14 +210,12 @@ impl World {
         for action in actions {
             match action {
                 Action::Admit => {
-                    let former = self.fleet.ready(slot, id, self.now);
-                    if let Some(former) = former {
-                        self.happen(former, Event::Drain(Why::Replaced));
+                    let not_needed = self.fleet.ready(slot, id, self.now);
+                    if let Some(not_needed) = not_needed {
+                        self.happen(not_needed, Event::Drain(Why::Replaced));
                     }
-                    if let Some(reload) = &mut self.reload
-                        && !self.fleet.awaits(slot)
-                    {
-                        reload.ready(slot);
+                    if !self.fleet.is_settling(slot) {
+                        self.renewed(slot);
                     }
                 }
                 Action::Evict => {}
@@ -210,6 +229,15 @@ impl World {
                     self.judge(slot, verdict);
                 }
             }
+        }
+    }
+
+    /// The new worker of a slot is there to stay.
+    fn renewed(&mut self, slot: SlotId) {
+        if let Some(reload) = &mut self.reload
+            && !self.fleet.awaits(slot)
+        {
+            reload.ready(slot);
         }
     }
 
@@ -309,7 +337,7 @@ impl World {
         };
         let slots: Vec<SlotId> = self
             .slots()
-            .filter(|&slot| reload.is_under_way(slot))
+            .filter(|&slot| reload.is_under_way(slot) && !self.fleet.is_settling(slot))
             .collect();
         let before = self.serving();
         for slot in slots {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::takeover::Settling;
 use super::{CRASH_LOOP, Cause, Condition, PERMIT, PROVEN, SETTLING, Verdict};
 use crate::config::{Restart, RestartWhen};
 use crate::policy::backoff;
@@ -48,22 +49,16 @@ pub(super) enum Successor {
     Starting { worker: WorkerId, since: Moment },
 }
 
-/// The worker that a slot was taken over from, while it could take it back.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Former {
-    pub worker: WorkerId,
-    ready_since: Moment,
-    /// When the new one has shown that it lives.
-    pub settled_at: Moment,
-}
-
 /// One slot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Slot {
     pub phase: Phase,
     pub successor: Successor,
-    /// While its worker has yet to show that it lives.
-    pub former: Option<Former>,
+    /// Its worker has yet to show that it lives.
+    pub settling: Option<Settling>,
+    /// Its worker has been told to go, and has it until a next one is ready.
+    #[serde(default)]
+    pub leaving: Option<WorkerId>,
     /// Workers in a row that never got ready.
     early: u32,
     /// Workers in a row that got ready and did not stay so for long.
@@ -76,7 +71,7 @@ pub(super) struct Slot {
     /// When restarts took place that count, the latest last, as far as they are still of interest.
     restarts: VecDeque<Moment>,
     /// Successors in a row that never got ready.
-    successors_failed: u32,
+    pub successors_failed: u32,
     /// No limit gets a successor before.
     successor_not_before: Moment,
 }
@@ -90,7 +85,8 @@ impl Slot {
                 asked: false,
             },
             successor: Successor::None,
-            former: None,
+            settling: None,
+            leaving: None,
             early: 0,
             crashes: 0,
             failures: 0,
@@ -126,18 +122,9 @@ impl Slot {
         }
     }
 
-    pub fn awaits(&self) -> bool {
-        let asked = match self.phase {
-            Phase::Empty { asked, .. } | Phase::Starting { asked, .. } => asked,
-            Phase::Ready { .. } | Phase::Finished | Phase::Failed => false,
-        };
-        asked || self.successor != Successor::None
-    }
-
     /// All that it has: its worker, the successor, the former one.
     pub fn workers(&self) -> impl Iterator<Item = WorkerId> + use<> {
-        let former = self.former.map(|former| former.worker);
-        let all = [self.worker(), self.successor(), former];
+        let all = [self.worker(), self.successor(), self.former()];
         all.into_iter().flatten()
     }
 
@@ -185,13 +172,13 @@ impl Slot {
         } else if self.successor() == Some(worker) {
             self.successor = Successor::None;
             match self.phase {
-                Phase::Ready { worker, since } => {
-                    let former = Former {
-                        worker,
-                        ready_since: since,
+                Phase::Ready { worker, since } if self.leaving != Some(worker) => {
+                    let before = self.former();
+                    self.settling = Some(Settling {
+                        former: Some((worker, since)),
                         settled_at: now + SETTLING,
-                    };
-                    self.former.replace(former).map(|former| former.worker)
+                    });
+                    before
                 }
                 _ => self.worker(),
             }
@@ -200,28 +187,16 @@ impl Slot {
         };
         self.phase = Phase::Ready { worker, since: now };
         self.early = 0;
-        self.successors_failed = 0;
+        if self.settling.is_none() {
+            self.successors_failed = 0;
+        }
         Some(not_needed)
-    }
-
-    /// Its worker has gone soon after it took the slot over: the former one has it again.
-    pub fn taken_back(&mut self, now: Moment, random: u64) -> Option<Verdict> {
-        let Former {
-            worker,
-            ready_since: since,
-            ..
-        } = self.former.take()?;
-        self.phase = Phase::Ready { worker, since };
-        let wanted = self.successor;
-        let verdict = self.successor_failed(now, random);
-        self.successor = wanted;
-        Some(verdict)
     }
 
     /// Whether a worker that is started from now on will have the slot.
     pub fn replace(&mut self, cause: Cause, now: Moment) -> bool {
         let is_ready = matches!(self.phase, Phase::Ready { .. });
-        let is_settled = is_ready && self.former.is_none();
+        let is_settled = is_ready && self.settling.is_none();
         if cause == Cause::Limit && !(is_settled && now >= self.successor_not_before) {
             return false;
         }

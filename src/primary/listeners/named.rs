@@ -126,7 +126,7 @@ fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
     Ok(door)
 }
 
-fn matches(at: &ListenAt, door: &Door) -> bool {
+pub(super) fn matches(at: &ListenAt, door: &Door) -> bool {
     match (at, &door.place) {
         (ListenAt::AnyAddress(port), Place::Tcp(address, _)) => {
             address.port() == *port && address.ip().is_unspecified()

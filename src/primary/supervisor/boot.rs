@@ -35,7 +35,7 @@ pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// # Errors
 /// One sentence: a command that cannot be run, an address that cannot be listened on, a name that is taken, a
 /// limit that is too low.
-pub fn boot(mut config: Config) -> Result<Supervisor> {
+pub fn boot(config: Config) -> Result<Supervisor> {
     // First of all: the descriptors of LISTEN_FDS have fixed numbers.
     let mut inherited =
         inherited::take().map_err(|error| Error::io("cannot use LISTEN_FDS", &error))?;
@@ -49,10 +49,10 @@ pub fn boot(mut config: Config) -> Result<Supervisor> {
         .filter_map(|app| app.identity.as_ref().map(|who| who.uid))
         .collect();
     let mut prepared = Vec::new();
-    for app in config.apps.drain(..) {
+    for app in &config.apps {
         // Those of a service manager belong to the first app.
         let inherited = std::mem::take(&mut inherited);
-        prepared.push(Prepared::new(app, inherited, home.as_deref())?);
+        prepared.push(Prepared::new(app.clone(), inherited, home.as_deref())?);
     }
     let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),

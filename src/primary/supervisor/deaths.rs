@@ -195,7 +195,7 @@ impl Supervisor {
         let place = self.place(app, slot);
         match verdict {
             Verdict::Nothing => debug!("{place}: {why}"),
-            Verdict::Hopeless => self.fail(Error::failed(why)),
+            Verdict::Hopeless => self.is_hopeless(app, why),
             Verdict::Inherited => warn!("{place}: {why}; its successor starts"),
             Verdict::SuccessorFailed { .. } => {
                 warn!("{place}: {why}; the worker that it was to replace goes on");
@@ -233,6 +233,17 @@ impl Supervisor {
         if !matches!(verdict, Verdict::Nothing | Verdict::Inherited) {
             self.operation_fails_at(app, slot, why, pid);
             self.end_if_over();
+        }
+    }
+
+    /// No worker of an app was ever ready, and the first one has failed. Where there is nothing else to be
+    /// done, that is the end; beside other apps it is tried again.
+    pub(super) fn is_hopeless(&mut self, app: AppId, why: &str) {
+        if self.apps.count() == 1 {
+            self.fail(Error::failed(why));
+        } else {
+            let label = self.label(&self.apps[app]);
+            error!("{label}{why}; it is tried again, ever less often, and the other apps go on");
         }
     }
 

@@ -28,7 +28,7 @@ impl Supervisor {
             .map(ToString::to_string)
             .or_else(|| preflight::diagnose_early(pid, &app.config.listen));
         let Some(reason) = found else { return };
-        if app.fleet.is_proven() {
+        if app.fleet.is_proven() || self.apps.count() > 1 {
             warn!("{place}: worker {pid} will not get ready: {reason}");
             self.late.insert(id, reason);
         } else {

@@ -19,7 +19,7 @@ use super::stop::CENSUS;
 use super::words::{self, in_words};
 use super::{Supervisor, Timer};
 use crate::config::{AppConfig, Balance};
-use crate::policy::fleet::Fleet;
+use crate::policy::fleet::{Cause, Fleet};
 use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::{Action, Event, KILL_PATIENCE, Patience, State, Why};
 use crate::primary::messages::Command;
@@ -129,6 +129,26 @@ impl Supervisor {
                 Action::Unkillable => self.give_up_on(id),
             }
         }
+        if before == State::Ready && !matches!(state, State::Ready | State::Gone(_)) {
+            self.left_its_slot(id);
+        }
+    }
+
+    /// A worker that was ready was told to go. If it had just taken its slot over, the former one has that again;
+    /// if it is of no use any more, a next one is started beside it.
+    fn left_its_slot(&mut self, id: WorkerId) {
+        let now = self.now();
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
+        let fleet = &mut self.apps[app].fleet;
+        if let Some(verdict) = fleet.leaves(slot, id, now, random()) {
+            let why = format!("worker {pid} had to go soon after it was ready");
+            self.pronounce((app, slot), Some(pid), &why, verdict);
+        } else if worker.is_broken() {
+            fleet.replace(slot, Cause::Limit, now);
+        }
     }
 
     fn evict(&mut self, id: WorkerId) {
@@ -155,7 +175,8 @@ impl Supervisor {
         let fleet = &mut self.apps[app].fleet;
         let first = !fleet.is_proven();
         let not_needed = fleet.ready(slot, id, now);
-        let settled = fleet.worker(slot) == Some(id) && fleet.former(slot).is_none();
+        let settled = fleet.worker(slot) == Some(id) && !fleet.is_settling(slot);
+        let settled = settled && !fleet.awaits(slot);
         self.watch_recovery();
         info!(
             "{}: worker {pid} is ready after {took}",
@@ -206,8 +227,12 @@ impl Supervisor {
         let now = self.now();
         for app in self.apps.ids() {
             while let Some((slot, former)) = self.apps[app].fleet.settled(now) {
-                self.happen(former, Event::Drain(Why::Replaced));
-                self.operation_succeeds_at(app, slot);
+                if let Some(former) = former {
+                    self.happen(former, Event::Drain(Why::Replaced));
+                }
+                if !self.apps[app].fleet.awaits(slot) {
+                    self.operation_succeeds_at(app, slot);
+                }
             }
         }
         let next = self.apps.iter().filter_map(|app| app.fleet.next_settling());

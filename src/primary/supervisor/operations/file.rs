@@ -1,22 +1,181 @@
-//! The configuration file, read again while everything runs.
+//! The configuration file, read again while everything runs: wholly checked and opened first, then applied.
+
+use std::sync::Arc;
 
 use super::super::Supervisor;
+use crate::config::changes::{Change, Changes, Live};
+use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
+use crate::primary::app::Prepared;
+use crate::primary::app::release::Release;
+use crate::primary::app::room::Room;
+use crate::primary::listeners::live::Newcomer;
+use crate::primary::messages::Command;
 
 /// What came of it.
 #[derive(Debug)]
 pub struct Applied {
-    /// What was changed, in words.
+    /// What was changed, in words; nothing, if that is nothing.
     pub words: String,
     /// Apps that must have new workers for what has changed.
     pub renew: Vec<AppId>,
 }
 
+/// Everything that can fail has been done.
+struct Opened {
+    added: Vec<Prepared>,
+    doors: Vec<(AppId, Newcomer)>,
+}
+
 impl Supervisor {
+    /// Reads the file again and does what has changed in it. What was changed by hand since it was last read
+    /// stays as it is unless the file says otherwise than it did.
+    ///
+    /// # Errors
+    /// What is wrong with it. Nothing has changed then.
     pub(super) fn read_file_again(&mut self) -> Result<Applied, String> {
+        let Some(origin) = self.config.file.clone() else {
+            return Ok(Applied {
+                words: String::new(),
+                renew: Vec::new(),
+            });
+        };
+        let new = origin.read().map_err(|error| error.to_string())?;
+        let changes = Changes::between(&self.config, &new).map_err(|all| all.join("\n  "))?;
+        let opened = self.open_changes(&changes, &new)?;
+        let words = changes.lines().join("; ");
+        let renew = changes.changed.iter().filter(|one| !one.renew.is_empty());
+        let renew: Vec<String> = renew.map(|change| change.to.name.clone()).collect();
+        self.apply(changes, opened);
+        self.config = Config {
+            invitation: self.config.invitation.take(),
+            ..new
+        };
+        let renew = renew.iter().filter_map(|name| self.apps.named(name));
         Ok(Applied {
-            words: String::new(),
-            renew: Vec::new(),
+            words,
+            renew: renew.map(|app| app.id).collect(),
         })
+    }
+
+    fn open_changes(&self, changes: &Changes, new: &Config) -> Result<Opened, String> {
+        let said = |error: crate::error::Error| error.to_string();
+        let apps: Vec<&AppConfig> = new.apps.iter().collect();
+        Room::of(&apps, 0, self.open_files.now).map_err(said)?;
+        let home = self.home.as_deref();
+        let mut doors = Vec::new();
+        for change in &changes.changed {
+            let id = self.app_named(Some(&change.app))?;
+            if !change.renew.is_empty() {
+                // Only to know that it can be: it is looked up again when its turn comes.
+                Release::find(0, Arc::new(change.to.clone()), home).map_err(said)?;
+            }
+            for live in &change.live {
+                if let Live::Open(listen) = live {
+                    let newcomer = self.apps[id].listeners.open_one(listen);
+                    doors.push((id, newcomer.map_err(said)?));
+                }
+            }
+        }
+        let added = changes.added.iter();
+        let added = added.map(|app| Prepared::new(app.clone(), Vec::new(), home));
+        Ok(Opened {
+            added: added.collect::<Result<_, _>>().map_err(said)?,
+            doors,
+        })
+    }
+
+    fn apply(&mut self, changes: Changes, opened: Opened) {
+        if let Some(level) = changes.log_level {
+            log::set_max_level(level);
+        }
+        for (app, newcomer) in opened.doors {
+            self.take_in(app, newcomer);
+        }
+        for change in changes.changed {
+            self.apply_to_app(change);
+        }
+        for prepared in opened.added {
+            if let Err(error) = self.apps.add(prepared, &self.means) {
+                log::error!("cannot start the dispatcher of a new app: {error}");
+            }
+        }
+        for name in changes.removed {
+            if let Ok(app) = self.app_named(Some(&name)) {
+                self.stop_app(app);
+            }
+        }
+    }
+
+    fn apply_to_app(&mut self, change: Change) {
+        let Ok(id) = self.app_named(Some(&change.app)) else {
+            return;
+        };
+        let app = &mut self.apps[id];
+        let AppConfig {
+            workers,
+            balance,
+            sticky,
+            ..
+        } = *app.config;
+        // These change by commands of their own below, and stay if the file has not changed in them.
+        app.config = Arc::new(AppConfig {
+            workers,
+            balance,
+            sticky,
+            ..change.to
+        });
+        app.fleet.set_restart(app.config.restart.clone());
+        for live in change.live {
+            if let Err(sentence) = self.apply_live(id, live) {
+                log::error!("{}{sentence}", self.label(&self.apps[id]));
+            }
+        }
+    }
+
+    fn apply_live(&mut self, id: AppId, live: Live) -> Result<(), String> {
+        let app = &mut self.apps[id];
+        match live {
+            // Done first, with all that can fail.
+            Live::Open(_) => {}
+            Live::Backlog(backlog) => app.listeners.set_backlog(backlog),
+            Live::Policy { balance, sticky } => self.set_policy(id, balance, sticky)?,
+            Live::Bounds {
+                max_held,
+                steal_after,
+            } => app.dispatcher.send(Command::SetLimits {
+                max_held,
+                steal_after,
+                queue_cap: None,
+            }),
+            Live::Scale(workers) => self.scale_app(id, workers)?,
+            Live::Close(at) => self.close_listener(id, &at),
+        }
+        Ok(())
+    }
+
+    /// One more address of an app. If its server has bound the port that it leads to, it is dealt from at once.
+    fn take_in(&mut self, id: AppId, newcomer: Newcomer) {
+        let app = &mut self.apps[id];
+        let (listener, (socket, local)) = app.listeners.take_in(newcomer);
+        if app.dealt.contains(&listener) {
+            app.dispatcher.send(Command::AddListener {
+                id: listener,
+                socket,
+                local,
+            });
+        }
+    }
+
+    /// One address less. Who has come by it already is still dealt to the workers.
+    fn close_listener(&mut self, id: AppId, at: &ListenAt) {
+        let app = &mut self.apps[id];
+        let Some(listener) = app.listeners.close_at(at) else {
+            return;
+        };
+        if app.dealt.remove(&listener) {
+            app.dispatcher.send(Command::RemoveListener(listener));
+        }
+        self.workers.forget_listener(id, listener);
     }
 }

@@ -303,6 +303,10 @@ impl Supervisor {
         let mut cancelled = Vec::new();
         let app = &mut self.apps[part.app];
         for (place, release) in former {
+            // One that has taken its slot over and is about to settle stays.
+            if place != slot && app.fleet.is_settling(place) {
+                continue;
+            }
             if let Some(kept) = app.releases.get_mut(place.index()) {
                 *kept = release;
             }
