@@ -306,7 +306,16 @@ impl<'a> Balancer<'a> {
 
     fn settled_descriptors(&self) -> BTreeMap<String, usize> {
         eventually("no worker and no command client connected", || {
-            (census::guests(self.pid()) == 0).then(|| kinds(self.pid()))
+            if census::guests(self.pid()) != 0 {
+                return None;
+            }
+            // Nothing that comes and goes, such as a health check, is part of it.
+            let first = kinds(self.pid());
+            let lasts = (0..3).all(|_| {
+                std::thread::sleep(Duration::from_millis(5));
+                kinds(self.pid()) == first
+            });
+            lasts.then_some(first)
         })
     }
 
@@ -345,6 +354,10 @@ impl Drop for Balancer<'_> {
 fn kinds(pid: u32) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     for (_, link) in census::descriptors(pid) {
+        // Looked into at any moment, and closed at once.
+        if link.starts_with("/proc") {
+            continue;
+        }
         let kind = link.split(":[").next().unwrap_or_default().to_string();
         *kinds.entry(kind).or_default() += 1;
     }
