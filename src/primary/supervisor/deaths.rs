@@ -131,6 +131,8 @@ impl Supervisor {
             self.left_alone(worker.app);
         }
         self.strays = true;
+        // A reload may have waited for old workers to go.
+        self.advance();
     }
 
     /// Collects orphans that have come to us and ended.
