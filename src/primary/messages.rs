@@ -63,6 +63,13 @@ pub enum Command {
     /// then report [`Report::ListenerClosed`]. What no worker is left to take is closed, by policy. The caller
     /// has closed its own copies of the sockets before, so that nobody comes by them.
     RemoveListener(ListenerId),
+    /// The same with one of a listener's sockets, known by its inode; the others stay, and nothing is reported.
+    RemoveSocket {
+        /// Whose it is.
+        listener: ListenerId,
+        /// What fstat(2) says of it.
+        inode: u64,
+    },
     /// So many slots from now on. What sits in a slot that goes is not dealt to any more, and read back.
     Resize(usize),
     /// Choose otherwise from now on. Clients keep their slots if only the key stays the same. To or from

@@ -22,7 +22,7 @@ pub(super) fn compare(old: &AppConfig, new: &[Listen], found: &mut Found) {
     }
     let closing: Vec<&Listen> = missing(&old.listen, new);
     for gone in &closing {
-        close(old, new, gone, found);
+        close(old, gone, found);
     }
     for kept in &old.listen {
         let to = new.iter().find(|listen| listen.at == kept.at);
@@ -41,23 +41,12 @@ pub(super) fn compare(old: &AppConfig, new: &[Listen], found: &mut Found) {
     }
 }
 
-fn close(old: &AppConfig, new: &[Listen], gone: &Listen, found: &mut Found) {
+fn close(old: &AppConfig, gone: &Listen, found: &mut Found) {
     let at = &gone.at;
     if old.balance == Balance::Kernel {
         found.fixed.push(format!(
             "{at} cannot be closed while the app runs, since with balance = \"kernel\" its workers have the listening \
              socket: {STOP}"
-        ));
-        return;
-    }
-    let shares = |kept: &&Listen| {
-        port(kept, &old.listen) == port(gone, &old.listen)
-            && new.iter().any(|listen| listen.at == kept.at)
-    };
-    if let Some(kept) = old.listen.iter().find(shares) {
-        found.fixed.push(format!(
-            "{at} cannot be closed alone while the app runs, since it leads to the same port of the server as {}: {STOP}",
-            kept.at
         ));
         return;
     }

@@ -238,11 +238,6 @@ fn what_cannot_change_is_said() {
             "behind 80 cannot change",
         ),
         (
-            app("web", &["80=1", "unix:/a"]),
-            app("web", &["80=1"]),
-            "unix:/a cannot be closed alone",
-        ),
-        (
             app("web", &["80"]),
             app("web", &["127.0.0.1:80"]),
             "while app 'web' has 80",

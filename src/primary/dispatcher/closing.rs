@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use mio::unix::SourceFd;
+use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, Step};
@@ -58,11 +59,28 @@ impl State {
         }
     }
 
+    pub(super) fn remove_socket(&mut self, id: ListenerId, inode: u64) {
+        let until = clock::now_ns() + LAST_ROUND;
+        let doors = self
+            .lane_mut(id)
+            .into_iter()
+            .flat_map(|lane| &mut lane.doors);
+        for door in doors {
+            if let Some(socket) = &door.socket
+                && fstat(socket).is_ok_and(|found| found.st_ino == inode)
+            {
+                let _ = refuse_newcomers(socket.as_fd());
+                door.leaving_until = Some(until);
+            }
+        }
+    }
+
     /// Takes lanes that are on their way out a step further.
     pub(super) fn close_lanes(&mut self) {
         let mut from = 0;
         while let Some(index) = self.next_lane(from) {
             from = index + 1;
+            self.close_leaving_doors(index);
             let lane = &self.lanes[index];
             if let Stage::Leaving { until } = lane.stage
                 && (clock::now_ns() >= until || lane.doors.iter().all(|door| door.socket.is_none()))
@@ -115,25 +133,44 @@ impl State {
     /// Accepts all that has come, room or not. Where they come faster than they can be accepted, that is never
     /// all.
     fn accept_the_last(&mut self, index: usize) {
-        let nonblocking = self.servers_want_nonblocking(index);
         for door in 0..self.lanes[index].doors.len() {
-            let until = clock::now_ns() + LAST_ROUND;
-            while clock::now_ns() < until
-                && matches!(self.accept_one(index, door, nonblocking), Step::More)
-            {}
+            self.accept_the_last_of(index, door);
+        }
+    }
+
+    fn accept_the_last_of(&mut self, index: usize, door: usize) {
+        let nonblocking = self.servers_want_nonblocking(index);
+        let until = clock::now_ns() + LAST_ROUND;
+        while clock::now_ns() < until
+            && matches!(self.accept_one(index, door, nonblocking), Step::More)
+        {}
+    }
+
+    fn close_leaving_doors(&mut self, index: usize) {
+        for door in 0..self.lanes[index].doors.len() {
+            let leaving = self.lanes[index].doors[door].leaving_until;
+            if leaving.is_some_and(|until| clock::now_ns() >= until) {
+                self.accept_the_last_of(index, door);
+                self.close_door(index, door);
+            }
+        }
+    }
+
+    fn close_doors(&mut self, index: usize) {
+        for door in 0..self.lanes[index].doors.len() {
+            self.close_door(index, door);
         }
     }
 
     /// Out of the epoll first: another copy of the descriptor would keep the events coming (KF19).
-    fn close_doors(&mut self, index: usize) {
-        for door in &mut self.lanes[index].doors {
-            door.readable = false;
-            door.paused_until = None;
-            if let Some(socket) = door.socket.take() {
-                let fd = socket.as_raw_fd();
-                // Should the kernel refuse: the events of a listener that is not there any more are not heeded.
-                let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-            }
+    fn close_door(&mut self, index: usize, door: usize) {
+        let door = &mut self.lanes[index].doors[door];
+        door.readable = false;
+        (door.paused_until, door.leaving_until) = (None, None);
+        if let Some(socket) = door.socket.take() {
+            let fd = socket.as_raw_fd();
+            // Should the kernel refuse: the events of a listener that is not there any more are not heeded.
+            let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
         }
     }
 

@@ -65,6 +65,8 @@ struct FrozenLane {
 struct FrozenDoor {
     socket: Option<Ticket>,
     local: [u8; Address::LEN],
+    #[serde(default)]
+    leaving_until: Option<u64>,
 }
 
 /// A connection that was held.
@@ -195,7 +197,11 @@ impl FrozenLane {
             let mut local = [0; Address::LEN];
             door.local.encode(&mut local);
             let socket = door.socket.map(|fd| luggage.pack(Kind::Listener, fd));
-            FrozenDoor { socket, local }
+            FrozenDoor {
+                socket,
+                local,
+                leaving_until: door.leaving_until,
+            }
         };
         Self {
             id: lane.id,
@@ -213,6 +219,7 @@ impl FrozenLane {
         for (number, frozen) in self.doors.into_iter().enumerate() {
             let socket = frozen.socket.map(|fd| luggage.take(fd, Kind::Listener));
             let mut door = Door::new(socket.transpose()?, Address::decode(&frozen.local));
+            door.leaving_until = frozen.leaving_until;
             door.watch(poll.registry(), Source::Listener(self.id, number as u16));
             lane.doors.push(door);
         }

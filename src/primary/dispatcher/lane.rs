@@ -52,6 +52,8 @@ pub(super) struct Door {
     /// Something may be in the backlog. Edge-triggered: stays true until accept(2) has said otherwise.
     pub readable: bool,
     pub paused_until: Option<u64>,
+    /// It alone is on its way out: nobody new gets in, and it is closed then.
+    pub leaving_until: Option<u64>,
 }
 
 impl Lane {
@@ -77,8 +79,9 @@ impl Lane {
 
     /// When something here is to be done though nothing happens.
     pub fn next_deadline(&self) -> Option<u64> {
-        let paused = self.doors.iter().filter_map(|door| door.paused_until);
-        paused.chain(self.stage.deadline()).min()
+        let doors = self.doors.iter();
+        let doors = doors.flat_map(|door| [door.paused_until, door.leaving_until]);
+        doors.flatten().chain(self.stage.deadline()).min()
     }
 }
 
@@ -91,6 +94,7 @@ impl Door {
             // What came before the registration is reported by no edge on some kernels: look once.
             readable: true,
             paused_until: None,
+            leaving_until: None,
         }
     }
 

@@ -158,6 +158,7 @@ impl State {
             match command {
                 Command::AddListener { id, socket, local } => self.add_listener(id, socket, local),
                 Command::RemoveListener(id) => self.remove_listener(id),
+                Command::RemoveSocket { listener, inode } => self.remove_socket(listener, inode),
                 Command::Admit(seat) => self.admit(seat),
                 Command::Evict { worker, listener } => self.evict(worker, listener),
                 Command::Resume { worker, listener } => self.resume(worker, listener),

@@ -1,6 +1,9 @@
 //! Listeners that come and go while the primary runs, as a configuration file that was read again says.
 
+use std::io;
 use std::os::fd::OwnedFd;
+
+use nix::sys::stat::fstat;
 
 use super::door::Door;
 use super::{Listeners, named};
@@ -15,6 +18,15 @@ pub struct Newcomer {
     door: Door,
     app_port: Option<u16>,
     copy: (OwnedFd, Address),
+}
+
+/// What is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// A listener with its only socket.
+    Listener(ListenerId),
+    /// One of its sockets, by its inode.
+    Socket(ListenerId, u64),
 }
 
 impl Listeners {
@@ -54,15 +66,32 @@ impl Listeners {
         (self.add_door(door, app_port), copy)
     }
 
-    /// Forgets the listener that is reached at this address: our copies of its sockets are closed, their names
-    /// unlinked. Who has come is still in the dispatcher's.
-    pub fn close_at(&mut self, at: &ListenAt) -> Option<ListenerId> {
+    /// Forgets the socket that is reached at this address: our copy of it is closed, its name unlinked. Who has
+    /// come is still in the dispatcher's.
+    ///
+    /// # Errors
+    /// Those of fstat(2).
+    pub fn close_at(&mut self, at: &ListenAt) -> io::Result<Option<Closing>> {
         let reached = |door: &Door| named::matches(at, door);
-        let index = self
+        let Some(index) = self
             .listeners
             .iter()
-            .position(|one| one.doors.iter().any(reached))?;
-        Some(self.listeners.remove(index).id)
+            .position(|one| one.doors.iter().any(reached))
+        else {
+            return Ok(None);
+        };
+        let listener = &mut self.listeners[index];
+        let id = listener.id;
+        if let [_] = listener.doors.as_slice() {
+            self.listeners.remove(index);
+            return Ok(Some(Closing::Listener(id)));
+        }
+        let Some(door) = listener.doors.iter().position(reached) else {
+            return Ok(None);
+        };
+        let inode = fstat(listener.doors[door].socket()?)?.st_ino;
+        listener.doors.remove(door);
+        Ok(Some(Closing::Socket(id, inode)))
     }
 
     /// Another backlog from now on; `None`: as the servers wish from their next listen(2) on. A queue only grows.

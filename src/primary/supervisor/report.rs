@@ -12,8 +12,8 @@ use super::words::{self, in_words};
 use crate::config::Balance;
 use crate::policy::fleet::Condition;
 use crate::policy::ids::SlotId;
-use crate::policy::lifecycle::State;
-use crate::primary::app::{App, Phase};
+use crate::policy::lifecycle::{State, Why};
+use crate::primary::app::App;
 use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
@@ -43,7 +43,7 @@ impl Supervisor {
         let apps = self
             .apps
             .iter()
-            .filter(|app| app.phase != Phase::Leaving || self.stopping);
+            .filter(|app| app.phase.is_serving() || self.stopping);
         let apps: Vec<&App> = apps.collect();
         let first = apps.first()?;
         let mut status = Status {
@@ -101,12 +101,15 @@ impl Supervisor {
                 State::Draining { why, .. } => (SlotState::Draining, why),
                 State::Leaving { why, .. } => (SlotState::Leaving, why),
                 State::Killing { why, .. } => (SlotState::Killing, why),
-                State::Ready | State::Starting { .. } | State::Gone(_) => return None,
+                // Of an app that goes.
+                State::Ready => (SlotState::Draining, Why::Stop),
+                State::Starting { .. } | State::Gone(_) => return None,
             };
             let app = self.apps.get(worker.app)?;
+            let has_the_slot = app.fleet.worker(worker.slot) == Some(worker.id)
+                || app.fleet.former(worker.slot) == Some(worker.id);
             // While all stop, what is left of them is shown where they were.
-            let serves =
-                !app.phase.is_serving() || app.fleet.worker(worker.slot) == Some(worker.id);
+            let serves = self.stopping || (app.phase.is_serving() && has_the_slot);
             (!serves).then(|| LeavingStatus {
                 app: app.config.name.clone(),
                 slot: worker.slot.0,

@@ -1,5 +1,7 @@
 //! The configuration file, read again while everything runs: wholly checked and opened first, then applied.
 
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::Supervisor;
@@ -9,7 +11,7 @@ use crate::policy::ids::AppId;
 use crate::primary::app::Prepared;
 use crate::primary::app::release::Release;
 use crate::primary::app::room::Room;
-use crate::primary::listeners::live::Newcomer;
+use crate::primary::listeners::live::{Closing, Newcomer};
 use crate::primary::messages::Command;
 
 /// What came of it.
@@ -19,6 +21,8 @@ pub struct Applied {
     pub words: String,
     /// Apps that must have new workers for what has changed.
     pub renew: Vec<AppId>,
+    /// Slots that there were not before, in apps new and old.
+    pub grown: Vec<(AppId, Range<usize>)>,
 }
 
 /// Everything that can fail has been done.
@@ -38,6 +42,7 @@ impl Supervisor {
             return Ok(Applied {
                 words: String::new(),
                 renew: Vec::new(),
+                grown: Vec::new(),
             });
         };
         let new = origin.read().map_err(|error| error.to_string())?;
@@ -46,7 +51,13 @@ impl Supervisor {
         let words = changes.lines().join("; ");
         let renew = changes.changed.iter().filter(|one| !one.renew.is_empty());
         let renew: Vec<String> = renew.map(|change| change.to.name.clone()).collect();
+        let before: HashMap<AppId, usize> = self.slots_by_app().collect();
         self.apply(changes, opened);
+        let grown = self.slots_by_app().filter_map(|(app, slots)| {
+            let new = before.get(&app).copied().unwrap_or(0)..slots;
+            (!new.is_empty()).then_some((app, new))
+        });
+        let grown = grown.collect();
         self.config = Config {
             invitation: self.config.invitation.take(),
             ..new
@@ -55,7 +66,13 @@ impl Supervisor {
         Ok(Applied {
             words,
             renew: renew.map(|app| app.id).collect(),
+            grown,
         })
+    }
+
+    fn slots_by_app(&self) -> impl Iterator<Item = (AppId, usize)> {
+        let serving = self.apps.iter().filter(|app| app.phase.is_serving());
+        serving.map(|app| (app.id, app.config.workers))
     }
 
     fn open_changes(&self, changes: &Changes, new: &Config) -> Result<Opened, String> {
@@ -170,12 +187,19 @@ impl Supervisor {
     /// One address less. Who has come by it already is still dealt to the workers.
     fn close_listener(&mut self, id: AppId, at: &ListenAt) {
         let app = &mut self.apps[id];
-        let Some(listener) = app.listeners.close_at(at) else {
-            return;
-        };
-        if app.dealt.remove(&listener) {
-            app.dispatcher.send(Command::RemoveListener(listener));
+        match app.listeners.close_at(at) {
+            Ok(Some(Closing::Listener(listener))) => {
+                if app.dealt.remove(&listener) {
+                    app.dispatcher.send(Command::RemoveListener(listener));
+                }
+                self.workers.forget_listener(id, listener);
+            }
+            Ok(Some(Closing::Socket(listener, inode))) => {
+                app.dispatcher
+                    .send(Command::RemoveSocket { listener, inode });
+            }
+            Ok(None) => {}
+            Err(error) => log::error!("cannot close {at}: {error}"),
         }
-        self.workers.forget_listener(id, listener);
     }
 }

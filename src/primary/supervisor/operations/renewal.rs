@@ -4,6 +4,7 @@
 //! told to drain. The first that fails ends it all: what had been renewed stays, the rest was never touched.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 
 use log::info;
@@ -75,29 +76,53 @@ impl Supervisor {
             None => Vec::new(),
         };
         let mut said = String::new();
+        let mut grown = Vec::new();
         if reread && self.config.file.is_some() {
             let applied = self.read_file_again()?;
             said = applied.words;
-            if apps.is_empty() && changes_only {
+            grown = applied.grown;
+            if changes_only {
                 apps = applied.renew;
-                if apps.is_empty() {
-                    let none = "nothing has changed".to_owned();
-                    return Ok(Begun::Done(if said.is_empty() { none } else { said }));
-                }
             }
         }
-        if apps.is_empty() {
+        if apps.is_empty() && !changes_only {
             let serving = self.apps.iter().filter(|app| app.phase.is_serving());
-            apps = serving.map(|app| app.id).collect();
+            let is_new = |app: AppId| {
+                grown
+                    .iter()
+                    .any(|(new, slots)| *new == app && slots.start == 0)
+            };
+            let old = serving.map(|app| app.id).filter(|app| !is_new(*app));
+            apps = old.collect();
         }
         let mut parts = VecDeque::new();
+        for (app, slots) in grown {
+            if !apps.contains(&app) {
+                parts.push_back(self.new_slots(app, slots));
+            }
+        }
         for id in apps {
             parts.push_back(self.next_generation(id)?);
+        }
+        if parts.is_empty() {
+            let none = "nothing has changed".to_owned();
+            return Ok(Begun::Done(if said.is_empty() { none } else { said }));
         }
         if !said.is_empty() {
             info!("{said}");
         }
         Ok(self.renewal(parts, "reloaded"))
+    }
+
+    /// Slots that had no worker before.
+    fn new_slots(&self, id: AppId, slots: Range<usize>) -> Part {
+        let slots = slots.filter_map(|slot| u16::try_from(slot).ok());
+        Part {
+            app: id,
+            release: self.apps[id].release.clone(),
+            rollout: Rollout::new(slots.map(SlotId), self.means.cpus),
+            whole: false,
+        }
     }
 
     /// All slots of an app, from what its command leads to now.
