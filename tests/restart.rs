@@ -157,6 +157,32 @@ fn a_reload_tries_a_failed_slot_again() {
 }
 
 #[test]
+fn a_worker_that_was_still_starting_is_renewed_all_the_same() {
+    // It gets ready after the reload has begun and before the one that the reload has started.
+    let site = Site::new();
+    let delay = site.file("delay");
+    let line = format!(
+        "[ $FORKFRONT_SLOT = 1 ] && [ -e {0} ] && sleep $(cat {0}); exec node HTTP",
+        delay.display()
+    );
+    let mut balancer = shells(&site, 2, &["--reload-parallel", "2"], &line);
+    balancer.all_ready();
+    let write = |seconds| std::fs::write(&delay, seconds).expect("written");
+    write("1.5");
+    let victim = balancer.workers()[1];
+    send(victim, Signal::SIGKILL);
+    balancer.until("slot 1 starts again", |status| {
+        status.slots[1].state == SlotState::Starting && status.slots[1].pid != Some(victim)
+    });
+    write("4");
+    balancer.reload().done();
+    let status = balancer.all_ready();
+    let generations: Vec<u32> = status.slots.iter().map(|slot| slot.generation).collect();
+    assert_eq!(generations, [2, 2], "{}", balancer.output());
+    balancer.finish();
+}
+
+#[test]
 fn a_reload_does_not_wait_for_a_slot_in_its_back_off() {
     let site = Site::new();
     let mended = site.file("mended");
@@ -177,5 +203,21 @@ fn a_reload_does_not_wait_for_a_slot_in_its_back_off() {
     let done = balancer.reload().done();
     assert!(done.took < Duration::from_secs(5), "{done}");
     assert_eq!(states(&balancer.status()), [SlotState::Ready; 2]);
+    balancer.finish();
+}
+
+#[test]
+fn former_workers_of_one_slot_are_never_many() {
+    let site = Site::new();
+    let flags = ["--drain-timeout", "100s", "--max-old", "2"];
+    let balancer = Balancer::nodes(&site, 1, &flags);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Endless::open(site.to()));
+        balancer.command(&["restart", "0"]).done();
+    }
+    assert!(held[0].ends_within(DEADLINE), "the oldest has to hurry");
+    assert!(held[1].is_alive() && held[2].is_alive());
+    drop(held);
     balancer.finish();
 }

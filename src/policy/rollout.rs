@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::deadlines::Moment;
-use super::ids::SlotId;
+use super::ids::{SlotId, WorkerId};
 
 /// An old generation that is in the way of a new one may finish its connections for so long.
 pub const OLD_PATIENCE: Duration = Duration::from_secs(10);
@@ -124,6 +124,15 @@ impl OldGenerations {
     }
 }
 
+/// Which of a slot's former workers have to hurry, since more than `most` (1 at least) still finish their
+/// connections: the oldest. However often a slot is renewed, by people or by limits, its past stays bounded.
+pub fn crowd(finishing: impl Iterator<Item = (Moment, WorkerId)>, most: usize) -> Vec<WorkerId> {
+    let mut finishing: Vec<_> = finishing.collect();
+    finishing.sort_unstable();
+    finishing.truncate(finishing.len().saturating_sub(most.max(1)));
+    finishing.into_iter().map(|(_, worker)| worker).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,5 +206,16 @@ mod tests {
         assert_eq!(old.in_the_way(), None);
         old.note(1, at(0));
         assert_eq!(old.in_the_way().map(|bound| bound.generation), Some(1));
+    }
+
+    #[test]
+    fn the_oldest_of_a_crowd_have_to_hurry() {
+        let finishing = [(at(9), 1), (at(3), 2), (at(7), 3), (at(5), 4)];
+        let finishing = finishing.map(|(since, id)| (since, WorkerId(id)));
+        let hurried = |most| crowd(finishing.into_iter(), most);
+        assert_eq!(hurried(2), [WorkerId(2), WorkerId(4)]);
+        assert_eq!(hurried(0), [WorkerId(2), WorkerId(4), WorkerId(3)]);
+        assert_eq!(hurried(4), []);
+        assert_eq!(hurried(9), []);
     }
 }

@@ -10,32 +10,14 @@ use forkfront::policy::ids::{SlotId, WorkerId};
 use forkfront::policy::lifecycle::{Action, End, Event, Patience, State, Why};
 use forkfront::policy::rollout::Rollout;
 
+use crate::dice::Dice;
+
 const PATIENCE: Patience = Patience {
     drain: Duration::from_secs(2),
     grace: Duration::from_secs(1),
     kill: Duration::from_secs(1),
 };
 const READY_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// xorshift64: the walks must be the same on every machine.
-pub struct Dice(u64);
-
-impl Dice {
-    fn number(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        (self.number() >> 16) % sides
-    }
-
-    fn in_ms(&mut self, from: Moment, most: u64) -> Moment {
-        from + Duration::from_millis(self.roll(most))
-    }
-}
 
 /// One simulated process.
 pub struct Process {
@@ -182,7 +164,7 @@ impl World {
         }
     }
 
-    fn happen(&mut self, id: WorkerId, event: Event) {
+    pub fn happen(&mut self, id: WorkerId, event: Event) {
         let Some(process) = self.processes.get_mut(&id) else {
             return;
         };

@@ -30,9 +30,9 @@ const SHARE: u32 = 20;
 pub struct Drains {
     asked: HashMap<WorkerId, Asked>,
     /// The local ends of all connections that there can be, those of former listeners included.
-    pub(super) locals: BTreeSet<Local>,
+    locals: BTreeSet<Local>,
     /// A listener's connections cannot be told from others.
-    pub(super) blind: bool,
+    blind: bool,
     disagreements: u64,
 }
 

@@ -136,7 +136,9 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         stopping: false,
         announced: false,
         last_look: Default::default(),
-        health: Default::default(),
+        drains: Default::default(),
+        looks: Default::default(),
+        looking: false,
         failure: None,
         config,
     })

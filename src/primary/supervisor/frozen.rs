@@ -28,7 +28,6 @@ use crate::primary::app::frozen::{FrozenApps, FrozenDispatchers, Releases};
 use crate::primary::app::release::{FrozenRelease, Release};
 use crate::primary::app::room::Room;
 use crate::primary::app::{Apps, Means};
-use crate::primary::health::{FrozenHealth, Health};
 use crate::primary::logs::{self, FrozenLogs, Standstill};
 use crate::primary::rendezvous::{FrozenRendezvous, Rendezvous};
 use crate::primary::rundir::{FrozenRunDir, RunDir};
@@ -71,8 +70,6 @@ pub struct Frozen {
     uptime: Duration,
     operations: FrozenOperations,
     announced: bool,
-    #[serde(default)]
-    health: FrozenHealth,
 }
 
 impl Supervisor {
@@ -109,7 +106,9 @@ impl Supervisor {
             stopping: _,
             announced,
             last_look: _,
-            health,
+            drains: _,
+            looks: _,
+            looking: _,
             failure: _,
         } = self;
         let mut releases = Releases::default();
@@ -137,7 +136,6 @@ impl Supervisor {
             uptime: started.elapsed(),
             operations: operations.freeze(),
             announced: *announced,
-            health: health.freeze(),
         }
     }
 
@@ -196,7 +194,9 @@ impl Supervisor {
             stopping: false,
             announced: frozen.announced,
             last_look: Default::default(),
-            health: Health::thaw(frozen.health),
+            drains: Default::default(),
+            looks: Default::default(),
+            looking: false,
             failure: None,
             config: frozen.config,
         };
@@ -209,7 +209,7 @@ impl Supervisor {
 
     fn watch_all(&mut self) -> io::Result<()> {
         for app in self.apps.iter() {
-            self.health.drains.note(&app.listeners);
+            self.drains.note(&app.listeners);
         }
         let watch = |fd: RawFd, source: Source| {
             let readable = Interest::READABLE;

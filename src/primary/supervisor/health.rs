@@ -16,14 +16,14 @@ impl Supervisor {
     /// Sets the timer of the next look, if any app is looked at. Without one, nothing wakes the primary up.
     pub(super) fn plan_look(&mut self) {
         match Looks::period(&self.apps) {
-            Some(_) if self.health.looking => {}
+            Some(_) if self.looking => {}
             Some(period) => {
-                self.health.looking = true;
+                self.looking = true;
                 let at = self.now() + period;
                 self.deadlines.set(Timer::Look, at);
             }
             None => {
-                self.health.looking = false;
+                self.looking = false;
                 self.deadlines.clear(Timer::Look);
             }
         }
@@ -31,12 +31,11 @@ impl Supervisor {
 
     /// Looks at all workers that are limited, and does what comes of it.
     pub(super) fn look_at_workers(&mut self) {
-        self.health.looking = false;
+        self.looking = false;
         let now = self.now();
         let secret = self.means.hash_key.0;
         let seen = (&self.apps, &self.workers);
-        let probes = |worker| self.health.probes.given(worker);
-        let verdicts = self.health.looks.look(now, seen, secret, probes);
+        let verdicts = self.looks.look(now, seen, secret, |_| 0);
         let mut renewing = HashSet::new();
         for (worker, verdict) in verdicts {
             self.carry_out(worker, verdict, &mut renewing);

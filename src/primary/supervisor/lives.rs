@@ -22,6 +22,7 @@ use crate::config::{AppConfig, Balance};
 use crate::policy::fleet::{Cause, Fleet};
 use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::{Action, Event, KILL_PATIENCE, Patience, State, Why};
+use crate::policy::rollout;
 use crate::primary::messages::Command;
 use crate::primary::workers::Worker;
 use crate::primary::workers::census::Census;
@@ -119,6 +120,7 @@ impl Supervisor {
         if is_draining(state) && !is_draining(before) {
             self.deadlines.set(Timer::Census(app), now + CENSUS);
         }
+        let slot = worker.slot;
         for action in actions {
             match action {
                 Action::Admit => self.became_ready(id),
@@ -131,6 +133,9 @@ impl Supervisor {
         }
         if before == State::Ready && !matches!(state, State::Ready | State::Gone(_)) {
             self.left_its_slot(id);
+        }
+        if is_draining(state) && !is_draining(before) {
+            self.thin_out(app, slot);
         }
     }
 
@@ -151,12 +156,28 @@ impl Supervisor {
         }
     }
 
+    /// Hurries the oldest of a slot's former workers if too many finish their connections.
+    fn thin_out(&mut self, id: AppId, slot: SlotId) {
+        let app = &self.apps[id];
+        if !app.phase.is_serving() {
+            return;
+        }
+        let finishing = self.workers.of_app(id).filter_map(|worker| {
+            let here = worker.slot == slot && is_draining(worker.state);
+            let since = worker.leaving_since.filter(|_| here)?;
+            Some((since, worker.id))
+        });
+        for worker in rollout::crowd(finishing, app.config.max_old) {
+            self.happen(worker, Event::Hurry);
+        }
+    }
+
     fn evict(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
         worker.received = None;
-        self.health.drains.note(&self.apps[worker.app].listeners);
+        self.drains.note(&self.apps[worker.app].listeners);
         self.apps[worker.app].dispatcher.send(Command::Evict {
             worker: id,
             listener: None,
@@ -168,7 +189,7 @@ impl Supervisor {
             return;
         };
         let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
-        self.health.drains.note(&self.apps[app].listeners);
+        self.drains.note(&self.apps[app].listeners);
         let took = in_words(worker.started.elapsed());
         self.deadlines.clear(Timer::Diagnose(id));
         let now = self.now();

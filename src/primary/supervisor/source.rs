@@ -22,8 +22,6 @@ pub enum Source {
     Exit(WorkerId),
     /// The pidfd of a program that is tried out.
     Trial,
-    /// What the worker's health is asked by.
-    Probe(WorkerId),
 }
 
 /// Low bits of a token: the kind. The rest: the id.
@@ -39,7 +37,6 @@ impl Source {
             Self::Control => (3, 0),
             Self::Exit(WorkerId(id)) => (4, id),
             Self::Trial => (5, 0),
-            Self::Probe(WorkerId(id)) => (6, id),
         };
         Token(kind | (id << KIND_BITS) as usize)
     }
@@ -55,7 +52,6 @@ impl Source {
             (3, 0) => Self::Control,
             (4, id) => Self::Exit(WorkerId(id)),
             (5, 0) => Self::Trial,
-            (6, id) => Self::Probe(WorkerId(id)),
             _ => return None,
         })
     }
@@ -76,7 +72,6 @@ mod tests {
         ];
         for id in [0, 1, 2, 7, 8, 1 << 20, (1 << 60) - 1] {
             sources.push(Source::Exit(WorkerId(id)));
-            sources.push(Source::Probe(WorkerId(id)));
         }
         let mut seen = std::collections::HashSet::new();
         for source in sources {
