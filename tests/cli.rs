@@ -80,6 +80,22 @@ const REFUSED: &[(&[&str], &str)] = &[
         &["run", "--sticky", "ip", "--balance", "kernel", "--", "x"],
         "the kernel chooses",
     ),
+    (
+        &["run", "-l", "80", "-l", "0.0.0.0:80", "--", "x"],
+        "are the same address",
+    ),
+    (
+        &[
+            "run",
+            "--health",
+            "http:/",
+            "--balance",
+            "kernel",
+            "--",
+            "x",
+        ],
+        "--health cannot be asked",
+    ),
     (&["run", "--grace", "1d", "--", "x"], "500ms, 10s, 2m or 1h"),
     (&["run", "--ready-timeout", "0", "--", "x"], "1ms at least"),
     (&["run", "--max-held", "-1", "--", "x"], "from 0 to 1000000"),

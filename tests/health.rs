@@ -16,6 +16,16 @@ fn ills<'a>(site: &'a Site, n: u16, flags: &[&str]) -> Balancer<'a> {
     Balancer::start(site, &words)
 }
 
+/// Frequent checks with two failures allowed.
+const CHECKS: [&str; 6] = [
+    "--health-interval",
+    "200ms",
+    "--health-timeout",
+    "1s",
+    "--health-failures",
+    "3",
+];
+
 /// Waits until so many workers have been started in place of others.
 #[track_caller]
 fn until_replaced(balancer: &Balancer, count: u64) {
@@ -183,4 +193,129 @@ fn while_the_primary_was_stopped_nobody_hung() {
         "nobody was even warned of"
     );
     balancer.finish();
+}
+
+#[test]
+fn a_worker_that_fails_its_health_checks_is_replaced_and_the_others_are_not() {
+    for host in ["127.0.0.1", "::1"] {
+        let site = Site::on(host);
+        let sick = site.file("sick");
+        let site = site.env("SICK", sick.display());
+        let flags = [&["--health", "http:/health"][..], &CHECKS].concat();
+        let balancer = ills(&site, 3, &flags);
+        let workers = balancer.workers();
+        std::fs::write(&sick, "1").expect("written");
+        let status = balancer.replaced(&workers[1..2]);
+        std::fs::remove_file(&sick).expect("there");
+        assert_eq!(
+            (status.accepted, status.dealt),
+            (0, 0),
+            "no client has come"
+        );
+        assert!(
+            status.slots.iter().all(|slot| slot.accepted == 0),
+            "{status:#?}"
+        );
+        let output = balancer.output();
+        assert!(output.contains("answered GET /health with 500 (failed check 1 of 3)"));
+        assert!(output.contains("after 3 failed checks in a row it is replaced"));
+        balancer.until("the next one is well", |status| {
+            status.slots[1].why.is_none()
+        });
+        let left = balancer.workers();
+        assert_eq!((left[0], left[2]), (workers[0], workers[2]));
+        balancer.finish();
+    }
+}
+
+#[test]
+fn checks_under_load_cost_no_request_and_replace_nobody() {
+    let site = Site::new();
+    let flags = [&["--health", "http:/health"][..], &CHECKS].concat();
+    let balancer = ills(&site, 2, &flags);
+    let workers = balancer.workers();
+    let load = Load::start(site.to(), 4, 1, DEADLINE);
+    load.proceed(1000);
+    load.stop().clean();
+    assert_eq!(balancer.workers(), workers);
+    assert!(
+        !balancer.output().contains("failed check"),
+        "{}",
+        balancer.output()
+    );
+    balancer.finish();
+}
+
+#[test]
+fn a_stopped_worker_without_clients_fails_its_checks_and_is_replaced() {
+    let site = Site::new();
+    let flags = [&["--health", "http:/health", "--grace", "1s"][..], &CHECKS].concat();
+    let balancer = ills(&site, 2, &flags);
+    let workers = balancer.workers();
+    send(workers[0], Signal::SIGSTOP);
+    balancer.replaced(&workers[..1]);
+    assert!(
+        balancer
+            .output()
+            .contains("has not answered GET /health within 1 s")
+    );
+    assert_eq!(balancer.workers()[1], workers[1]);
+    balancer.finish();
+}
+
+#[test]
+fn a_command_can_be_the_health_check() {
+    let site = Site::new();
+    let (sick, check) = (site.file("sick"), site.file("check.sh"));
+    let site = site.env("SICK", sick.display());
+    let script = r#"printf 'GET /health HTTP/1.0\r\n\r\n'
+        read -r line
+        case "$line" in *200*) exit 0 ;; esac
+        echo "slot $FORKFRONT_SLOT says $line" >&2
+        exit 3
+    "#;
+    std::fs::write(&check, script).expect("written");
+    let words = format!("sh '{}'", check.display());
+    let flags = [&["--health", &words][..], &CHECKS].concat();
+    let balancer = ills(&site, 2, &flags);
+    let workers = balancer.workers();
+    std::fs::write(&sick, "0").expect("written");
+    balancer.replaced(&workers[..1]);
+    std::fs::remove_file(&sick).expect("there");
+    let output = balancer.output();
+    assert!(
+        output.contains("fails 'sh': exit code 3: slot 0 says HTTP/1.1 500"),
+        "{output}"
+    );
+    assert_eq!(balancer.workers()[1], workers[1]);
+    balancer.finish();
+}
+
+#[test]
+fn a_check_that_never_ends_is_killed() {
+    let site = Site::new();
+    let flags = [&["--health", "sleep 1000"][..], &CHECKS].concat();
+    let balancer = ills(&site, 1, &flags);
+    let workers = balancer.workers();
+    balancer.replaced(&workers);
+    assert!(
+        balancer
+            .output()
+            .contains("has not passed 'sleep' within 1 s")
+    );
+    balancer.finish();
+}
+
+#[test]
+fn a_check_that_cannot_be_run_is_refused() {
+    let site = Site::new();
+    let words = [
+        "run",
+        "--health",
+        "no-such-check --fast",
+        "--",
+        "node",
+        &server("ill.js"),
+    ];
+    run_to_end(&site, &words).refused(&site, 1, "no-such-check");
 }

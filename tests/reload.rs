@@ -226,7 +226,8 @@ fn endless_connections_keep_a_bounded_number_of_old_generations() {
         let mut both = [Endless::open(site.to()), Endless::open(site.to())];
         assert!(both.iter_mut().all(Endless::is_alive));
         sockets.extend(both);
-        balancer.reload().done();
+        let done = balancer.reload().done();
+        assert!(done.took < Duration::from_secs(6), "{done}");
         let status = balancer.status();
         assert_eq!(status.generation, generation);
         let old: Vec<u32> = status.leaving.iter().map(|old| old.generation).collect();

@@ -253,15 +253,26 @@ impl RunWords {
                 "the COMMAND to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
             ));
         }
-        for (at, listen) in self.listen.iter().enumerate() {
-            if self.listen[..at].iter().any(|other| other.at == listen.at) {
-                let at = &listen.at;
-                return Err(Error::usage(format!("'-l {at}' is given twice")));
+        for (index, listen) in self.listen.iter().enumerate() {
+            let mut others = self.listen[..index].iter();
+            if let Some(other) = others.find(|other| other.at.overlaps(&listen.at)) {
+                let (other, at) = (&other.at, &listen.at);
+                return Err(Error::usage(if other == at {
+                    format!("'-l {at}' is given twice")
+                } else {
+                    format!("'-l {other}' and '-l {at}' are the same address: give it once")
+                }));
             }
         }
         if self.balance == Balance::Kernel && self.sticky.is_some() {
             return Err(Error::usage(
                 "--sticky cannot be kept with --balance kernel, since there the kernel chooses the worker",
+            ));
+        }
+        if self.balance == Balance::Kernel && self.health.is_asked() {
+            return Err(Error::usage(
+                "--health cannot be asked with --balance kernel, since there no connection can be given to one \
+                 certain worker",
             ));
         }
         Ok(())

@@ -116,6 +116,7 @@ fn readiness(slots: &[&SlotStatus]) -> String {
     for (state, word) in [
         (SlotState::Drained, "drained"),
         (SlotState::Failed, "failed"),
+        (SlotState::Stopped, "stopped"),
     ] {
         if of(state) > 0 {
             words.push_str(&format!(", {} {word}", of(state)));
@@ -191,7 +192,7 @@ fn slots(out: &mut String, section: &Section) {
             second,
             known(running, bytes(slot.rss_bytes)),
             known(running, format!("{:.0}%", slot.cpu_percent)),
-            known(counted, micros(slot.queue_wait_us.p99)),
+            known(counted && running, micros(slot.queue_wait_us.p99)),
         );
         line(out, &row);
         if let Some(why) = &slot.why {

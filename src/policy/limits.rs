@@ -144,6 +144,19 @@ impl Judge {
         }
     }
 
+    /// Since when each worker is known, by which its age is counted.
+    pub fn since(&self) -> impl Iterator<Item = (WorkerId, Moment)> + '_ {
+        self.known
+            .iter()
+            .map(|(worker, watch)| (*worker, watch.since))
+    }
+
+    /// Counts a worker's age from `since` on.
+    pub fn remember(&mut self, worker: WorkerId, since: Moment) {
+        let share = spread(self.secret, worker);
+        self.known.insert(worker, Watch::new(since, share));
+    }
+
     /// Other limits from now on.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

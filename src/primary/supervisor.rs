@@ -20,8 +20,7 @@ use crate::policy::deadlines::{Deadlines, Moment};
 use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::app::{App, Apps, Means};
-use crate::primary::health::drains::Drains;
-use crate::primary::health::looks::Looks;
+use crate::primary::health::Health;
 use crate::primary::logs::Logs;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
@@ -42,6 +41,7 @@ mod join;
 mod launch;
 mod lives;
 mod operations;
+mod probes;
 mod report;
 mod reports;
 mod signals;
@@ -71,6 +71,8 @@ enum Timer {
     Census(AppId),
     /// Look at the workers that are limited.
     Look,
+    /// Ask a worker how it is, or give up waiting for what one says.
+    Probe,
     /// The end of an app waits no longer for open connections.
     StopWaiting(AppId),
     /// The operation that is under way may go on.
@@ -114,12 +116,8 @@ pub struct Supervisor {
     /// It was said how to go on.
     announced: bool,
     last_look: report::LastLook,
-    /// Whether workers that drain hold anything any more.
-    drains: Drains,
-    /// What workers that are limited use, and whether they react.
-    looks: Looks,
-    /// The next look is planned.
-    looking: bool,
+    /// How the workers are.
+    health: Health,
     failure: Option<Error>,
 }
 
@@ -153,6 +151,7 @@ impl Supervisor {
             self.close_ended();
             self.start_workers();
             self.plan_look();
+            self.plan_probes();
         }
         self.farewell()
     }
@@ -166,6 +165,7 @@ impl Supervisor {
             Source::Control => self.hear_commands(),
             Source::Exit(worker) => self.exited(worker),
             Source::Trial => self.trial_ended(),
+            Source::Probe(worker) => self.hear_probe(worker),
         }
     }
 
@@ -204,6 +204,7 @@ impl Supervisor {
                 Timer::Settle => self.settle(),
                 Timer::Census(app) => self.take_census(app),
                 Timer::Look => self.look_at_workers(),
+                Timer::Probe => self.ask_workers(),
                 Timer::StopWaiting(app) => self.stop_waiting(app),
                 Timer::Operation => self.advance(),
                 Timer::Watch => self.look_at_watches(),

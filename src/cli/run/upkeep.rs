@@ -108,6 +108,13 @@ impl From<LimitWords> for Limits {
     }
 }
 
+impl HealthWords {
+    /// Whether the workers are to be asked at all.
+    pub fn is_asked(&self) -> bool {
+        self.health.is_some()
+    }
+}
+
 impl From<HealthWords> for Option<Health> {
     fn from(words: HealthWords) -> Self {
         words.health.map(|probe| Health {

@@ -348,6 +348,13 @@ fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
             "'sticky' cannot be kept with balance = \"kernel\", since there the kernel chooses the worker",
         );
     }
+    if app.health.is_some() {
+        table.refuse(
+            table.place("health"),
+            "'health' cannot be asked with balance = \"kernel\", since there no connection can be given to one \
+             certain worker",
+        );
+    }
     for (index, listen) in app.listen.iter().enumerate() {
         let mut others = app.listen[..index].iter();
         if others.any(|other| other.shared_port() == listen.shared_port()) {

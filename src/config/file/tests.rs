@@ -236,6 +236,10 @@ const WRONG: &[(&str, &str)] = &[
         "4:10: 'sticky' cannot be kept",
     ),
     (
+        "balance = \"kernel\"\nhealth = \"http:/\"",
+        "4:10: 'health' cannot be asked",
+    ),
+    (
         "balance = \"kernel\"\nlisten = [\"80=1\", \"81=1\"]",
         "4:19: with balance = \"kernel\"",
     ),

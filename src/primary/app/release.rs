@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::AppConfig;
+use crate::config::{AppConfig, Probe};
 use crate::error::Result;
 use crate::primary::preflight::{self, Suspicion};
 use crate::sys::handover;
@@ -70,6 +70,9 @@ impl Release {
     pub fn find(generation: u32, config: Arc<AppConfig>, home: Option<&Path>) -> Result<Self> {
         let cwd = config.cwd.clone().or_else(|| home.map(Path::to_owned));
         let program = resolve(&config, cwd.as_deref())?;
+        if let Some(Probe::Command(words)) = config.health.as_ref().map(|health| &health.probe) {
+            program_of(words, &config, cwd.as_deref())?;
+        }
         Ok(Self {
             generation,
             program: program.path,
@@ -81,8 +84,20 @@ impl Release {
 }
 
 fn resolve(config: &AppConfig, cwd: Option<&Path>) -> Result<preflight::Program> {
+    program_of(&config.command, config, cwd)
+}
+
+/// The program of a command that is run as the workers are.
+///
+/// # Errors
+/// One sentence: it cannot be run.
+pub fn program_of(
+    command: &[OsString],
+    config: &AppConfig,
+    cwd: Option<&Path>,
+) -> Result<preflight::Program> {
     preflight::resolve(
-        &config.command,
+        command,
         cwd,
         path_of_workers(config).as_deref(),
         config.identity.as_ref().map(|who| (who.uid, who.gid)),

@@ -30,9 +30,9 @@ const SHARE: u32 = 20;
 pub struct Drains {
     asked: HashMap<WorkerId, Asked>,
     /// The local ends of all connections that there can be, those of former listeners included.
-    locals: BTreeSet<Local>,
+    pub(super) locals: BTreeSet<Local>,
     /// A listener's connections cannot be told from others.
-    blind: bool,
+    pub(super) blind: bool,
     disagreements: u64,
 }
 

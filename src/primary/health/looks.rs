@@ -26,6 +26,8 @@ const BUSY: f64 = 0.25;
 #[derive(Debug, Default)]
 pub struct Looks {
     judges: BTreeMap<AppId, Judge>,
+    /// Since when workers are known that a former image has looked at.
+    remembered: BTreeMap<AppId, Vec<(WorkerId, Moment)>>,
     /// Workers from which connections were taken away, since they left them alone.
     stolen: HashSet<WorkerId>,
     /// When the last look was, and the processor time of each process then.
@@ -40,6 +42,22 @@ impl Looks {
     pub fn period(apps: &Apps) -> Option<Duration> {
         let limited = apps.iter().filter(|app| app.phase.is_serving());
         limited.filter_map(|app| period(&app.config.limits)).min()
+    }
+
+    /// Since when each worker is known.
+    pub fn since(&self) -> impl Iterator<Item = (AppId, WorkerId, Moment)> + '_ {
+        self.judges.iter().flat_map(|(app, judge)| {
+            let since = judge.since();
+            since.map(|(worker, moment)| (*app, worker, moment))
+        })
+    }
+
+    /// What [`Looks::since`] said in another image.
+    pub fn remember(&mut self, since: Vec<(AppId, WorkerId, Moment)>) {
+        for (app, worker, moment) in since {
+            let known = self.remembered.entry(app).or_default();
+            known.push((worker, moment));
+        }
     }
 
     /// Connections were taken away from this worker: it had left them alone.
@@ -81,6 +99,9 @@ impl Looks {
             let judge = self.judges.entry(app.id);
             let judge = judge.or_insert_with(|| Judge::new(limits, secret));
             judge.set_limits(limits);
+            for (worker, since) in self.remembered.remove(&app.id).unwrap_or_default() {
+                judge.remember(worker, since);
+            }
             verdicts.extend(judge.look(now, &samples));
         }
         self.stolen.clear();

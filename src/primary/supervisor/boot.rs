@@ -136,9 +136,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         stopping: false,
         announced: false,
         last_look: Default::default(),
-        drains: Default::default(),
-        looks: Default::default(),
-        looking: false,
+        health: Default::default(),
         failure: None,
         config,
     })

@@ -94,7 +94,7 @@ impl Supervisor {
             self.pronounce((app, slot), Some(pid), &why, verdict);
         }
         self.late.remove(&id);
-        self.drains.forget(id);
+        self.health.drains.forget(id);
         if survives {
             self.mourn(id);
         } else {
@@ -131,13 +131,16 @@ impl Supervisor {
             self.left_alone(worker.app);
         }
         self.strays = true;
+        // A reload may have waited for old workers to go.
+        self.advance();
     }
 
     /// Collects orphans that have come to us and ended.
     pub(super) fn reap(&mut self) {
         if std::mem::take(&mut self.strays) {
             let trial = self.operations.trial();
-            process::reap_strays(|pid| self.workers.is_leader(pid) || trial == Some(pid));
+            let helps = |pid| trial == Some(pid) || self.health.probes.is_helper(pid);
+            process::reap_strays(|pid| self.workers.is_leader(pid) || helps(pid));
         }
     }
 

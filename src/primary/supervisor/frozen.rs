@@ -28,6 +28,7 @@ use crate::primary::app::frozen::{FrozenApps, FrozenDispatchers, Releases};
 use crate::primary::app::release::{FrozenRelease, Release};
 use crate::primary::app::room::Room;
 use crate::primary::app::{Apps, Means};
+use crate::primary::health::{FrozenHealth, Health};
 use crate::primary::logs::{self, FrozenLogs, Standstill};
 use crate::primary::rendezvous::{FrozenRendezvous, Rendezvous};
 use crate::primary::rundir::{FrozenRunDir, RunDir};
@@ -70,6 +71,8 @@ pub struct Frozen {
     uptime: Duration,
     operations: FrozenOperations,
     announced: bool,
+    #[serde(default)]
+    health: FrozenHealth,
 }
 
 impl Supervisor {
@@ -106,9 +109,7 @@ impl Supervisor {
             stopping: _,
             announced,
             last_look: _,
-            drains: _,
-            looks: _,
-            looking: _,
+            health,
             failure: _,
         } = self;
         let mut releases = Releases::default();
@@ -136,6 +137,7 @@ impl Supervisor {
             uptime: started.elapsed(),
             operations: operations.freeze(),
             announced: *announced,
+            health: health.freeze(),
         }
     }
 
@@ -194,9 +196,7 @@ impl Supervisor {
             stopping: false,
             announced: frozen.announced,
             last_look: Default::default(),
-            drains: Default::default(),
-            looks: Default::default(),
-            looking: false,
+            health: Health::thaw(frozen.health),
             failure: None,
             config: frozen.config,
         };
@@ -209,7 +209,7 @@ impl Supervisor {
 
     fn watch_all(&mut self) -> io::Result<()> {
         for app in self.apps.iter() {
-            self.drains.note(&app.listeners);
+            self.health.drains.note(&app.listeners);
         }
         let watch = |fd: RawFd, source: Source| {
             let readable = Interest::READABLE;

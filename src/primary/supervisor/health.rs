@@ -16,14 +16,14 @@ impl Supervisor {
     /// Sets the timer of the next look, if any app is looked at. Without one, nothing wakes the primary up.
     pub(super) fn plan_look(&mut self) {
         match Looks::period(&self.apps) {
-            Some(_) if self.looking => {}
+            Some(_) if self.health.looking => {}
             Some(period) => {
-                self.looking = true;
+                self.health.looking = true;
                 let at = self.now() + period;
                 self.deadlines.set(Timer::Look, at);
             }
             None => {
-                self.looking = false;
+                self.health.looking = false;
                 self.deadlines.clear(Timer::Look);
             }
         }
@@ -31,11 +31,12 @@ impl Supervisor {
 
     /// Looks at all workers that are limited, and does what comes of it.
     pub(super) fn look_at_workers(&mut self) {
-        self.looking = false;
+        self.health.looking = false;
         let now = self.now();
         let secret = self.means.hash_key.0;
         let seen = (&self.apps, &self.workers);
-        let verdicts = self.looks.look(now, seen, secret, |_| 0);
+        let probes = |worker| self.health.probes.given(worker);
+        let verdicts = self.health.looks.look(now, seen, secret, probes);
         let mut renewing = HashSet::new();
         for (worker, verdict) in verdicts {
             self.carry_out(worker, verdict, &mut renewing);

@@ -177,7 +177,7 @@ impl Supervisor {
             return;
         };
         worker.received = None;
-        self.drains.note(&self.apps[worker.app].listeners);
+        self.health.drains.note(&self.apps[worker.app].listeners);
         self.apps[worker.app].dispatcher.send(Command::Evict {
             worker: id,
             listener: None,
@@ -189,7 +189,7 @@ impl Supervisor {
             return;
         };
         let (app, slot, pid) = (worker.app, worker.slot, worker.pid);
-        self.drains.note(&self.apps[app].listeners);
+        self.health.drains.note(&self.apps[app].listeners);
         let took = in_words(worker.started.elapsed());
         self.deadlines.clear(Timer::Diagnose(id));
         let now = self.now();

@@ -5,13 +5,13 @@
 //! their number and what is dealt to them, `settings` changes rules, `file` reads the configuration again.
 
 mod file;
+mod order;
 mod renewal;
 mod settings;
 mod slots;
 mod upgrade;
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 
 use log::{debug, error, info};
 use serde::{Deserialize, Serialize};
@@ -22,56 +22,12 @@ use crate::config::Balance;
 use crate::policy::ids::{AppId, SlotId};
 use crate::primary::control::ClientId;
 use crate::primary::verbs::Audience;
-use crate::protocol::{Done, Setting, Size, SlotRef};
-use crate::sys::handover;
+use crate::protocol::{Done, SlotRef};
 
+pub use order::Order;
 use renewal::Renewal;
 use slots::{Growth, Watch};
 use upgrade::{Passage, Upgrade};
-
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// Renew all workers of one app, or of all.
-    Reload {
-        /// Only this app.
-        app: Option<String>,
-        /// Read the configuration again before.
-        reread: bool,
-        /// Only apps that must have new workers for what has changed.
-        changes_only: bool,
-    },
-    /// Renew one worker.
-    Restart(SlotRef),
-    /// Change the number of slots.
-    Scale(Option<String>, Size),
-    /// Deal nothing more to a slot.
-    Drain(SlotRef),
-    /// Deal to it again.
-    Resume(SlotRef),
-    /// Change a rule.
-    Set(Option<String>, Setting),
-    /// Go on as this program, or as the one at the same path anew.
-    Upgrade(#[serde(with = "handover::path_if_any")] Option<PathBuf>),
-}
-
-impl Order {
-    /// What is under way while it is.
-    fn words(&self) -> String {
-        match self {
-            Self::Reload { app: None, .. } => "reload".to_owned(),
-            Self::Reload { app: Some(app), .. } => format!("reload of {app}"),
-            Self::Restart(slot) => format!("restart of slot {slot}"),
-            Self::Scale(None, to) => format!("scale to {to}"),
-            Self::Scale(Some(app), to) => format!("scale of {app} to {to}"),
-            Self::Drain(slot) => format!("drain of slot {slot}"),
-            Self::Resume(slot) => format!("resume of slot {slot}"),
-            Self::Set(_, setting) => format!("set {setting}"),
-            Self::Upgrade(_) => "upgrade".to_owned(),
-        }
-    }
-}
 
 /// An operation that waits for its turn.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -178,6 +178,10 @@ impl Supervisor {
             return match worker.state {
                 State::Starting { .. } => Some("has not listened yet".to_owned()),
                 _ if worker.is_paused() => Some("has closed its listener".to_owned()),
+                State::Ready => {
+                    let failures = self.health.probes.failures(worker.id);
+                    failures.map(|(count, why)| format!("{why} (failed check {count} in a row)"))
+                }
                 _ => None,
             };
         }

@@ -51,7 +51,7 @@ impl Supervisor {
                 at(listener)
             ),
             Report::ListenerClosed(listener) => debug!("listener {listener} is closed"),
-            Report::ProbeReturned(worker) => debug!("a probe did not come to worker {worker}"),
+            Report::ProbeReturned(worker) => self.health.probes.returned(worker),
             Report::Dry => self.ran_dry(app),
         }
     }
@@ -80,8 +80,8 @@ impl Supervisor {
         };
         let (place, pid) = (self.place(worker.app, worker.slot), worker.pid);
         debug!("{place}: worker {pid} left {count} waiting; dealt again");
-        if self.looking {
-            self.looks.note_stolen(id);
+        if self.health.looking {
+            self.health.looks.note_stolen(id);
         }
         if !matches!(process::peek_exit(worker.pidfd()), Ok(None)) {
             // Dead, and about to be noticed.

@@ -22,6 +22,8 @@ pub enum Source {
     Exit(WorkerId),
     /// The pidfd of a program that is tried out.
     Trial,
+    /// What the worker's health is asked by.
+    Probe(WorkerId),
 }
 
 /// Low bits of a token: the kind. The rest: the id.
@@ -37,6 +39,7 @@ impl Source {
             Self::Control => (3, 0),
             Self::Exit(WorkerId(id)) => (4, id),
             Self::Trial => (5, 0),
+            Self::Probe(WorkerId(id)) => (6, id),
         };
         Token(kind | (id << KIND_BITS) as usize)
     }
@@ -52,6 +55,7 @@ impl Source {
             (3, 0) => Self::Control,
             (4, id) => Self::Exit(WorkerId(id)),
             (5, 0) => Self::Trial,
+            (6, id) => Self::Probe(WorkerId(id)),
             _ => return None,
         })
     }
@@ -72,6 +76,7 @@ mod tests {
         ];
         for id in [0, 1, 2, 7, 8, 1 << 20, (1 << 60) - 1] {
             sources.push(Source::Exit(WorkerId(id)));
+            sources.push(Source::Probe(WorkerId(id)));
         }
         let mut seen = std::collections::HashSet::new();
         for source in sources {

@@ -83,10 +83,10 @@ impl Supervisor {
     pub(super) fn take_census(&mut self, id: AppId) {
         let now = self.now();
         if let Some(app) = self.apps.get(id) {
-            self.drains.note(&app.listeners);
+            self.health.drains.note(&app.listeners);
         }
         let draining = self.workers.of_app(id).filter(|worker| drains(worker));
-        for worker in self.drains.empty(now, draining) {
+        for worker in self.health.drains.empty(now, draining) {
             self.happen(worker, Event::Empty);
         }
         let waits = self.workers.of_app(id).any(drains);

@@ -44,14 +44,7 @@ pub fn environment(
     config: &AppConfig,
     place: &Place<'_>,
 ) -> Vec<Variable> {
-    let kept = |name: &OsStr| !OURS_ALONE.iter().any(|ours| name == *ours) && !is_forkfronts(name);
-    let mut variables: Vec<Variable> = inherited.filter(|(name, _)| kept(name)).collect();
-    if let Some(identity) = &config.identity {
-        put_identity(&mut variables, identity);
-    }
-    for (name, value) in &config.env {
-        put(&mut variables, name, value.clone());
-    }
+    let mut variables = plain(inherited, config);
     if get(&variables, "PORT").is_none()
         && let Some(port) = config.listen.iter().find_map(|listen| listen.shared_port())
     {
@@ -73,6 +66,32 @@ pub fn environment(
     }
     preload.push(place.shim);
     put(&mut variables, "LD_PRELOAD", preload);
+    variables
+}
+
+/// The complete environment of a health check's command, which asks the worker `pid` of `slot`: the workers' own,
+/// less what makes a worker.
+pub fn of_probe(
+    inherited: impl Iterator<Item = Variable>,
+    config: &AppConfig,
+    (slot, pid): (SlotId, u32),
+) -> Vec<Variable> {
+    let mut variables = plain(inherited, config);
+    put(&mut variables, "FORKFRONT_SLOT", slot.to_string());
+    put(&mut variables, "FORKFRONT_WORKER_PID", pid.to_string());
+    variables
+}
+
+/// What is inherited and meant for others than us, and what the user adds.
+fn plain(inherited: impl Iterator<Item = Variable>, config: &AppConfig) -> Vec<Variable> {
+    let kept = |name: &OsStr| !OURS_ALONE.iter().any(|ours| name == *ours) && !is_forkfronts(name);
+    let mut variables: Vec<Variable> = inherited.filter(|(name, _)| kept(name)).collect();
+    if let Some(identity) = &config.identity {
+        put_identity(&mut variables, identity);
+    }
+    for (name, value) in &config.env {
+        put(&mut variables, name, value.clone());
+    }
     variables
 }
 

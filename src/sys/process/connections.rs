@@ -13,10 +13,12 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::sys::diag::{self, Diag, request, word};
 
 /// The local end that all connections of one listening socket share.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Local {
     /// A TCP port.
     Tcp(u16),

@@ -61,6 +61,17 @@ pub struct Child {
     pub stderr: OwnedFd,
 }
 
+/// A child that talks over a connection: what it writes to stderr is all that is left for us.
+#[derive(Debug)]
+pub struct Helper {
+    /// Its pid, also its session and its process group.
+    pub pid: u32,
+    /// Becomes readable when it ends; to signal it and to wait for it.
+    pub pidfd: OwnedFd,
+    /// What it writes to stderr: the read end, non-blocking.
+    pub stderr: OwnedFd,
+}
+
 impl Launch {
     /// Starts the child. Only from the main thread when `death_signal` is set: the kernel ties that signal to
     /// the life of the *thread* that forked (prctl(2), `PR_SET_PDEATHSIG`).
@@ -69,14 +80,36 @@ impl Launch {
     /// Those of pipe(2), fork(2), pidfd_open(2) and execve(2), and of each step of the child before its exec;
     /// nothing is left running then.
     pub fn start(&self) -> io::Result<Child> {
+        let (stdout, stdout_writer) = output_pipe()?;
+        let (stderr, stderr_writer) = output_pipe()?;
+        let stdio = [Stdio::null(), stdout_writer.into(), stderr_writer.into()];
+        let (pid, pidfd) = self.spawn(stdio)?;
+        Ok(Child {
+            pid,
+            pidfd,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// Starts a child whose stdin and stdout are `connection`.
+    ///
+    /// # Errors
+    /// As [`Launch::start`], and those of dup(2).
+    pub fn start_over(&self, connection: OwnedFd) -> io::Result<Helper> {
+        let (stderr, stderr_writer) = output_pipe()?;
+        let stdin = connection.try_clone()?;
+        let (pid, pidfd) = self.spawn([stdin.into(), connection.into(), stderr_writer.into()])?;
+        Ok(Helper { pid, pidfd, stderr })
+    }
+
+    fn spawn(&self, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<(u32, OwnedFd)> {
         if self.death_signal.is_some() && gettid().as_raw() as u32 != std::process::id() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "a child with a death signal must be started by the main thread",
             ));
         }
-        let (stdout, stdout_writer) = output_pipe()?;
-        let (stderr, stderr_writer) = output_pipe()?;
         let mut command = Command::new(&self.program);
         if let Some((first, rest)) = self.args.split_first() {
             command.arg0(first).args(rest);
@@ -84,9 +117,9 @@ impl Launch {
         command
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(stdout_writer)
-            .stderr(stderr_writer);
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr);
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
@@ -96,12 +129,7 @@ impl Launch {
         let child = command.spawn().map_err(|error| self.explain(error))?;
         let pid = child.id();
         match open_pidfd(pid) {
-            Ok(pidfd) => Ok(Child {
-                pid,
-                pidfd,
-                stdout,
-                stderr,
-            }),
+            Ok(pidfd) => Ok((pid, pidfd)),
             Err(error) => {
                 // Not waited for yet, so the pid is still this child's.
                 let mut child = child;

@@ -11,7 +11,7 @@ pub mod connections;
 mod launch;
 mod proc_files;
 
-pub use launch::{Child, Credentials, Launch};
+pub use launch::{Child, Credentials, Helper, Launch};
 pub(super) use launch::{check, close_all_on_exec, output_pipe};
 pub use proc_files::{
     Living, Usage, activity, holds_inode, living, parent_of, session_members, session_of, usage,

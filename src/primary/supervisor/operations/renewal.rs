@@ -348,10 +348,10 @@ impl Supervisor {
         };
         let kept = match renewed {
             0 => "the old workers go on as they were".to_owned(),
-            some => format!(
-                "{} before it stay renewed, the others go on as they were",
-                count(some, "slot")
-            ),
+            1 => "the slot renewed before it stays so, the others go on as they were".to_owned(),
+            some => {
+                format!("the {some} slots renewed before it stay so, the others go on as they were")
+            }
         };
         self.conclude(Err(format!("{first}; {kept}{tail}")));
     }
