@@ -184,7 +184,8 @@ Change a setting of the running primary, for all that comes from now on: no work
   weight SLOT=N       1 to 1000; 100 is usual, 50 gets half of that
   log-level LEVEL     error, warn, info, debug or trace
 
-It holds until the next start, or until a reload finds another value in the configuration file.";
+It holds until the next start, or until a reload finds that the configuration file says otherwise than it \
+did; a log level until a reload reads the file.";
 
 const UPGRADE: &str = "\
 Replace the primary itself by a new version, without losing a connection.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use log::info;
+
 use super::super::Supervisor;
 use crate::config::changes::{Change, Changes, Live};
 use crate::config::{AppConfig, Config, ListenAt};
@@ -12,6 +14,7 @@ use crate::primary::app::Prepared;
 use crate::primary::app::release::Release;
 use crate::primary::app::room::Room;
 use crate::primary::listeners::live::{Closing, Newcomer};
+use crate::primary::logs;
 use crate::primary::messages::Command;
 
 /// What came of it.
@@ -103,8 +106,9 @@ impl Supervisor {
     }
 
     fn apply(&mut self, changes: Changes, opened: Opened) {
-        if let Some(level) = changes.log_level {
-            log::set_max_level(level);
+        let said = changes.log_level.map_or(Ok(()), logs::set_level);
+        if let Err(why) = said {
+            info!("log-level stays as it is: {why}");
         }
         for (app, newcomer) in opened.doors {
             self.take_in(app, newcomer);
