@@ -25,13 +25,12 @@ use crate::sys::address;
 use crate::wire::{Address, SocketOption};
 use door::{Door, Place, Wish};
 pub use frozen::FrozenListeners;
-use serde::{Deserialize, Serialize};
 
 /// The most listeners that workers may ask for: a server that binds without end stops here.
 pub const MOST_LISTENERS: usize = 64;
 
 /// What applies to all listeners.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     /// `--backlog`.
     pub backlog: Option<i32>,

@@ -45,8 +45,9 @@ pub fn is_main_thread() -> bool {
     gettid() == getpid()
 }
 
-/// Replaces this process's program. Everything but stdin, stdout, stderr and the descriptors of these numbers is
-/// closed. Returns only if that failed, with everything as it was.
+/// Replaces this process's program. Of ours, only the descriptors of these numbers stay open; what we were started
+/// with (a lock, a pipe of whoever waits for our end) stays as it is, since it never was ours to close. Returns only
+/// if that failed, with everything as it was.
 ///
 /// # Errors
 /// Those of execve(2); `InvalidInput` for a NUL in a word.
@@ -63,7 +64,6 @@ pub fn replace(
         word.push(value);
         word
     }))?;
-    close_all_on_exec()?;
     let kept = keep.iter().try_for_each(|&fd| leave_open(fd, true));
     let failed = kept.and_then(|()| match program {
         Program::Path(path) => {

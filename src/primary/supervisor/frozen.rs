@@ -79,9 +79,8 @@ impl Supervisor {
     /// What the next image needs.
     pub(super) fn freeze<'a>(
         &'a self,
-        dispatchers: FrozenDispatchers,
+        (program, dispatchers): (Ticket, FrozenDispatchers),
         logs: &'a Standstill,
-        program: Ticket,
         luggage: &mut Luggage<'a>,
     ) -> Frozen {
         // Named one by one, so that a new one is not forgotten.
@@ -112,9 +111,7 @@ impl Supervisor {
             health,
             failure: _,
         } = self;
-        let mut releases = Releases::default();
-        let timers = deadlines.all();
-        let timers = timers.filter_map(|(timer, at)| Some((serde_json::to_value(timer).ok()?, at)));
+        let places = &mut Releases::default();
         Frozen {
             program,
             config: config.clone(),
@@ -127,12 +124,12 @@ impl Supervisor {
             rendezvous: rendezvous.freeze(luggage),
             commands: commands.freeze(luggage),
             logs: logs.freeze(luggage),
-            workers: workers.freeze(luggage, |release| releases.place(release)),
-            apps: apps.freeze(luggage, &mut releases),
-            releases: releases.freeze(),
+            workers: workers.freeze(luggage, |release| places.place(release)),
+            apps: apps.freeze(luggage, places),
+            releases: places.freeze(),
             dispatchers,
             late: late.clone(),
-            deadlines: timers.collect(),
+            deadlines: frozen_timers(deadlines),
             now: clock.now(),
             uptime: started.elapsed(),
             operations: operations.freeze(),
@@ -152,13 +149,8 @@ impl Supervisor {
         let logs = back.need(&thaw("the workers' output"), logs);
         let run_dir = RunDir::thaw(frozen.run_dir, luggage);
         let run_dir = back.need(&thaw("the run directory"), run_dir);
-        let rendezvous = run_dir.rendezvous_socket();
-        let rendezvous =
-            rendezvous.and_then(|socket| Rendezvous::thaw(socket, frozen.rendezvous, luggage));
-        let rendezvous = back.need(&thaw("the rendezvous"), rendezvous);
-        let commands = run_dir.control_socket();
-        let commands = commands.and_then(|socket| Clients::thaw(socket, frozen.commands, luggage));
-        let commands = back.need(&thaw("the clients of the control socket"), commands);
+        let doors = thaw_doors(&run_dir, frozen.rendezvous, frozen.commands, luggage);
+        let (rendezvous, commands) = back.need(&thaw("the sockets of the run directory"), doors);
         let releases = frozen.releases.into_iter();
         let releases: Vec<Rc<Release>> = releases.map(|one| Rc::new(Release::thaw(one))).collect();
         let workers = Workers::thaw(frozen.workers, luggage, &releases);
@@ -234,12 +226,29 @@ impl Supervisor {
     }
 }
 
+fn thaw_doors(
+    run_dir: &RunDir,
+    rendezvous: FrozenRendezvous,
+    commands: FrozenClients,
+    luggage: &mut Luggage<'_>,
+) -> io::Result<(Rendezvous, Clients)> {
+    let rendezvous = Rendezvous::thaw(run_dir.rendezvous_socket()?, rendezvous, luggage)?;
+    let commands = Clients::thaw(run_dir.control_socket()?, commands, luggage)?;
+    Ok((rendezvous, commands))
+}
+
 fn watch_signals(poll: &Poll) -> io::Result<Signals> {
     let mut signals = Signals::block_and_watch()?;
     poll.registry()
         .register(&mut signals, Source::Signals.token(), Interest::READABLE)?;
     process::become_subreaper()?;
     Ok(signals)
+}
+
+fn frozen_timers(deadlines: &Deadlines<Timer>) -> Vec<(Value, Moment)> {
+    let all = deadlines.all();
+    all.filter_map(|(timer, at)| Some((serde_json::to_value(timer).ok()?, at)))
+        .collect()
 }
 
 fn timers(frozen: Vec<(Value, Moment)>) -> Deadlines<Timer> {

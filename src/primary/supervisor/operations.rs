@@ -5,6 +5,7 @@
 //! their number and what is dealt to them, `settings` changes rules, `file` reads the configuration again.
 
 mod file;
+mod frozen;
 mod order;
 mod renewal;
 mod settings;
@@ -15,7 +16,6 @@ use std::collections::VecDeque;
 
 use log::{debug, error, info};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::Supervisor;
 use crate::config::Balance;
@@ -24,6 +24,7 @@ use crate::primary::control::ClientId;
 use crate::primary::verbs::Audience;
 use crate::protocol::{Done, SlotRef};
 
+pub use frozen::FrozenOperations;
 pub use order::Order;
 use renewal::Renewal;
 use slots::{Growth, Watch};
@@ -75,41 +76,7 @@ pub struct Operations {
     passage: Option<Passage>,
 }
 
-/// All operations for the next image. None is under way but the upgrade that leads there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FrozenOperations {
-    /// Orders that another version does not know are left out.
-    waiting: Vec<Value>,
-    watches: Vec<(Watch, Audience)>,
-    passage: Option<Passage>,
-}
-
 impl Operations {
-    /// What the next image needs.
-    pub fn freeze(&self) -> FrozenOperations {
-        let waiting = self.waiting.iter();
-        FrozenOperations {
-            waiting: waiting
-                .filter_map(|asked| serde_json::to_value(asked).ok())
-                .collect(),
-            watches: self.watches.clone(),
-            passage: self.passage.clone(),
-        }
-    }
-
-    /// As another image left them.
-    pub fn thaw(frozen: FrozenOperations) -> Self {
-        let waiting = frozen.waiting.into_iter();
-        Self {
-            waiting: waiting
-                .filter_map(|asked| serde_json::from_value(asked).ok())
-                .collect(),
-            current: None,
-            watches: frozen.watches,
-            passage: frozen.passage,
-        }
-    }
-
     /// The process of a program that is being tried out.
     pub fn trial(&self) -> Option<u32> {
         match &self.current.as_ref()?.job {

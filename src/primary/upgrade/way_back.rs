@@ -3,6 +3,7 @@
 //! Open until everything is taken over. It leads from the main thread only: an exec by another one would end
 //! the main thread, and with that the kernel would send the workers their death signals.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -39,7 +40,7 @@ impl WayBack {
         std::panic::set_hook(Box::new(move |panic| {
             usual(panic);
             if exec::is_main_thread() {
-                on_panic.take(&panic.to_string().replace('\n', " "));
+                on_panic.take(&words(panic.payload()));
             }
         }));
         Self(Some(former))
@@ -75,6 +76,15 @@ impl WayBack {
             drop(std::panic::take_hook());
         }
     }
+}
+
+/// What a panic says.
+fn words(payload: &(dyn Any + Send)) -> String {
+    let fixed = payload
+        .downcast_ref::<&str>()
+        .map(|words| (*words).to_owned());
+    let made = || payload.downcast_ref::<String>().cloned();
+    fixed.or_else(made).unwrap_or_else(|| "a panic".to_owned())
 }
 
 impl Former {

@@ -143,7 +143,7 @@ impl Supervisor {
         self.operations.passage = passage;
         let (done, dispatchers, mut luggage) = {
             let program = luggage.pack(Kind::File, program);
-            let frozen = self.freeze(dispatchers, &still, program, &mut luggage);
+            let frozen = self.freeze((program, dispatchers), &still, &mut luggage);
             let sealed = upgrade::seal(&frozen, &luggage);
             let done = sealed.and_then(|state| act(&state, &luggage));
             (done, frozen.dispatchers, luggage.unlent())
