@@ -195,7 +195,7 @@ fn a_file_adds_and_removes_apps_and_answers_everybody_at_a_port_that_goes() {
 }
 
 #[test]
-fn a_listener_is_added_and_the_other_keeps_its_clients() {
+fn a_listener_is_added_and_removed_and_the_other_keeps_its_clients() {
     let site = Site::new();
     let (apps, ports) = (Apps::at(&site), site.ports(2));
     let one = apps.node("web", ports[0], 1, "");
@@ -215,16 +215,21 @@ fn a_listener_is_added_and_the_other_keeps_its_clients() {
     Crowd::gather(apps.to(ports[1]), 0..20)
         .answers()
         .all_answered(20);
-    // Both lead to one port of the server: this one cannot go alone, and says so.
+    // G16: whoever got in is answered, and nobody gets in after.
     apps.write(&[one]);
-    balancer.reload().failed(1, &["web", &ports[1].to_string()]);
-    Crowd::gather(apps.to(ports[1]), 0..20)
-        .answers()
-        .all_answered(20);
+    let burst = Load::start(apps.to(ports[1]), 8, 100_000, DEADLINE);
+    burst.proceed(100);
+    let crowd = Crowd::gather(apps.to(ports[1]), 1000..1300);
+    balancer.reload().done();
+    assert_eq!(ask(apps.to(ports[1]), 1), Outcome::Refused);
+    crowd.answers().all_answered(300);
+    let report = burst.stop();
+    let refused = |failure: &Failure| failure.outcome == Outcome::Refused;
+    assert!(report.failures.iter().all(refused), "{:#?}", report.tally);
     load.proceed(50);
     load.stop().smooth();
     balancer.left();
-    balancer.finish_as_it_is();
+    balancer.finish();
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub use census::{
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
 pub use endless::Endless;
-pub use load::{Load, Mix, Report};
+pub use load::{Failure, Load, Mix, Report};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use pairs::{Deed, Pairs};
 pub use random::Random;
