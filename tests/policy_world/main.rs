@@ -120,7 +120,7 @@ fn walk(seed: u64) -> (usize, usize) {
         }
     }
     world.calm = true;
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         let outcome = (world.reloaded, world.aborted);
         stop(world);
         return outcome;
