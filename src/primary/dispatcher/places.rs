@@ -97,8 +97,11 @@ impl State {
             return;
         };
         *on_hold = held;
-        let places = self.lanes.iter().filter_map(|(_, lane)| lane.seats[slot]);
-        for key in places.collect::<Vec<_>>() {
+        // A former worker that has not been evicted yet has a seat in the slot too.
+        let seats = self.seats.iter();
+        let admitted =
+            seats.filter(|(_, seat)| seat.slot() == slot && seat.standing == Standing::Admitted);
+        for key in admitted.map(|(key, _)| key).collect::<Vec<_>>() {
             if held {
                 self.recall(key);
             } else {

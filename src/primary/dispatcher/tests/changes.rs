@@ -16,8 +16,11 @@ fn dealt(snapshot: &Snapshot) -> Vec<u64> {
 #[test]
 fn a_slot_on_hold_gets_nothing_and_gives_back_what_it_has_queued() {
     let bench = Bench::new(2, |_| {});
-    let (held, other) = (bench.hire(0, 10), bench.hire(1, 11));
-    let _clients = bench.connect(20);
+    let (former, other) = (bench.hire(0, 9), bench.hire(1, 11));
+    let _before = bench.connect(10);
+    bench.wait_until_accepted(10);
+    let held = bench.hire(0, 10);
+    let _clients = bench.connect(10);
     bench.wait_until_accepted(20);
     bench.send(slot(0, true));
     bench.wait_for("all with the other", |now| now.slots[1].queued == 20);
@@ -25,6 +28,7 @@ fn a_slot_on_hold_gets_nothing_and_gives_back_what_it_has_queued() {
     let now = bench.wait_until_accepted(25);
     assert_eq!(dealt(&now), [0, 25]);
     assert!(now.slots[0].on_hold && !now.slots[1].on_hold);
+    assert_eq!((former.take().len(), held.take().len()), (0, 0));
     // Whatever worker sits there.
     bench.send(Command::Forget(held.id));
     let heir = bench.hire(0, 12);
