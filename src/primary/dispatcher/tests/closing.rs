@@ -85,3 +85,38 @@ fn a_last_worker_keeps_what_only_it_can_take() {
     bench.wait_for("nothing lost", |now| now.held == 0);
     assert_eq!(bench.snapshot().closed_by_policy, 0);
 }
+
+#[test]
+fn one_socket_of_a_listener_goes_and_the_others_stay() {
+    let mut bench = Bench::new(1, |settings| settings.max_held = 4);
+    let (at, inode) = bench.listen_by(LISTENER);
+    let mut clients = connect(at, 20);
+    bench.wait_for("some held", |now| now.held == 4);
+    let worker = bench.hire(0, 10);
+    bench.send(Command::RemoveSocket {
+        listener: LISTENER,
+        inode,
+    });
+    bench.freeze_and_thaw(&[&worker]);
+    let deadline = Instant::now() + PATIENCE;
+    while is_still_open(at) {
+        assert!(Instant::now() < deadline, "it is still listened on");
+    }
+    clients.extend(bench.connect(5));
+    bench.wait_until_accepted(25);
+    bench.wait_for("dealt", |now| now.held == 0);
+    for (_, mut stream) in worker.take() {
+        stream.write_all(b"x").unwrap();
+    }
+    let mut answer = [0];
+    clients
+        .iter_mut()
+        .for_each(|client| client.read_exact(&mut answer).unwrap());
+    assert!(bench.reports.is_empty(), "the listener goes on");
+}
+
+/// Somebody listens there, though newcomers are kept out.
+fn is_still_open(at: std::net::SocketAddr) -> bool {
+    let tried = TcpStream::connect_timeout(&at, Duration::from_millis(50));
+    tried.unwrap_err().kind() != std::io::ErrorKind::ConnectionRefused
+}
