@@ -294,15 +294,21 @@ fn a_command_can_be_the_health_check() {
 #[test]
 fn a_check_that_never_ends_is_killed() {
     let site = Site::new();
-    let flags = [&["--health", "sleep 1000"][..], &CHECKS].concat();
+    let (sick, check) = (site.file("sick"), site.file("check.sh"));
+    let script = format!("[ -e {} ] && sleep 1000; exit 0", sick.display());
+    std::fs::write(&check, script).expect("written");
+    let words = format!("sh {}", check.display());
+    let flags = [&["--health", &words][..], &CHECKS].concat();
     let balancer = ills(&site, 1, &flags);
     let workers = balancer.workers();
+    std::fs::write(&sick, "").expect("written");
+    eventually("it is replaced", || {
+        let replaced =
+            "has not passed 'sh' within 1 s; after 3 failed checks in a row it is replaced";
+        balancer.output().contains(replaced).then_some(())
+    });
+    std::fs::remove_file(&sick).expect("there");
     balancer.replaced(&workers);
-    assert!(
-        balancer
-            .output()
-            .contains("has not passed 'sleep' within 1 s")
-    );
     balancer.finish();
 }
 

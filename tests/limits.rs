@@ -254,10 +254,17 @@ fn a_loop_that_turns_or_a_sibling_that_does_is_life() {
             turns: 1,
             busy: false,
         });
+        let mut has_a_fresh_sibling = spinning(4);
+        has_a_fresh_sibling.signs.processes.push(Process {
+            pid: 8,
+            asleep: false,
+            turns: 0,
+            busy: false,
+        });
         let mut taking = spinning(3);
         taking.signs.taken += second / 3;
         taking.signs.offered = true;
-        let samples = [turning, one_of_two, taking];
+        let samples = [turning, one_of_two, has_a_fresh_sibling, taking];
         assert_eq!(judge.look(at(second * 1000), &samples), [], "{second}");
     }
 }

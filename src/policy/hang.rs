@@ -4,7 +4,7 @@
 //! Two things are no sign of life: that connections were offered and none was taken, and that a process
 //! neither sleeps in its wait nor comes back to it while it computes. A worker that is idle offers no
 //! evidence at all; a server that blocks in a read neither turns nor computes. Where several processes take
-//! connections, one that turns speaks for all. Pure.
+//! connections, one that turns speaks for all, and one that has taken none yet may. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,8 +122,10 @@ impl Pulse {
 
     fn judge_loops(&mut self, before: Moment, signs: &Signs, alive: bool) {
         let asleep = signs.processes.iter().any(|process| process.asleep);
-        let mut visible = signs.processes.iter().filter(|process| process.turns != 0);
-        if alive || asleep || !visible.any(|process| process.busy) {
+        // One that cannot be seen to turn, such as a sibling that has taken nothing yet, may be well.
+        let unseen = signs.processes.iter().any(|process| process.turns == 0);
+        let busy = signs.processes.iter().any(|process| process.busy);
+        if alive || asleep || unseen || !busy {
             self.busy = None;
         } else {
             Spell::go_on(&mut self.busy, before);

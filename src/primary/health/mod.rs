@@ -5,6 +5,7 @@
 pub mod drains;
 pub mod exchange;
 pub mod looks;
+pub mod memory;
 pub mod pair;
 pub mod probes;
 pub mod probing;
@@ -16,6 +17,7 @@ use crate::policy::ids::{AppId, WorkerId};
 use crate::sys::process::connections::Local;
 use drains::Drains;
 use looks::Looks;
+use memory::Memory;
 use probes::Probes;
 
 /// What is known of the health of all workers.
@@ -29,6 +31,8 @@ pub struct Health {
     pub looking: bool,
     /// What workers say when they are asked how they are.
     pub probes: Probes,
+    /// Whether the kernel kills for lack of memory.
+    pub memory: Memory,
     /// Why they could last not be asked.
     pub unable: Option<String>,
 }

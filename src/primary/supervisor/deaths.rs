@@ -82,7 +82,7 @@ impl Supervisor {
         self.happen(id, Event::Exited { success });
         self.apps[app].dispatcher.send(Command::Forget(id));
         self.deadlines.clear(Timer::Diagnose(id));
-        let why = self.obituary(id, exit, survives);
+        let why = self.obituary(id, exit, survives) + self.lack_of_memory(id, exit);
         if let Some(State::Gone(end)) = self.workers.get(id).map(|worker| worker.state) {
             let code = match exit {
                 Exit::Code(code) => Some(code),
@@ -142,6 +142,12 @@ impl Supervisor {
             let helps = |pid| trial == Some(pid) || self.health.probes.is_helper(pid);
             process::reap_strays(|pid| self.workers.is_leader(pid) || helps(pid));
         }
+    }
+
+    /// What the kernel's lack of memory may have to do with an end.
+    fn lack_of_memory(&mut self, id: WorkerId, exit: Exit) -> &'static str {
+        let state = self.workers.get(id).map(|worker| worker.state);
+        state.map_or("", |state| self.health.memory.explain(exit, state))
     }
 
     /// What is said of a dead worker.

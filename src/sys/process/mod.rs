@@ -9,6 +9,7 @@
 
 pub mod connections;
 mod launch;
+pub mod oom;
 mod proc_files;
 
 pub use launch::{Child, Credentials, Helper, Launch};
