@@ -15,6 +15,7 @@ mod base;
 mod image;
 mod private_dir;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -38,6 +39,8 @@ const RENDEZVOUS: &str = "join.sock";
 /// Longer than any name that [`PrivateDir`] makes for this process.
 const LONGEST_INSTANCE: &str = "w.4194304-64";
 const SOCKET_MODE: u32 = 0o600;
+/// Of the rendezvous, where workers run as several users.
+const OPEN_MODE: u32 = 0o666;
 const CONTROL_BACKLOG: i32 = 64;
 /// All workers may ask at once.
 const RENDEZVOUS_BACKLOG: i32 = 1024;
@@ -49,8 +52,8 @@ pub struct Wish<'a> {
     pub name: Option<&'a str>,
     /// `--control`.
     pub control: Option<&'a Path>,
-    /// Who the workers run as, if not as this process.
-    pub workers_uid: Option<u32>,
+    /// Whom workers run as.
+    pub workers_uids: &'a [u32],
     /// The preload shim.
     pub image: &'a [u8],
 }
@@ -148,9 +151,8 @@ impl RunDir {
     /// As [`RunDir::create`], in one base directory. The inner error: that directory cannot be made, another
     /// may do.
     fn create_in(directory: &Path, wish: &Wish<'_>) -> Result<io::Result<Self>> {
-        let other_user = wish
-            .workers_uid
-            .is_some_and(|uid| uid != geteuid().as_raw());
+        let own = geteuid().as_raw();
+        let other_user = wish.workers_uids.iter().any(|uid| *uid != own);
         check_names(directory, wish)?;
         let base = match Base::open(directory, other_user)? {
             Ok(base) => base,
@@ -168,15 +170,23 @@ impl RunDir {
 
     fn fill(base: Base, instance: PrivateDir, wish: &Wish<'_>, other_user: bool) -> Result<Self> {
         let path = instance.path().join(RENDEZVOUS);
+        let own = geteuid().as_raw();
+        let others: BTreeSet<u32> = wish.workers_uids.iter().copied().collect();
+        let others: Vec<u32> = others.into_iter().filter(|uid| *uid != own).collect();
         let shape = Shape {
             kind: SockType::SeqPacket,
-            mode: SOCKET_MODE,
+            // A file has one owner. Whoever connects is looked at, whatever the file lets in.
+            mode: if others.len() > 1 {
+                OPEN_MODE
+            } else {
+                SOCKET_MODE
+            },
             backlog: Some(RENDEZVOUS_BACKLOG),
         };
         let rendezvous =
             socket_file::listen_at(&path, shape).map_err(|error| cannot_use(&path, &error))?;
-        if other_user {
-            lchown(&path, wish.workers_uid, None).map_err(|error| {
+        if let [other] = others.as_slice() {
+            lchown(&path, Some(*other), None).map_err(|error| {
                 let doing = "cannot give the rendezvous socket to the workers' user";
                 Error::io(doing, &error)
             })?;

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::sys::socket::SockType;
+use socket2::{SockAddr, SockRef};
 
 use super::door::{self, Door, GREATEST_BACKLOG, Place, Wish};
 use crate::config::{Listen, ListenAt};
@@ -55,6 +56,34 @@ pub fn open(
         }
     }
     Ok(doors)
+}
+
+/// Which app each inherited socket is for: the one that names its address, else the first.
+pub fn share_out(inherited: Vec<OwnedFd>, apps: &[&[Listen]]) -> Vec<Vec<OwnedFd>> {
+    let mut shares: Vec<Vec<OwnedFd>> = apps.iter().map(|_| Vec::new()).collect();
+    for fd in inherited {
+        let local = SockRef::from(&fd).local_addr().ok();
+        let names = |listen: &&[Listen]| {
+            let at = |one: &Listen| local.as_ref().is_some_and(|local| is_at(&one.at, local));
+            listen.iter().any(at)
+        };
+        let share = apps.iter().position(names).unwrap_or(0);
+        if let Some(share) = shares.get_mut(share) {
+            share.push(fd);
+        }
+    }
+    shares
+}
+
+fn is_at(at: &ListenAt, local: &SockAddr) -> bool {
+    match (at, local.as_socket()) {
+        (ListenAt::AnyAddress(port), Some(local)) => {
+            local.port() == *port && local.ip().is_unspecified()
+        }
+        (ListenAt::Tcp(wanted), Some(local)) => *wanted == local,
+        (ListenAt::Unix(path), None) => local.as_pathname() == Some(path),
+        _ => false,
+    }
 }
 
 fn adopt_all(inherited: Vec<OwnedFd>) -> Result<Vec<Door>> {

@@ -37,7 +37,7 @@ impl Drop for Place {
 const WISH: Wish<'static> = Wish {
     name: None,
     control: None,
-    workers_uid: None,
+    workers_uids: &[],
     image: b"shim",
 };
 
@@ -63,13 +63,29 @@ fn permissions_keep_others_out() {
 }
 
 #[test]
+fn workers_of_several_users_get_to_the_rendezvous() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let place = Place::new("several");
+    let wish = Wish {
+        workers_uids: &[65534, 0, 33, 33],
+        ..named("web")
+    };
+    let made = place.create(&wish).unwrap();
+    assert_eq!(place.mode(&place.0), 0o711);
+    assert_eq!(place.mode(made.rendezvous_path()), 0o666);
+    assert_eq!(place.mode(made.control_path()), 0o600);
+}
+
+#[test]
 fn workers_of_another_user_get_to_the_rendezvous_and_no_further() {
     if !geteuid().is_root() {
         return;
     }
     let place = Place::new("other");
     let wish = Wish {
-        workers_uid: Some(65534),
+        workers_uids: &[65534],
         ..named("web")
     };
     let made = place.create(&wish).unwrap();

@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
 use crate::primary::app::room::Room;
 use crate::primary::app::{Apps, Means, Prepared, release};
-use crate::primary::logs;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::{self, RunDir};
 use crate::primary::upgrade;
 use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
+use crate::primary::{listeners, logs};
 use crate::shim_image::SHIM;
 use crate::sys::signals::Signals;
 use crate::sys::{inherited, limits, process};
@@ -37,27 +37,23 @@ pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 /// limit that is too low.
 pub fn boot(config: Config) -> Result<Supervisor> {
     // First of all: the descriptors of LISTEN_FDS have fixed numbers.
-    let mut inherited =
+    let inherited =
         inherited::take().map_err(|error| Error::io("cannot use LISTEN_FDS", &error))?;
     let home = release::logical_directory();
     let open_files = limits::raise_open_files()
         .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
     let apps: Vec<_> = config.apps.iter().collect();
     let room = Room::of(&apps, inherited.len(), open_files.now)?;
-    let workers_uids: Vec<u32> = apps
-        .iter()
-        .filter_map(|app| app.identity.as_ref().map(|who| who.uid))
-        .collect();
+    let listen: Vec<_> = apps.iter().map(|app| app.listen.as_slice()).collect();
+    let inherited = listeners::share_out(inherited, &listen);
     let mut prepared = Vec::new();
-    for app in &config.apps {
-        // Those of a service manager belong to the first app.
-        let inherited = std::mem::take(&mut inherited);
+    for (app, inherited) in apps.into_iter().zip(inherited) {
         prepared.push(Prepared::new(app.clone(), inherited, home.as_deref())?);
     }
     let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),
         control: config.control.as_deref(),
-        workers_uid: workers_uids.first().copied(),
+        workers_uids: &users(&config),
         image: SHIM,
     })?;
     if let Some(port) = prepared.iter().find_map(Prepared::first_port) {
@@ -71,6 +67,12 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         run_dir,
     };
     assemble(config, opened).map_err(|error| Error::io("cannot start the primary", &error))
+}
+
+/// Whom the workers of all apps run as, if not as the primary does.
+pub fn users(config: &Config) -> Vec<u32> {
+    let identities = config.apps.iter().filter_map(|app| app.identity.as_ref());
+    identities.map(|who| who.uid).collect()
 }
 
 /// What is open when nothing can fail any more but for want of descriptors or memory.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use log::info;
 
 use super::super::Supervisor;
+use super::super::boot::users;
 use crate::config::changes::{Change, Changes, Live};
 use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
@@ -82,6 +83,15 @@ impl Supervisor {
         let said = |error: crate::error::Error| error.to_string();
         let apps: Vec<&AppConfig> = new.apps.iter().collect();
         Room::of(&apps, 0, self.open_files.now).map_err(said)?;
+        let known = users(&self.config);
+        if users(new).iter().any(|user| !known.contains(user)) {
+            // The run directory lets in whom it was made for.
+            return Err(
+                "workers cannot become those of a user whom no app had so far while the primary runs: stop it and \
+                 start it again"
+                    .to_owned(),
+            );
+        }
         let home = self.home.as_deref();
         let mut doors = Vec::new();
         for change in &changes.changed {
