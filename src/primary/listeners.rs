@@ -24,7 +24,7 @@ use crate::policy::ids::ListenerId;
 use crate::status::ListenerStatus;
 use crate::sys::address;
 use crate::wire::{Address, SocketOption};
-use door::{Door, Place, Wish};
+use door::{Door, Place};
 pub use frozen::FrozenListeners;
 pub use named::share_out;
 
