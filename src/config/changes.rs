@@ -189,12 +189,12 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
         name,
         listen,
         workers,
-        balance,
-        sticky,
+        balance: _,
+        sticky: _,
         backlog,
-        max_held,
+        max_held: _,
         ready_timeout,
-        steal_after,
+        steal_after: _,
         drain_timeout,
         grace,
         reload_parallel,
@@ -224,29 +224,12 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
     found.renew("cwd", *cwd != old.cwd);
     found.renew("user", *identity != old.identity);
     found.renew("orphans", *orphans != old.orphans);
-    let kernel = |balance| balance == Balance::Kernel;
-    if kernel(*balance) != kernel(old.balance) {
-        // With it workers hold the listening sockets themselves, without it channels in their place.
-        found.fixed.push(
-            "'balance' cannot change to or from \"kernel\" while the app runs: stop the primary and start it again"
-                .to_owned(),
-        );
-    }
     listeners::compare(old, listen, &mut found);
-    found.live("backlog", *backlog != old.backlog, Live::Backlog(*backlog));
-    let policy = Live::Policy {
-        balance: *balance,
-        sticky: *sticky,
-    };
-    found.live("balance", *balance != old.balance, policy.clone());
-    found.live("sticky", *sticky != old.sticky, policy);
-    let bounds = Live::Bounds {
-        max_held: *max_held,
-        steal_after: *steal_after,
-    };
-    found.live("max-held", *max_held != old.max_held, bounds.clone());
-    found.live("steal-after", *steal_after != old.steal_after, bounds);
-    found.live("workers", *workers != old.workers, Live::Scale(*workers));
+    let queue = Live::Backlog(*backlog);
+    found.live("backlog", *backlog != old.backlog, queue);
+    choice(old, to, &mut found);
+    let slots = Live::Scale(*workers);
+    found.live("workers", *workers != old.workers, slots);
     found.live.append(&mut found.last);
     if !found.fixed.is_empty() {
         let of = |sentence: String| format!("app '{}': {sentence}", old.name);
@@ -259,6 +242,30 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
         live: found.live,
         renew: found.renew,
     })
+}
+
+/// What the dispatcher goes by.
+fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
+    let kernel = |app: &AppConfig| app.balance == Balance::Kernel;
+    if kernel(to) != kernel(old) {
+        // With it workers hold the listening sockets themselves, without it channels in their place.
+        found.fixed.push(
+            "'balance' cannot change to or from \"kernel\" while the app runs: stop the primary and start it again"
+                .to_owned(),
+        );
+    }
+    let policy = Live::Policy {
+        balance: to.balance,
+        sticky: to.sticky,
+    };
+    found.live("balance", to.balance != old.balance, policy.clone());
+    found.live("sticky", to.sticky != old.sticky, policy);
+    let bounds = Live::Bounds {
+        max_held: to.max_held,
+        steal_after: to.steal_after,
+    };
+    found.live("max-held", to.max_held != old.max_held, bounds.clone());
+    found.live("steal-after", to.steal_after != old.steal_after, bounds);
 }
 
 /// What was found different so far.
