@@ -50,10 +50,7 @@ pub fn check(file: PathBuf) -> Checked {
         Ok(inspected) => inspected,
         Err(findings) => return Checked::refused(file, findings),
     };
-    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-    for (index, app) in inspected.config.apps.iter().enumerate() {
-        look(&inspected, index, app, &mut errors, &mut warnings);
-    }
+    let (errors, warnings) = look(&inspected);
     let errors = said(inspected.findings(errors));
     let apps = inspected.config.apps.iter().map(Summary::of);
     Checked {
@@ -65,29 +62,39 @@ pub fn check(file: PathBuf) -> Checked {
     }
 }
 
-fn look(
-    inspected: &Inspected,
-    index: usize,
-    app: &AppConfig,
-    errors: &mut Vec<(usize, String)>,
-    warnings: &mut Vec<(usize, String)>,
-) {
-    let places = inspected.places(index);
-    if let Some(cwd) = app.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
-        let sentence = format!("there is no directory '{}'", cwd.display());
-        errors.push((places.cwd, sentence));
-        return;
+/// What the file names and is not there, for a reload.
+///
+/// # Errors
+/// The places where it is named.
+pub fn all_is_there(inspected: &Inspected) -> Result<(), Findings> {
+    match look(inspected).0 {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(inspected.findings(errors)),
     }
-    match Release::find(1, Arc::new(app.clone()), None) {
-        Err(error) => errors.push((places.command, error.to_string())),
-        Ok(release) => {
-            warnings.extend(
-                release
-                    .suspicion
-                    .map(|why| (places.command, why.to_string())),
-            );
+}
+
+/// Sentences with their places in the file.
+type Marked = Vec<(usize, String)>;
+
+/// What cannot work, and what probably does not.
+fn look(inspected: &Inspected) -> (Marked, Marked) {
+    let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    for (index, app) in inspected.config.apps.iter().enumerate() {
+        let places = inspected.places(index);
+        if let Some(cwd) = app.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
+            let sentence = format!("there is no directory '{}'", cwd.display());
+            errors.push((places.cwd, sentence));
+            continue;
+        }
+        match Release::find(0, Arc::new(app.clone()), None) {
+            Err(error) => errors.push((places.command, error.to_string())),
+            Ok(release) => {
+                let suspicion = release.suspicion.map(|why| why.to_string());
+                warnings.extend(suspicion.map(|why| (places.command, why)));
+            }
         }
     }
+    (errors, warnings)
 }
 
 fn said(findings: Findings) -> Vec<Said> {

@@ -12,14 +12,14 @@ use crate::config::changes::{Change, Changes, Live};
 use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
 use crate::primary::app::Prepared;
-use crate::primary::app::release::Release;
 use crate::primary::app::room::Room;
+use crate::primary::check;
 use crate::primary::listeners::live::{Closing, Newcomer};
 use crate::primary::logs;
 use crate::primary::messages::Command;
 
 /// What came of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Applied {
     /// What was changed, in words; nothing, if that is nothing.
     pub words: String,
@@ -43,20 +43,19 @@ impl Supervisor {
     /// What is wrong with it. Nothing has changed then.
     pub(super) fn read_file_again(&mut self) -> Result<Applied, String> {
         let Some(origin) = self.config.file.clone() else {
-            return Ok(Applied {
-                words: String::new(),
-                renew: Vec::new(),
-                grown: Vec::new(),
-            });
+            return Ok(Applied::default());
         };
-        let new = origin.read().map_err(|error| error.to_string())?;
-        let changes = Changes::between(&self.config, &new).map_err(|all| all.join("\n  "))?;
+        let inspected = origin.inspect().map_err(|findings| findings.to_string())?;
+        check::all_is_there(&inspected).map_err(|findings| findings.to_string())?;
+        let new = inspected.config;
+        let changes =
+            Changes::between(&self.as_last_read(), &new).map_err(|all| all.join("\n  "))?;
         let opened = self.open_changes(&changes, &new)?;
         let words = changes.lines().join("; ");
         let renew = changes.changed.iter().filter(|one| !one.renew.is_empty());
         let renew: Vec<String> = renew.map(|change| change.to.name.clone()).collect();
         let before: HashMap<AppId, usize> = self.slots_by_app().collect();
-        self.apply(changes, opened);
+        self.apply(changes, opened)?;
         let grown = self.slots_by_app().filter_map(|(app, slots)| {
             let new = before.get(&app).copied().unwrap_or(0)..slots;
             (!new.is_empty()).then_some((app, new))
@@ -96,10 +95,6 @@ impl Supervisor {
         let mut doors = Vec::new();
         for change in &changes.changed {
             let id = self.app_named(Some(&change.app))?;
-            if !change.renew.is_empty() {
-                // Only to know that it can be: it is looked up again when its turn comes.
-                Release::find(0, Arc::new(change.to.clone()), home).map_err(said)?;
-            }
             for live in &change.live {
                 if let Live::Open(listen) = live {
                     let newcomer = self.apps[id].listeners.open_one(listen);
@@ -115,7 +110,18 @@ impl Supervisor {
         })
     }
 
-    fn apply(&mut self, changes: Changes, opened: Opened) {
+    fn apply(&mut self, changes: Changes, opened: Opened) -> Result<(), String> {
+        let mut added = Vec::new();
+        // The last that can fail, for want of descriptors or threads.
+        for prepared in opened.added {
+            match self.apps.add(prepared, &self.means) {
+                Ok(id) => added.push(id),
+                Err(error) => {
+                    added.into_iter().for_each(|id| self.close(id));
+                    return Err(format!("cannot start the dispatcher of a new app: {error}"));
+                }
+            }
+        }
         let said = changes.log_level.map_or(Ok(()), logs::set_level);
         if let Err(why) = said {
             info!("log-level stays as it is: {why}");
@@ -126,16 +132,29 @@ impl Supervisor {
         for change in changes.changed {
             self.apply_to_app(change);
         }
-        for prepared in opened.added {
-            if let Err(error) = self.apps.add(prepared, &self.means) {
-                log::error!("cannot start the dispatcher of a new app: {error}");
-            }
-        }
         for name in changes.removed {
             if let Ok(app) = self.app_named(Some(&name)) {
                 self.stop_app(app);
             }
         }
+        Ok(())
+    }
+
+    /// What the file said last, but for what workers see only at their start: there it is what they have seen,
+    /// since a reload that failed is to be tried again by the next.
+    fn as_last_read(&self) -> Config {
+        let mut config = self.config.clone();
+        for app in &mut config.apps {
+            if let Some(running) = self.apps.named(&app.name) {
+                let seen = &running.release.config;
+                app.command = seen.command.clone();
+                app.env = seen.env.clone();
+                app.cwd = seen.cwd.clone();
+                app.identity = seen.identity.clone();
+                app.orphans = seen.orphans;
+            }
+        }
+        config
     }
 
     fn apply_to_app(&mut self, change: Change) {
@@ -201,6 +220,8 @@ impl Supervisor {
     /// One address less. Who has come by it already is still dealt to the workers.
     fn close_listener(&mut self, id: AppId, at: &ListenAt) {
         let app = &mut self.apps[id];
+        // Those who have come by it are still looked for among the open connections.
+        self.health.drains.note(&app.listeners);
         match app.listeners.close_at(at) {
             Ok(Some(Closing::Listener(listener))) => {
                 if app.dealt.remove(&listener) {

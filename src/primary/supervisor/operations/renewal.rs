@@ -11,6 +11,7 @@ use log::info;
 
 use super::super::words::{count, in_words};
 use super::super::{Supervisor, Timer};
+use super::file::Applied;
 use super::{Begun, Job};
 use crate::policy::deadlines::Moment;
 use crate::policy::fleet::Cause;
@@ -34,6 +35,8 @@ pub struct Renewal {
     begun: Moment,
     /// What it is called at its end: `reloaded`, `restarted`.
     verb: &'static str,
+    /// What was changed before, in words.
+    changed: String,
 }
 
 /// What is to be done in one app.
@@ -71,56 +74,64 @@ impl Supervisor {
         reread: bool,
         changes_only: bool,
     ) -> Result<Begun, String> {
-        let mut apps = match app {
-            Some(name) => vec![self.app_named(Some(name))?],
-            None => Vec::new(),
+        if changes_only && self.config.file.is_none() {
+            return Err(
+                "this primary was started without --config, so there is no file whose changes could be applied"
+                    .to_owned(),
+            );
+        }
+        let named = app.map(|app| self.app_named(Some(app))).transpose()?;
+        let applied = if reread {
+            self.read_file_again()?
+        } else {
+            Applied::default()
         };
-        let mut said = String::new();
-        let mut grown = Vec::new();
-        if reread && self.config.file.is_some() {
-            let applied = self.read_file_again()?;
-            said = applied.words;
-            grown = applied.grown;
-            if changes_only {
-                apps = applied.renew;
+        let apps = match named {
+            Some(app) if changes_only && !applied.renew.contains(&app) => Vec::new(),
+            Some(app) => vec![app],
+            None if changes_only => applied.renew,
+            None => {
+                let serving = self.apps.iter().filter(|app| app.phase.is_serving());
+                serving.map(|app| app.id).collect()
             }
-        }
-        if apps.is_empty() && !changes_only {
-            let serving = self.apps.iter().filter(|app| app.phase.is_serving());
-            let is_new = |app: AppId| {
-                grown
-                    .iter()
-                    .any(|(new, slots)| *new == app && slots.start == 0)
-            };
-            let old = serving.map(|app| app.id).filter(|app| !is_new(*app));
-            apps = old.collect();
-        }
+        };
         let mut parts = VecDeque::new();
-        for (app, slots) in grown {
-            if !apps.contains(&app) {
+        let is_new = |grown: &&(AppId, Range<usize>)| grown.1.start == 0;
+        let new: Vec<AppId> = applied
+            .grown
+            .iter()
+            .filter(is_new)
+            .map(|one| one.0)
+            .collect();
+        for (app, slots) in applied.grown {
+            // A reload renews all slots of an app, those too that have come just now.
+            if new.contains(&app) || !apps.contains(&app) {
                 parts.push_back(self.new_slots(app, slots));
             }
         }
-        for id in apps {
+        for id in apps.into_iter().filter(|app| !new.contains(app)) {
             parts.push_back(self.next_generation(id)?);
         }
+        if !applied.words.is_empty() {
+            info!("{}", applied.words);
+        }
         if parts.is_empty() {
-            let none = "nothing has changed".to_owned();
-            return Ok(Begun::Done(if said.is_empty() { none } else { said }));
+            return Ok(Begun::Done(match applied.words.as_str() {
+                "" => "nothing has changed".to_owned(),
+                words => format!("changed: {words}"),
+            }));
         }
-        if !said.is_empty() {
-            info!("{said}");
-        }
-        Ok(self.renewal(parts, "reloaded"))
+        Ok(self.renewal(parts, "reloaded", applied.words))
     }
 
-    /// Slots that had no worker before.
+    /// Slots that had no worker before, all at once: how many start at one time is up to the fleet.
     fn new_slots(&self, id: AppId, slots: Range<usize>) -> Part {
+        let parallel = slots.len().max(1);
         let slots = slots.filter_map(|slot| u16::try_from(slot).ok());
         Part {
             app: id,
             release: self.apps[id].release.clone(),
-            rollout: Rollout::new(slots.map(SlotId), self.means.cpus),
+            rollout: Rollout::new(slots.map(SlotId), parallel),
             whole: false,
         }
     }
@@ -151,10 +162,10 @@ impl Supervisor {
             rollout: Rollout::new([slot].into_iter(), 1),
             whole: false,
         };
-        Ok(self.renewal([part].into(), "restarted"))
+        Ok(self.renewal([part].into(), "restarted", String::new()))
     }
 
-    fn renewal(&self, mut parts: VecDeque<Part>, verb: &'static str) -> Begun {
+    fn renewal(&self, mut parts: VecDeque<Part>, verb: &'static str, changed: String) -> Begun {
         let slots = parts.iter().map(|part| part.rollout.slots() as u64).sum();
         Begun::Job(Job::Renew(Renewal {
             now: parts.pop_front(),
@@ -164,6 +175,7 @@ impl Supervisor {
             slots,
             begun: self.now(),
             verb,
+            changed,
         }))
     }
 
@@ -363,6 +375,10 @@ impl Supervisor {
         };
         let took = in_words(now.since(renewal.begun));
         let (verb, slots) = (renewal.verb, count(renewal.slots, "slot"));
+        let changed = match renewal.changed.as_str() {
+            "" => String::new(),
+            changed => format!("; changed: {changed}"),
+        };
         let leaving = self
             .workers
             .iter()
@@ -372,6 +388,6 @@ impl Supervisor {
             0 => String::new(),
             open => format!("; old workers finish {}", count(open, "open connection")),
         };
-        self.conclude(Ok(format!("{verb} {slots} in {took}{rest}")));
+        self.conclude(Ok(format!("{verb} {slots} in {took}{changed}{rest}")));
     }
 }
