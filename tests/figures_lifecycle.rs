@@ -42,6 +42,48 @@ fn a_hundred_reloads_back_to_back() {
 
 #[test]
 #[ignore = "figure"]
+fn a_hundred_upgrades_back_to_back() {
+    let site = graceful();
+    let balancer = Balancer::nodes(&site, 2, &[]);
+    let workers = balancer.workers();
+    let table = format!("/proc/{}/fd", balancer.pid());
+    let descriptors = || fs::read_dir(&table).expect("/proc").count();
+    let before = descriptors();
+    let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
+    load.proceed(500);
+    let start = Instant::now();
+    let mut pauses: Vec<f64> = (0..100)
+        .map(|_| pause_of(&balancer.command(&["upgrade"]).done().stdout))
+        .collect();
+    let took = start.elapsed();
+    let report = load.stop();
+    pauses.sort_by(f64::total_cmp);
+    let after = eventually("no client is connected", || {
+        let now = descriptors();
+        (now <= before).then_some(now)
+    });
+    println!(
+        "100 upgrades in {:.1} s under {:?}: nobody accepted for {:.1} ms (median), {:.1} ms (longest); \
+         {before} descriptors before, {after} after\n{report}",
+        took.as_secs_f64(),
+        Mix::CI,
+        pauses[50],
+        pauses[99]
+    );
+    assert_eq!(balancer.workers(), workers);
+    report.clean();
+    balancer.finish();
+}
+
+/// How long nobody was accepted, by the primary's own word, ms.
+fn pause_of(said: &str) -> f64 {
+    let (_, rest) = said.split_once("accepted for ").expect("it says so");
+    let (number, _) = rest.split_once(" ms").expect("in milliseconds");
+    number.parse().expect("a number")
+}
+
+#[test]
+#[ignore = "figure"]
 fn reloads_to_what_fails_and_to_what_never_listens() {
     let site = graceful();
     let (fails, hangs) = (site.file("fails"), site.file("hangs"));

@@ -52,7 +52,7 @@ pub struct Passage {
     #[serde(with = "handover::path")]
     binary: PathBuf,
     audience: Audience,
-    /// When everything came to a standstill, ns on `CLOCK_MONOTONIC`.
+    /// When the dispatchers were stopped, ns on `CLOCK_MONOTONIC`.
     begun: u64,
 }
 
@@ -118,7 +118,7 @@ impl Supervisor {
         let passage = Passage {
             binary: binary.to_owned(),
             audience: audience.unwrap_or_default(),
-            begun: clock::now_ns(),
+            begun: 0,
         };
         let args: Vec<_> = std::env::args_os().collect();
         self.standing_still(Some(passage), |state, luggage| {
@@ -139,8 +139,9 @@ impl Supervisor {
         let program = exec::own_program()?;
         let still = self.logs.stand_still(Instant::now() + STANDSTILL)?;
         let mut luggage = Luggage::default();
+        let begun = clock::now_ns();
         let dispatchers = self.apps.freeze_dispatchers(&mut luggage);
-        self.operations.passage = passage;
+        self.operations.passage = passage.map(|passage| Passage { begun, ..passage });
         let (done, dispatchers, mut luggage) = {
             let program = luggage.pack(Kind::File, program);
             let frozen = self.freeze((program, dispatchers), &still, &mut luggage);
