@@ -93,6 +93,7 @@ impl Changes {
         let is_new = |app: &&AppConfig| pairs.iter().all(|(_, kept)| kept.name != app.name);
         changes.added = new.apps.iter().filter(is_new).cloned().collect();
         fixed.extend(listeners::handed_over(old, &changes));
+        fixed.extend(strangers(old, new));
         if fixed.is_empty() {
             Ok(changes)
         } else {
@@ -154,6 +155,24 @@ fn primary_stays(old: &Config, new: &Config) -> Vec<String> {
         fixed.push(format!("'control' {stays}"));
     }
     fixed
+}
+
+/// The primary's run directory was opened at its start to the users that its workers were to have: nobody else
+/// reaches the rendezvous there.
+fn strangers(old: &Config, new: &Config) -> Vec<String> {
+    let uid = |app: &AppConfig| app.identity.as_ref().map(|who| who.uid);
+    let known: Vec<u32> = old.apps.iter().filter_map(uid).collect();
+    // Root reaches everything.
+    let is_known = |uid: u32| uid == 0 || known.contains(&uid);
+    let strange = |app: &&AppConfig| uid(app).is_some_and(|uid| !is_known(uid));
+    let sentence = |app: &AppConfig| {
+        format!(
+            "app '{}': 'user' can only be one that an app of the primary has had since its start: stop it and start \
+             it again",
+            app.name
+        )
+    };
+    new.apps.iter().filter(strange).map(sentence).collect()
 }
 
 /// Apps that are the same one, by their names; or, of those that are left, by their listeners, or by the

@@ -26,6 +26,16 @@ fn of(from: &AppConfig, to: &AppConfig) -> Result<Option<Change>, Vec<String>> {
     Ok(changes.changed.into_iter().next())
 }
 
+fn user(uid: u32) -> Identity {
+    Identity {
+        uid,
+        gid: uid,
+        groups: Vec::new(),
+        user: None,
+        home: None,
+    }
+}
+
 type Edit = fn(&mut AppConfig);
 
 #[test]
@@ -73,15 +83,7 @@ fn what_a_process_gets_at_its_start_needs_a_new_one() {
         ("command", |app| app.command.push("-v".into())),
         ("env", |app| app.env.push(("A".into(), "b".into()))),
         ("cwd", |app| app.cwd = Some("/srv".into())),
-        ("user", |app| {
-            app.identity = Some(Identity {
-                uid: 1,
-                gid: 1,
-                groups: Vec::new(),
-                user: None,
-                home: None,
-            })
-        }),
+        ("user", |app| app.identity = Some(user(0))),
         ("orphans", |app| app.orphans = Orphans::Kill),
     ];
     for (key, edit) in edits {
@@ -258,6 +260,21 @@ fn what_cannot_change_is_said() {
         fixed[0].contains("'name'") && fixed[1].contains("'control'"),
         "{fixed:?}"
     );
+}
+
+#[test]
+fn nobody_new_is_let_into_the_run_directory() {
+    let as_user = |name: &str, uid: u32| AppConfig {
+        identity: Some(user(uid)),
+        ..app(name, &[])
+    };
+    let old = config(vec![as_user("a", 33), app("b", &[])]);
+    let known = config(vec![as_user("a", 33), as_user("b", 33), as_user("c", 33)]);
+    assert!(Changes::between(&old, &known).is_ok());
+    let strange = config(vec![as_user("a", 34), app("b", &[]), as_user("c", 35)]);
+    let fixed = Changes::between(&old, &strange).unwrap_err();
+    assert_eq!(fixed.len(), 2, "{fixed:?}");
+    assert!(fixed[0].contains("app 'a': 'user'"), "{fixed:?}");
 }
 
 #[test]
