@@ -101,8 +101,7 @@ fn a_fleet_is_over_when_nobody_is_left_and_can_be_revived() {
         fleet.ended(SlotId(slot), WorkerId(slot.into()), exited(0), at(10), 0);
     }
     assert!(fleet.is_over());
-    assert!(fleet.revive(SLOT, at(20)));
-    assert!(!fleet.revive(SLOT, at(20)));
+    assert!(fleet.replace(SLOT, Cause::People, at(20)));
     assert!(!fleet.is_over());
     assert_eq!(fleet.startable(at(20), 1), Some(SLOT));
     assert!(fleet.replace(SlotId(1), Cause::People, at(30)));
@@ -148,7 +147,7 @@ fn too_many_restarts_within_the_window_are_the_end_of_a_slot() {
     assert!(fleet.is_over());
     assert_eq!(fleet.next_start(), None);
 
-    assert!(fleet.revive(SLOT, at(50_000)));
+    assert!(fleet.replace(SLOT, Cause::People, at(50_000)));
     fleet.started(SLOT, SECOND, at(50_000));
     fleet.ready(SLOT, SECOND, at(50_000));
     assert!(retried(turn(&mut fleet, crashed(), at(51_000))), "forgiven");

@@ -301,12 +301,6 @@ impl Fleet {
         workers
     }
 
-    /// A slot that had finished or failed gets a worker again. `true`: it had.
-    pub fn revive(&mut self, slot: SlotId, now: Moment) -> bool {
-        let slot = self.slots.get_mut(slot.index());
-        slot.is_some_and(|slot| slot.revive(now))
-    }
-
     /// Every slot has finished or failed, so nothing will ever happen here again by itself.
     pub fn is_over(&self) -> bool {
         let over = |slot: &Slot| matches!(slot.phase, Phase::Finished | Phase::Failed);

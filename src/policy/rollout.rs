@@ -59,12 +59,6 @@ impl Rollout {
     pub fn slots(&self) -> usize {
         self.waiting.len() + self.under_way.len() + self.done
     }
-
-    /// It goes no further. Returns the slots that were under way, whose new workers are to be given up.
-    pub fn abort(&mut self) -> BTreeSet<SlotId> {
-        self.waiting.clear();
-        std::mem::take(&mut self.under_way)
-    }
 }
 
 impl Iterator for Rollout {
@@ -167,13 +161,9 @@ mod tests {
         assert!(rollout.ready(SlotId(1)), "in whatever order");
         assert_eq!(rollout.by_ref().collect::<Vec<_>>(), [SlotId(2)]);
         assert!(!rollout.ready(SlotId(4)), "not under way");
-        assert_eq!(
-            rollout.abort(),
-            BTreeSet::from([SlotId(0), SlotId(2)]),
-            "to be given up"
-        );
-        assert!(rollout.is_done());
-        assert_eq!(rollout.next(), None);
+        assert!(rollout.ready(SlotId(0)) && rollout.ready(SlotId(2)));
+        assert!(!rollout.is_done());
+        assert_eq!(rollout.by_ref().collect::<Vec<_>>(), [SlotId(3), SlotId(4)]);
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub struct Succession {
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = config::reload_parallel, help_heading = "New workers for old")]
     reload_parallel: usize,
 
-    /// Generations of old workers that may finish at one time; a reload waits for the oldest, and hurries it
+    /// Generations of old workers, and old workers of one slot, that may finish at one time; a reload waits for
+    /// the oldest, and hurries it
     #[arg(long, value_name = "N", default_value = "2", allow_negative_numbers = true, value_parser = config::max_old, help_heading = "New workers for old")]
     max_old: usize,
 

@@ -235,17 +235,6 @@ impl Slot {
         given_up
     }
 
-    /// A slot that got no more workers gets one at once, as if it had never failed.
-    pub fn revive(&mut self, now: Moment) -> bool {
-        let dead = matches!(self.phase, Phase::Finished | Phase::Failed);
-        if dead {
-            self.forgive();
-            let (not_before, asked) = (now, false);
-            self.phase = Phase::Empty { not_before, asked };
-        }
-        dead
-    }
-
     fn forgive(&mut self) {
         self.early = 0;
         self.crashes = 0;
