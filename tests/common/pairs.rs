@@ -131,7 +131,8 @@ impl Chosen {
                 result.commands.push(run(&["scale", &to]));
             }
             Deed::Drain => {
-                let slot = (self.number % 3).to_string();
+                let slots = balancer.status().slots.len() as u64;
+                let slot = (self.number % slots).to_string();
                 result.commands.push(run(&["drain", &slot]));
                 result.commands.push(run(&["resume", &slot]));
             }
