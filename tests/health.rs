@@ -325,3 +325,34 @@ fn a_check_that_cannot_be_run_is_refused() {
     ];
     run_to_end(&site, &words).refused(&site, 1, "no-such-check");
 }
+
+#[test]
+fn an_upgrade_leaves_no_check_behind_and_checks_go_on() {
+    let site = Site::new();
+    let (sick, check) = (site.file("sick"), site.file("check.sh"));
+    let script = format!(
+        "echo >> {}; [ -e {} ] && sleep 1000; exit 0",
+        site.file("checks").display(),
+        sick.display()
+    );
+    std::fs::write(&check, script).expect("written");
+    let checks = || std::fs::read(site.file("checks")).map_or(0, |lines| lines.len());
+    let words = format!("sh {}", check.display());
+    let flags = ["--health", &words, "--health-interval", "200ms"];
+    let balancer = ills(&site, 1, &flags);
+    let workers = balancer.workers();
+    std::fs::write(&sick, "").expect("written");
+    let sleeps = || {
+        let helper = balancer.others(&workers).into_iter().next()?;
+        // The shell and what it waits for.
+        (members_of(helper).len() == 2).then_some(helper)
+    };
+    let helper = eventually("a check that does not end", sleeps);
+    std::fs::remove_file(&sick).expect("there");
+    balancer.command(&["upgrade"]).done();
+    balancer.gone(&[helper]);
+    let before = checks();
+    eventually("checks go on", || (checks() > before + 1).then_some(()));
+    assert_eq!(balancer.workers(), workers);
+    balancer.finish();
+}

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, WorkerId};
+use crate::sys::process;
 use crate::sys::process::connections::Local;
+use crate::sys::signals::Signal;
 use drains::Drains;
 use looks::Looks;
 use memory::Memory;
@@ -44,6 +46,9 @@ pub struct FrozenHealth {
     blind: bool,
     since: Vec<(AppId, WorkerId, Moment)>,
     given: Vec<(WorkerId, u64)>,
+    /// Commands that ask, and whose end nobody waits for any more.
+    #[serde(default)]
+    helpers: Vec<u32>,
 }
 
 impl Health {
@@ -54,6 +59,7 @@ impl Health {
             blind: self.drains.blind,
             since: self.looks.since().collect(),
             given: self.probes.all_given().collect(),
+            helpers: self.probes.helpers().collect(),
         }
     }
 
@@ -64,6 +70,10 @@ impl Health {
         this.drains.blind = frozen.blind;
         this.looks.remember(frozen.since);
         this.probes.remember(frozen.given);
+        for helper in frozen.helpers {
+            // Our child still, and not reaped: the number is nobody else's.
+            let _ = process::signal_group(helper, Signal::SIGKILL);
+        }
         this
     }
 }

@@ -247,13 +247,16 @@ impl Probes {
 
     /// Whether `pid` is a command that asks: its end is ours to take.
     pub fn is_helper(&self, pid: u32) -> bool {
+        self.helpers().any(|helper| helper == pid)
+    }
+
+    /// The commands that ask now.
+    pub fn helpers(&self) -> impl Iterator<Item = u32> + '_ {
         let current = self
             .patients
             .values()
             .filter_map(|one| one.current.as_ref());
-        current
-            .filter_map(|one| one.probing.helper())
-            .any(|helper| helper == pid)
+        current.filter_map(|one| one.probing.helper())
     }
 }
 
