@@ -256,12 +256,9 @@ fn listeners_come_and_go_and_nobody_is_lost() {
     let balancer = start(&site, &text);
     let workers = balancer.workers();
     let load = Load::start(site.to(), 2, 100, DEADLINE);
-    let one = format!("listen = \"{}:{}\"", site.host, site.port);
-    let two = format!(
-        "listen = [\"{}:{}\", \"{}:{other}={}\", \"unix:a.sock={}\"]",
-        site.host, site.port, site.host, site.port, site.port
-    );
-    write(&site, &text.replace(&one, &two));
+    let (bind, host, port) = (site.bind(), &site.host, site.port);
+    let two = format!("[\"{bind}\", \"{host}:{other}={port}\", \"unix:a.sock={port}\"]");
+    write(&site, &text.replace(&format!("\"{bind}\""), &two));
     balancer.command(&["reload", "--changes-only"]).done();
     answers(at(&site, other));
     assert!(site.file("a.sock").exists());
@@ -312,6 +309,48 @@ fn apps_come_and_go() {
     let status = balancer.until("the app is gone", |status| status.slots.len() == 2);
     assert_eq!(pids(&status, "web"), workers);
     load.stop().clean();
+    balancer.finish();
+}
+
+#[test]
+fn the_file_is_still_known_after_an_upgrade() {
+    let site = Site::new();
+    let text = app("web", site.port, &site, "workers = 1");
+    let balancer = start(&site, &text);
+    let workers = balancer.workers();
+    balancer.command(&["upgrade"]).done();
+    write(&site, &text.replace("workers = 1", "workers = 0"));
+    balancer
+        .reload()
+        .failed(1, &["site.toml:7:11: 'workers' cannot be 0"]);
+    write(&site, &text.replace("workers = 1", "workers = 2"));
+    balancer.command(&["reload", "--changes-only"]).done();
+    assert_eq!(balancer.workers()[..1], workers[..]);
+    assert_eq!(balancer.status().slots.len(), 2);
+    answers(site.to());
+    write(&site, &text);
+    balancer.command(&["reload", "--changes-only"]).done();
+    balancer.until("it is gone", |status| {
+        status.leaving.is_empty() && status.slots.len() == 1
+    });
+    balancer.finish();
+}
+
+#[test]
+fn an_app_that_cannot_start_is_told_and_the_others_go_on() {
+    let site = Site::new();
+    let [other] = site.ports(1)[..] else { panic!() };
+    let web = app("web", site.port, &site, "workers = 2");
+    let balancer = start(&site, &web);
+    let workers = balancer.workers();
+    let bad = app("bad", other, &site, "workers = 1").replace("\"node\"", "\"false\"");
+    write(&site, &(web.clone() + &bad));
+    balancer.reload().failed(1, &["slot bad:0"]);
+    answers(site.to());
+    write(&site, &web);
+    balancer.command(&["reload", "--changes-only"]).done();
+    balancer.until("the app is gone", |status| status.slots.len() == 2);
+    assert_eq!(balancer.workers(), workers);
     balancer.finish();
 }
 
