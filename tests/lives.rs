@@ -93,6 +93,22 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
 }
 
 #[test]
+fn a_stop_that_meets_what_a_dead_worker_has_left_comes_to_its_end() {
+    let site = Site::new();
+    let line = "(trap '' TERM; sleep 60) & exec node HTTP";
+    let mut balancer = shells(&site, 2, &["--grace", "2s"], line);
+    balancer.all_ready();
+    let former = balancer.status().slots[0].pid.expect("a worker");
+    balancer.command(&["restart", "0"]).done();
+    balancer.until("its first process has ended", |status| {
+        !status.leaving.iter().any(|one| one.pid == former)
+    });
+    balancer.signal(Signal::SIGTERM);
+    assert_eq!(balancer.wait(), Some(0));
+    balancer.nothing_left();
+}
+
+#[test]
 fn a_worker_that_cuts_its_channel_is_replaced_and_nothing_is_lost() {
     // A13, past the shim: a symbol that is looked up in the C library itself is not interposed.
     let site = Site::new();

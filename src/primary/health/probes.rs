@@ -87,6 +87,20 @@ impl Probes {
         }
     }
 
+    /// The worker is not to be asked any more.
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.patients.remove(&worker);
+    }
+
+    /// Nobody waits any more for what is asked now; a command that asks is killed.
+    pub fn give_up(&mut self) {
+        for patient in self.patients.values_mut() {
+            if patient.current.take().is_some_and(|current| current.given) {
+                patient.stale += 1;
+            }
+        }
+    }
+
     /// When [`Probes::due`] or [`Probes::overdue`] has something.
     pub fn next(&self) -> Option<Moment> {
         let full = self.running() >= AT_ONCE;

@@ -43,6 +43,8 @@ impl Supervisor {
         if verdict != Verdict::Nothing {
             self.pronounce((app, slot), Some(pid), &why, verdict);
         }
+        // Nor does a reload wait for it.
+        self.advance();
     }
 
     /// The pidfd of a worker says that its first process has ended.

@@ -105,9 +105,13 @@ impl Supervisor {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
+        let before = worker.state;
+        if matches!(before, State::Gone(_)) {
+            // What is left of it is looked for by the same timer, which is not to be touched.
+            return;
+        }
         let app = worker.app;
         let patience = patience(&self.apps[app].config);
-        let before = worker.state;
         let (state, actions) = before.after(event, now, patience);
         worker.state = state;
         match state.deadline() {

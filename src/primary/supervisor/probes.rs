@@ -76,11 +76,13 @@ impl Supervisor {
 
     fn ask(&mut self, id: WorkerId) -> io::Result<()> {
         let now = self.now();
-        let Some(worker) = self.workers.get(id) else {
-            return Ok(());
-        };
-        let app = &self.apps[worker.app];
-        let Some(health) = &app.config.health else {
+        let patient = self.workers.get(id).and_then(|worker| {
+            let app = &self.apps[worker.app];
+            Some((worker, app, app.config.health.as_ref()?))
+        });
+        let Some((worker, app, health)) = patient else {
+            // Gone in this very turn, or not to be asked any more: it would be due for ever.
+            self.health.probes.forget(id);
             return Ok(());
         };
         self.health

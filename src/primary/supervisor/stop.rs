@@ -200,7 +200,8 @@ impl Supervisor {
             return;
         }
         for id in self.apps.ids() {
-            if self.has_ended(id) {
+            // One that does not even die of SIGKILL is still of this app, and has timers.
+            if self.has_ended(id) && self.workers.of_app(id).next().is_none() {
                 info!("{}stopped", self.label(&self.apps[id]));
                 self.close(id);
             }

@@ -266,6 +266,7 @@ impl Supervisor {
         for worker in self.workers.of_app(id) {
             if let Some(since) = worker.leaving_since
                 && worker.exit.is_none()
+                && !worker.abandoned
                 && worker.release.generation < current
             {
                 old.note(worker.release.generation, since);

@@ -219,10 +219,11 @@ impl Supervisor {
         let Some(app) = self.apps.get(app) else {
             return 0;
         };
-        let serving = app.fleet.worker(slot).and_then(|id| self.workers.get(id));
-        let open = serving.map_or(0, |worker| worker.open());
+        // The queue first: what is taken from it between the two is counted twice rather than not at all.
         let snapshot = app.dispatcher.snapshot();
         let queued = snapshot.and_then(|all| all.slots.get(slot.index()).map(|one| one.queued));
+        let serving = app.fleet.worker(slot).and_then(|id| self.workers.get(id));
+        let open = serving.map_or(0, |worker| worker.open());
         open + queued.unwrap_or(0)
     }
 }
