@@ -96,3 +96,30 @@ impl AppConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn crosses_an_upgrade_between_versions_that_know_more_and_less() {
+        let odd = OsString::from_vec(b"\xff odd".to_vec());
+        let config = AppConfig {
+            listen: vec!["80=8080".parse().unwrap(), "unix:/a b".parse().unwrap()],
+            sticky: Some("ip/24".parse().unwrap()),
+            env: vec![("KEY".into(), odd.clone())],
+            cwd: Some(odd.clone().into()),
+            health: Some(Health::new("http:/well".parse().unwrap())),
+            max_old: AppConfig::new(Vec::new()).max_old,
+            ..AppConfig::new(vec!["server".into(), odd])
+        };
+        let mut state = serde_json::to_value(&config).unwrap();
+        let fields = state.as_object_mut().unwrap();
+        fields.remove("max_old").unwrap();
+        fields.insert("of_a_later_version".to_owned(), true.into());
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<AppConfig>(&text).unwrap(), config);
+    }
+}
