@@ -113,7 +113,7 @@ impl Supervisor {
             parts.push_back(self.next_generation(id)?);
         }
         if !applied.words.is_empty() {
-            info!("{}", applied.words);
+            info!("the file says otherwise than it did: {}", applied.words);
         }
         if parts.is_empty() {
             return Ok(Begun::Done(match applied.words.as_str() {

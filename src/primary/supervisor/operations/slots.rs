@@ -63,8 +63,12 @@ impl Supervisor {
             let said = match before - workers {
                 0 => format!("{} as before", count(workers as u64, "worker")),
                 fewer => format!(
-                    "scaled to {}; {fewer} finish what is open and go",
-                    count(workers as u64, "worker")
+                    "scaled to {}; {}",
+                    count(workers as u64, "worker"),
+                    match fewer {
+                        1 => "1 finishes what is open and goes".to_owned(),
+                        fewer => format!("{fewer} finish what is open and go"),
+                    }
                 ),
             };
             return Ok(Begun::Done(said));
