@@ -10,6 +10,8 @@ use httparse::{EMPTY_HEADER, Response, Status};
 
 /// The longest head of an answer.
 const HEAD: usize = 1 << 16;
+/// What is read of an answer in all: one that never ends must not keep the main thread reading.
+const MOST: usize = 1 << 20;
 /// Headers beyond so many are not looked at.
 const HEADERS: usize = 64;
 
@@ -20,6 +22,7 @@ pub struct Exchange {
     request: Vec<u8>,
     sent: usize,
     head: Vec<u8>,
+    read: usize,
     code: Option<u16>,
 }
 
@@ -51,6 +54,7 @@ impl Exchange {
             request: request.into(),
             sent: 0,
             head: Vec::new(),
+            read: 0,
             code: None,
         }
     }
@@ -70,6 +74,10 @@ impl Exchange {
                 Ok(length @ 1..) => {
                     if self.code.is_none() && !self.understand(&part[..length]) {
                         return Progress::Nonsense;
+                    }
+                    self.read += length;
+                    if self.read > MOST {
+                        return self.code.map_or(Progress::Nonsense, Progress::Ended);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -154,6 +162,25 @@ mod tests {
                 end => return end,
             }
         }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let endless = std::thread::spawn(move || {
+            server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            while server.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        });
+        let mut exchange = Exchange::get(client, "/");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while exchange.proceed() != Progress::Ended(200) {
+            assert!(Instant::now() < deadline);
+        }
+        drop(exchange);
+        endless.join().unwrap();
     }
 
     #[test]
