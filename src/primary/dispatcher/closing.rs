@@ -126,6 +126,10 @@ impl State {
             self.accept_the_last(index);
             self.close_doors(index);
         }
+        // Who has come is to be served, by whoever can: there is no later for which a slot could be kept.
+        for slot in 0..self.on_hold.len() {
+            self.hold_slot(slot, false);
+        }
         self.finishing = Finishing::Asked;
         self.watching = true;
     }

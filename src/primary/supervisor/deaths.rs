@@ -247,14 +247,14 @@ impl Supervisor {
         }
     }
 
-    /// No worker of an app was ever ready, and the first one has failed. Where there is nothing else to be
-    /// done, that is the end; beside other apps it is tried again.
+    /// No worker of an app was ever ready, and the first one has failed. At the start of an only app that is the
+    /// end; beside other apps, or where others were before, it is tried again.
     pub(super) fn is_hopeless(&mut self, app: AppId, why: &str) {
-        if self.apps.count() == 1 {
+        if self.apps.count() == 1 && !self.announced {
             self.fail(Error::failed(why));
         } else {
             let label = self.label(&self.apps[app]);
-            error!("{label}{why}; it is tried again, ever less often, and the other apps go on");
+            error!("{label}{why}; it is tried again, ever less often");
         }
     }
 

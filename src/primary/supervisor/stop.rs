@@ -21,6 +21,9 @@ use crate::primary::workers::Worker;
 
 /// How often the open connections of workers that drain are counted.
 pub(super) const CENSUS: Duration = Duration::from_millis(20);
+/// The same of those that have been at it for longer than [`FRESH`]: it is not worth many wake-ups then.
+const SLOW_CENSUS: Duration = Duration::from_millis(100);
+const FRESH: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Begins a graceful stop of all; does nothing if one is under way.
@@ -91,7 +94,11 @@ impl Supervisor {
         }
         let waits = self.workers.of_app(id).any(drains);
         if waits {
-            self.deadlines.set(Timer::Census(id), self.now() + CENSUS);
+            let draining = self.workers.of_app(id).filter(|worker| drains(worker));
+            let lately = draining.filter_map(|worker| worker.leaving_since).max();
+            let fresh = lately.is_none_or(|since| now.since(since) < FRESH);
+            let step = if fresh { CENSUS } else { SLOW_CENSUS };
+            self.deadlines.set(Timer::Census(id), now + step);
         }
         let app = self.apps.get(id);
         if app.is_none_or(|app| app.phase != Phase::Draining) {
