@@ -18,7 +18,7 @@ Exit codes: 0 done; 1 not done, with the reason; 2 not asked properly; 3 no runn
 /// One of the commands, with its words.
 #[derive(Debug, clap::Subcommand)]
 pub enum Change {
-    /// Renew the workers one slot after the other, without losing a connection
+    /// Renew the workers one slot after the other; the old ones finish what they have
     #[command(long_about = format!("{RELOAD}\n\n{WAITS}"), after_help = "\
 Examples:
   forkfront reload                    after a deploy
@@ -36,7 +36,7 @@ Examples:
         #[command(flatten)]
         target: TargetWords,
     },
-    /// Renew the worker of one slot, without losing a connection
+    /// Renew the worker of one slot; the old one finishes what it has
     #[command(long_about = format!("{RESTART}\n\n{WAITS}"), after_help = "\
 Examples:
   forkfront restart 2
@@ -131,7 +131,7 @@ Examples:
 }
 
 const RELOAD: &str = "\
-Renew the workers one slot after the other, without losing a connection.
+Renew the workers one slot after the other; the old ones finish what they have.
 
 The configuration file, if there is one, is read again first; one with a mistake in it changes nothing. Then, \
 for each slot (--reload-parallel of `run`: for so many at a time):
@@ -149,7 +149,7 @@ It is done when new workers serve all slots. Old ones may still be finishing: `s
 The signals HUP and USR2 do the same; USR2 does not read the file.";
 
 const RESTART: &str = "\
-Renew the worker of one slot, without losing a connection.
+Renew the worker of one slot; the old one finishes what it has.
 
 A new worker is started beside the one that serves. When it listens, the slot deals to it, what the former \
 one had not taken is dealt again, and that one finishes what is open and ends. If the new one ends or does \

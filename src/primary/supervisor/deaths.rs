@@ -206,7 +206,7 @@ impl Supervisor {
         let place = self.place(app, slot);
         match verdict {
             Verdict::Nothing => debug!("{place}: {why}"),
-            Verdict::Hopeless => self.is_hopeless(app, why),
+            Verdict::Hopeless => self.is_hopeless(app, slot, why),
             Verdict::Inherited => warn!("{place}: {why}; its successor starts"),
             Verdict::SuccessorFailed { .. } => {
                 warn!("{place}: {why}; the worker that it was to replace goes on");
@@ -249,12 +249,16 @@ impl Supervisor {
 
     /// No worker of an app was ever ready, and the first one has failed. At the start of an only app that is the
     /// end; beside other apps, or where others were before, it is tried again.
-    pub(super) fn is_hopeless(&mut self, app: AppId, why: &str) {
+    pub(super) fn is_hopeless(&mut self, app: AppId, slot: SlotId, why: &str) {
         if self.apps.count() == 1 && !self.announced {
-            self.fail(Error::failed(why));
+            return self.fail(Error::failed(why));
+        }
+        let place = self.place(app, slot);
+        let failures = self.apps[app].fleet.waiting(slot, self.now());
+        if failures.is_some_and(|(failures, _)| failures > 1) {
+            debug!("{place}: {why}");
         } else {
-            let label = self.label(&self.apps[app]);
-            error!("{label}{why}; it is tried again, ever less often");
+            error!("{place}: {why}; it is tried again, ever less often, and silently");
         }
     }
 
