@@ -112,8 +112,8 @@ impl Supervisor {
         }
         let queue = &mut self.operations.waiting;
         let known = queue
-            .back()
-            .is_some_and(|last| last.order == order && matches!(order, Order::Reload { .. }));
+            .back_mut()
+            .is_some_and(|last| last.order.takes_in(&order));
         if !known {
             let audience = Audience::default();
             queue.push_back(Asked { order, audience });

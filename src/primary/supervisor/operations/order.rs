@@ -35,6 +35,29 @@ pub enum Order {
 }
 
 impl Order {
+    /// Whether this one, while it waits, does what `other` asks for too, if need be by reading the configuration
+    /// again: signals by the hundred are one reload.
+    pub fn takes_in(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Reload {
+                    app,
+                    reread,
+                    changes_only,
+                },
+                Self::Reload {
+                    app: of,
+                    reread: again,
+                    changes_only: only,
+                },
+            ) if app == of && changes_only == only => {
+                *reread |= again;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// What is under way while it is.
     pub fn words(&self) -> String {
         match self {
