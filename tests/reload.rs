@@ -30,6 +30,16 @@ fn breakable<'a>(site: &'a Site, n: &str, flags: &[&str], line: &str) -> (Balanc
     (Balancer::start(site, &words), broken)
 }
 
+/// Two reloads, each after so many more answers, until nobody is left of those who were there before.
+fn renew_twice(balancer: &Balancer, load: &Load, answers: u64) {
+    for _ in 0..2 {
+        load.proceed(answers);
+        let old = balancer.workers();
+        balancer.reload().done();
+        balancer.gone(&old);
+    }
+}
+
 fn generations(status: &Status) -> Vec<u32> {
     status.slots.iter().map(|slot| slot.generation).collect()
 }
@@ -92,12 +102,7 @@ fn one_worker_is_enough() {
     let words = ["run", "-n", "1", "--", &python(), &server("graceful.py")];
     let balancer = Balancer::start(&site, &words);
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
-    for _ in 0..2 {
-        load.proceed(200);
-        let old = balancer.workers();
-        balancer.reload().done();
-        balancer.gone(&old);
-    }
+    renew_twice(&balancer, &load, 200);
     load.stop().smooth();
     balancer.finish();
 }
@@ -114,12 +119,7 @@ fn servers_that_die_of_the_signal_lose_no_short_connection() {
         words.extend(command.iter().map(String::as_str));
         let balancer = Balancer::start(&site, &words);
         let load = Load::start(site.to(), 6, 1, DEADLINE);
-        for _ in 0..2 {
-            load.proceed(100);
-            let old = balancer.workers();
-            balancer.reload().done();
-            balancer.gone(&old);
-        }
+        renew_twice(&balancer, &load, 100);
         load.stop().smooth();
         balancer.finish();
     }

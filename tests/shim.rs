@@ -194,6 +194,16 @@ fn free_port() -> u16 {
     probe.local_addr().expect("bound").port()
 }
 
+/// The server has a listening socket of its own at this port, and sees its client by the kernel's word.
+#[track_caller]
+fn serves_by_itself(port: u16) {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("its own listener");
+    client.write_all(b"hello").expect("write");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    assert_eq!(answer, "127.0.0.1 hello");
+}
+
 #[test]
 fn messages_that_no_primary_sends_cost_nothing() {
     let place = Place::new();
@@ -262,11 +272,7 @@ fn the_primary_decides_about_bind() {
     // A listening socket may be the primary's too, so it is asked once more: this one is not.
     place.answer(Verb::Recognise, &Answer::errno(libc::EINVAL), &[]);
     own.says("listening");
-    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("its own listener");
-    client.write_all(b"hello").expect("write");
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).expect("an answer");
-    assert_eq!(answer, "127.0.0.1 hello");
+    serves_by_itself(port);
 }
 
 #[test]
@@ -287,11 +293,7 @@ fn without_a_primary_in_the_environment_nothing_changes() {
     let port = free_port();
     let mut server = place.changed_server(port, |_| {});
     server.says("listening");
-    let mut client = TcpStream::connect(("127.0.0.1", port)).expect("its own listener");
-    client.write_all(b"hello").expect("write");
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).expect("an answer");
-    assert_eq!(answer, "127.0.0.1 hello");
+    serves_by_itself(port);
 }
 
 /// What the shim may want from the program it is loaded into: nothing that glibc and musl do not both have.

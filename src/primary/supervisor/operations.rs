@@ -100,6 +100,17 @@ impl Operations {
 /// An operation fails with one sentence, and perhaps indented lines behind it.
 type Outcome = Result<String, String>;
 
+impl Operations {
+    /// What the operation that is under way still has to do.
+    fn job(&self) -> Option<&Job> {
+        self.current.as_ref().map(|current| &current.job)
+    }
+
+    fn job_mut(&mut self) -> Option<&mut Job> {
+        self.current.as_mut().map(|current| &mut current.job)
+    }
+}
+
 impl Supervisor {
     /// Puts an order into the queue. A reload that waits there already serves both who asked for it.
     pub(super) fn order(&mut self, order: Order, client: Option<ClientId>) {
@@ -173,7 +184,7 @@ impl Supervisor {
 
     /// Goes on with what is under way. To be called whenever something may have changed for it.
     pub(super) fn advance(&mut self) {
-        match self.operations.current.as_ref().map(|current| &current.job) {
+        match self.operations.job() {
             Some(Job::Renew(_)) => self.advance_renewal(),
             Some(Job::Grow(_)) => self.advance_growth(),
             Some(Job::Upgrade(_)) | None => {}
@@ -182,12 +193,7 @@ impl Supervisor {
 
     /// The slot's worker has become ready.
     pub(super) fn operation_succeeds_at(&mut self, app: AppId, slot: SlotId) {
-        match self
-            .operations
-            .current
-            .as_mut()
-            .map(|current| &mut current.job)
-        {
+        match self.operations.job_mut() {
             Some(Job::Renew(renewal)) if renewal.app() == Some(app) => self.renewed(slot),
             Some(Job::Grow(growth)) if growth.app == app => self.grown(slot),
             _ => {}
@@ -202,17 +208,22 @@ impl Supervisor {
         why: &str,
         pid: Option<u32>,
     ) {
-        match self.operations.current.as_ref().map(|current| &current.job) {
+        match self.operations.job() {
             Some(Job::Renew(renewal)) if renewal.waits_for(app, slot) => {
-                let sentence = format!("{}: {why}{}", self.place(app, slot), self.tail_of(pid));
+                let sentence = self.failure(app, slot, why, pid);
                 self.abort_renewal(slot, &sentence);
             }
             Some(Job::Grow(growth)) if growth.waits_for(app, slot) => {
-                let sentence = format!("{}: {why}{}", self.place(app, slot), self.tail_of(pid));
+                let sentence = self.failure(app, slot, why, pid);
                 self.conclude(Err(sentence));
             }
             _ => {}
         }
+    }
+
+    /// What is told of a worker that did not become ready: its slot, the reason, its last lines.
+    fn failure(&self, app: AppId, slot: SlotId, why: &str, pid: Option<u32>) -> String {
+        format!("{}: {why}{}", self.place(app, slot), self.tail_of(pid))
     }
 
     /// The last lines of a worker, indented, each behind a newline.

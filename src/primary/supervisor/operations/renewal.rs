@@ -180,12 +180,7 @@ impl Supervisor {
     }
 
     fn renewal_now(&mut self) -> Option<&mut Renewal> {
-        match self
-            .operations
-            .current
-            .as_mut()
-            .map(|current| &mut current.job)
-        {
+        match self.operations.job_mut() {
             Some(Job::Renew(renewal)) => Some(renewal),
             _ => None,
         }

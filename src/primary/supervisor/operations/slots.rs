@@ -141,12 +141,7 @@ impl Supervisor {
     }
 
     fn growth_now(&mut self) -> Option<&mut Growth> {
-        match self
-            .operations
-            .current
-            .as_mut()
-            .map(|current| &mut current.job)
-        {
+        match self.operations.job_mut() {
             Some(Job::Grow(growth)) => Some(growth),
             _ => None,
         }

@@ -78,7 +78,7 @@ impl Supervisor {
 
     /// The program has looked at the state.
     pub(in super::super) fn trial_ended(&mut self) {
-        let Some(Job::Upgrade(Upgrade { binary, trial })) = self.job() else {
+        let Some(Job::Upgrade(Upgrade { binary, trial })) = self.operations.job_mut() else {
             return;
         };
         let (binary, verdict) = (binary.clone(), trial.verdict());
@@ -98,17 +98,12 @@ impl Supervisor {
     }
 
     pub(in super::super) fn trial_is_late(&mut self) {
-        if let Some(Job::Upgrade(Upgrade { binary, .. })) = self.job() {
+        if let Some(Job::Upgrade(Upgrade { binary, .. })) = self.operations.job_mut() {
             let seconds = trial::PATIENCE.as_secs();
             let why = format!("has not said within {seconds} s that it could take over");
             let sentence = refusal(binary, &why);
             self.conclude(Err(sentence));
         }
-    }
-
-    fn job(&mut self) -> Option<&mut Job> {
-        let current = self.operations.current.as_mut();
-        current.map(|current| &mut current.job)
     }
 
     /// Becomes `binary`; returns only if that failed.
