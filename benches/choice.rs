@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use forkfront::config::{Balance, Sticky};
+use forkfront::config::{Balance, Prefixes, Sticky};
 use forkfront::policy::affinity::Affinity;
 use forkfront::policy::rotation::{Fleet, Rotation};
 use forkfront::policy::weights::Weights;
@@ -76,7 +76,7 @@ fn policies(c: &mut Criterion) {
 }
 
 fn sticky(c: &mut Criterion) {
-    let affinity = Affinity::new(Sticky::Ip { v4: 32, v6: 128 }, (1, 2));
+    let affinity = Affinity::new(&Sticky::Ip(Prefixes::default()), (1, 2));
     let mut peer = Address {
         family: Family::V4,
         ..Address::default()

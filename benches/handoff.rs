@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use forkfront::config::Balance;
+use forkfront::config::Routing;
 use forkfront::policy::ids::{ListenerId, SlotId, WorkerId};
 use forkfront::primary::dispatcher::{Dispatcher, Settings};
 use forkfront::primary::messages::{Command, Seat};
@@ -58,20 +58,23 @@ fn channel(c: &mut Criterion) {
     group.finish();
 }
 
-const SETTINGS: Settings = Settings {
-    slots: 64,
-    balance: Balance::RoundRobin,
-    sticky: None,
-    hash_key: (1, 2),
-    queue_cap: 128,
-    max_held: 256,
-    steal_after: Duration::from_secs(60),
-    fd_ceiling: i32::MAX,
-};
+const SLOTS: usize = 64;
+
+fn settings() -> Settings {
+    Settings {
+        slots: SLOTS,
+        routing: Routing::default(),
+        hash_key: (1, 2),
+        queue_cap: 128,
+        max_held: 256,
+        steal_after: Duration::from_secs(60),
+        fd_ceiling: i32::MAX,
+    }
+}
 
 /// Gives a dispatcher one worker per slot, and a listener that none of them serves; who connects there is held.
 fn furnish(dispatcher: &Dispatcher, board: &Arc<Board>) -> SocketAddr {
-    for slot in 0..SETTINGS.slots as u16 {
+    for slot in 0..SLOTS as u16 {
         let Channel { ours, theirs } = Channel::new(128).expect("a socket pair");
         dispatcher.send(Command::Admit(Seat {
             slot: SlotId(slot),
@@ -100,7 +103,7 @@ fn standstill(c: &mut Criterion) {
     let poll = Poll::new().expect("an epoll");
     let up = Arc::new(Waker::new(poll.registry(), Token(0)).expect("an eventfd"));
     let (reports, heard) = crossbeam_channel::unbounded();
-    let start = Dispatcher::start(SETTINGS, reports.clone(), up.clone());
+    let start = Dispatcher::start(settings(), reports.clone(), up.clone());
     let mut dispatcher = start.expect("a thread");
     let board = Arc::new(Board::create(0, 0).expect("a memfd"));
     let at = furnish(&dispatcher, &board);

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::sys::handover;
 
 mod app;
+mod bound;
 pub mod changes;
 mod count;
 mod duration;
@@ -19,12 +20,15 @@ pub mod file;
 pub mod identity;
 mod limits;
 mod listen;
+mod networks;
 mod probe;
 mod restarts;
+mod routing;
 mod size;
 mod sticky;
 
 pub use app::{AppConfig, ONLY};
+pub use bound::Bound;
 pub use count::{
     backlog, health_failures, log_level, max_connections, max_held, max_old, name, reload_parallel,
     workers,
@@ -34,9 +38,11 @@ pub use environment::{assignment, variable};
 pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
+pub use networks::Networks;
 pub use restarts::{exit_codes, max_restarts};
+pub use routing::{Routing, StickyDown};
 pub use size::size;
-pub use sticky::Sticky;
+pub use sticky::{Prefixes, Sticky};
 
 /// The most workers one primary runs.
 pub const MAX_WORKERS: usize = 1024;

@@ -73,7 +73,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         "'-l 80' is given twice",
     ),
     (
-        &["run", "--sticky", "cookie:a", "--", "x"],
+        &["run", "--sticky", "kuchen:a", "--", "x"],
         "ip, ip/24 or ip/24,56",
     ),
     (
@@ -209,7 +209,7 @@ const REFUSED: &[(&[&str], &str)] = &[
         "balance, sticky, weight or log-level",
     ),
     (&["set", "balance", "random"], "idle or kernel"),
-    (&["set", "sticky", "cookie:a"], "ip/24,56, or off"),
+    (&["set", "sticky", "kuchen:a"], "route:NAME, or off"),
     (&["set", "weight", "50"], "as in 2=50 or web:2=50"),
     (&["set", "weight", "2=0"], "is drained"),
     (&["set", "weight", "2=-1"], "1 to 1000"),

@@ -10,7 +10,8 @@ use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::file::Origin;
 use crate::config::{
-    self, AppConfig, Balance, Config, Listen, Orphans, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky,
+    self, AppConfig, Balance, Config, Listen, Orphans, Routing, STEAL_AFTER, STEAL_AFTER_STICKY,
+    Sticky,
 };
 use crate::error::{Error, Result};
 
@@ -218,8 +219,11 @@ impl RunWords {
         let mut app = AppConfig {
             listen: self.listen,
             workers: self.workers,
-            balance: self.balance,
-            sticky: self.sticky,
+            routing: Routing {
+                balance: self.balance,
+                sticky: self.sticky,
+                ..Routing::default()
+            },
             backlog: self.backlog,
             max_held: self.max_held,
             ready_timeout: self.ready_timeout,

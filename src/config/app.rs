@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Health, Identity, Limits, Listen, Orphans, Restart, STEAL_AFTER, Sticky};
+use super::{Health, Identity, Limits, Listen, Orphans, Restart, Routing, STEAL_AFTER};
 use crate::sys::handover;
 
 /// What one app is to be.
@@ -21,10 +21,8 @@ pub struct AppConfig {
     pub listen: Vec<Listen>,
     /// Number of slots, 1..=[`MAX_WORKERS`](super::MAX_WORKERS).
     pub workers: usize,
-    /// Who gets the next connection.
-    pub balance: Balance,
-    /// The consistent hash in front of it.
-    pub sticky: Option<Sticky>,
+    /// Where connections go.
+    pub routing: Routing,
     /// Listen backlog; default: what the server asks for, or the system's maximum.
     pub backlog: Option<i32>,
     /// Most connections held in the primary while no worker can take them.
@@ -75,8 +73,7 @@ impl AppConfig {
             name: ONLY.to_owned(),
             listen: Vec::new(),
             workers: 1,
-            balance: Balance::default(),
-            sticky: None,
+            routing: Routing::default(),
             backlog: None,
             max_held: 1024,
             ready_timeout: Duration::from_secs(30),
@@ -108,7 +105,11 @@ mod tests {
         let odd = OsString::from_vec(b"\xff odd".to_vec());
         let config = AppConfig {
             listen: vec!["80=8080".parse().unwrap(), "unix:/a b".parse().unwrap()],
-            sticky: Some("ip/24".parse().unwrap()),
+            routing: Routing {
+                sticky: Some("ip/24".parse().unwrap()),
+                trusted_proxies: "10.0.0.0/8,unix".parse().unwrap(),
+                ..Routing::default()
+            },
             env: vec![("KEY".into(), odd.clone())],
             cwd: Some(odd.clone().into()),
             health: Some(Health::new("http:/well".parse().unwrap())),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{AppConfig, Balance, Config, Listen, ListenAt, Sticky};
+use super::{AppConfig, Balance, Config, Listen, ListenAt, Routing};
 
 mod listeners;
 
@@ -47,12 +47,7 @@ pub enum Live {
     /// Another backlog; `None`: as the servers wish from their next `listen` on.
     Backlog(Option<i32>),
     /// Choose otherwise.
-    Policy {
-        /// Who gets the next connection.
-        balance: Balance,
-        /// The consistent hash in front of it.
-        sticky: Option<Sticky>,
-    },
+    Routing(Routing),
     /// Other bounds.
     Bounds {
         /// Most connections held.
@@ -208,8 +203,7 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
         name,
         listen,
         workers,
-        balance: _,
-        sticky: _,
+        routing: _,
         backlog,
         max_held: _,
         ready_timeout,
@@ -265,7 +259,7 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
 
 /// What the dispatcher goes by.
 fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
-    let kernel = |app: &AppConfig| app.balance == Balance::Kernel;
+    let kernel = |app: &AppConfig| app.routing.balance == Balance::Kernel;
     if kernel(to) != kernel(old) {
         // With it workers hold the listening sockets themselves, without it channels in their place.
         found.fixed.push(
@@ -273,18 +267,47 @@ fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
                 .to_owned(),
         );
     }
-    let policy = Live::Policy {
-        balance: to.balance,
-        sticky: to.sticky,
-    };
-    found.live("balance", to.balance != old.balance, policy.clone());
-    found.live("sticky", to.sticky != old.sticky, policy);
+    routing(&old.routing, &to.routing, found);
     let bounds = Live::Bounds {
         max_held: to.max_held,
         steal_after: to.steal_after,
     };
     found.live("max-held", to.max_held != old.max_held, bounds.clone());
     found.live("steal-after", to.steal_after != old.steal_after, bounds);
+}
+
+fn routing(old: &Routing, to: &Routing, found: &mut Found) {
+    // All fields by name: a new one has to be given its key here.
+    let Routing {
+        balance,
+        sticky,
+        sticky_down,
+        sticky_bound,
+        websocket_sticky,
+        proxy_protocol,
+        header_complete,
+        trusted_proxies,
+        peek_timeout,
+        max_peeked,
+    } = to;
+    let differs = [
+        ("balance", *balance != old.balance),
+        ("sticky", *sticky != old.sticky),
+        ("sticky-down", *sticky_down != old.sticky_down),
+        ("sticky-bound", *sticky_bound != old.sticky_bound),
+        (
+            "websocket-sticky",
+            *websocket_sticky != old.websocket_sticky,
+        ),
+        ("proxy-protocol", *proxy_protocol != old.proxy_protocol),
+        ("header-complete", *header_complete != old.header_complete),
+        ("trusted-proxies", *trusted_proxies != old.trusted_proxies),
+        ("peek-timeout", *peek_timeout != old.peek_timeout),
+        ("max-peeked", *max_peeked != old.max_peeked),
+    ];
+    for (key, differs) in differs {
+        found.live(key, differs, Live::Routing(to.clone()));
+    }
 }
 
 /// What was found different so far.

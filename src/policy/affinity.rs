@@ -9,29 +9,41 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 use super::weights::Weights;
-use crate::config::Sticky;
+use crate::config::{Prefixes, Sticky};
 use crate::wire::{Address, Family};
 
 /// The hash of what makes connections belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key(u64);
+pub struct Key(pub u64);
 
 /// Turns clients into keys and keys into slots.
 #[derive(Clone, Debug)]
 pub struct Affinity {
-    sticky: Sticky,
+    /// How much of an address counts.
+    prefixes: Prefixes,
     secret: (u64, u64),
 }
 
 impl Affinity {
     /// `secret` keeps clients from choosing their slot (M7); it stays the same as long as clients are to.
-    pub fn new(sticky: Sticky, secret: (u64, u64)) -> Self {
-        Self { sticky, secret }
+    pub fn new(sticky: &Sticky, secret: (u64, u64)) -> Self {
+        let prefixes = match sticky {
+            Sticky::Ip(prefixes) | Sticky::Proxy(prefixes) => *prefixes,
+            _ => Prefixes::default(),
+        };
+        Self { prefixes, secret }
+    }
+
+    /// The key of whatever a connection said that it belongs to.
+    pub fn key_of(&self, bytes: &[u8]) -> Key {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(bytes);
+        Key(hasher.finish())
     }
 
     /// The key of a client; `None` if it has no address (a Unix socket): it is not sticky.
     pub fn key(&self, peer: &Address) -> Option<Key> {
-        let Sticky::Ip { v4, v6 } = self.sticky;
+        let Prefixes { v4, v6 } = self.prefixes;
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
         match (peer.family, peer.mapped_v4()) {
             (Family::None, _) => return None,

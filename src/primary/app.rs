@@ -127,7 +127,7 @@ impl Prepared {
         let release = Rc::new(Release::find(1, config.clone(), home)?);
         let settings = listener_settings(&config);
         let listeners = Listeners::open(&config.listen, inherited, settings)?;
-        if config.balance == Balance::Kernel && listeners.shares_a_port_between_doors() {
+        if config.routing.balance == Balance::Kernel && listeners.shares_a_port_between_doors() {
             return Err(Error::usage(
                 "with --balance kernel each port of the server has one listening socket: give it one -l",
             ));
@@ -157,8 +157,7 @@ impl Prepared {
         let (report, reports) = crossbeam_channel::unbounded();
         let settings = dispatcher::Settings {
             slots: config.workers,
-            balance: config.balance,
-            sticky: config.sticky,
+            routing: config.routing.clone(),
             hash_key: means.hash_key,
             queue_cap: means.room.queue_cap,
             max_held: config.max_held,

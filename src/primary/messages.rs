@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Balance, Sticky};
+use crate::config::Routing;
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::sys::board::Board;
 use crate::wire::Address;
@@ -73,13 +73,8 @@ pub enum Command {
     /// So many slots from now on. What sits in a slot that goes is not dealt to any more, and read back.
     Resize(usize),
     /// Choose otherwise from now on. Clients keep their slots if only the key stays the same. To or from
-    /// [`Balance::Kernel`] there is no way: nobody accepts here then.
-    SetPolicy {
-        /// Who gets the next connection.
-        balance: Balance,
-        /// The consistent hash in front of it.
-        sticky: Option<Sticky>,
-    },
+    /// [`Balance::Kernel`](crate::config::Balance::Kernel) there is no way: nobody accepts here then.
+    Route(Routing),
     /// Deal nothing to this slot, whatever worker sits there, and read back what is queued there; or deal to it
     /// again.
     Hold {

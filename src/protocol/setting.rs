@@ -40,7 +40,7 @@ impl Setting {
     /// The keys, with what is written behind them.
     pub const KEYS: [(&str, &str); 4] = [
         ("balance", "round-robin, least-connections, idle or kernel"),
-        ("sticky", "ip, ip/24, ip/24,56, or off"),
+        ("sticky", "ip, cookie:NAME or another key of --sticky, or off"),
         ("weight", "SLOT=N, as in 2=50 or web:2=50"),
         ("log-level", "error, warn, info, debug or trace"),
     ];
@@ -163,7 +163,7 @@ mod tests {
         let table = [
             ("workers", "4", "one of balance, sticky, weight, log-level"),
             ("balance", "random", "idle or kernel"),
-            ("sticky", "cookie:a", "ip/24,56, or off"),
+            ("sticky", "kuchen:a", "route:NAME, or off"),
             ("sticky", "ip/33", "no IPv4 prefix"),
             ("weight", "50", "as in 2=50"),
             ("weight", "2=0", "is drained"),

@@ -6,7 +6,7 @@
 //! [`crate::sys::fdpass`] on this side and the shim's raw calls on the other.
 
 /// Version of everything in this file. A worker and a primary of different versions refuse each other.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Environment: path of the rendezvous socket. Its presence is what wakes the shim up.
 pub const ENV_RENDEZVOUS: &str = "FORKFRONT_RENDEZVOUS";
@@ -20,7 +20,7 @@ mod record;
 mod rendezvous;
 
 pub use address::{Address, Family};
-pub use record::{Kind, Record};
+pub use record::{Belongs, Kind, Record};
 pub use rendezvous::{Answer, MAX_OPTIONS, Outcome, Request, SocketOption, Verb};
 
 #[cfg(test)]
@@ -48,6 +48,13 @@ mod tests {
             let address = Address::decode(&raw);
             let record = Record {
                 nonblocking: raw[5] & 1 != 0,
+                proxied: raw[5] & 2 != 0,
+                belongs: match raw[5] >> 2 & 3 {
+                    0 => Belongs::Address,
+                    1 => Belongs::Nothing,
+                    2 => Belongs::Key(u64::MAX - u64::from(raw[6])),
+                    _ => Belongs::Slot(raw[7].into()),
+                },
                 attempt: u16::from(raw[6]),
                 connection: u64::MAX - u64::from(raw[7]),
                 accepted_at: u64::from(raw[8]) << 40,

@@ -43,7 +43,7 @@ pub(super) fn compare(old: &AppConfig, new: &[Listen], found: &mut Found) {
 
 fn close(old: &AppConfig, gone: &Listen, found: &mut Found) {
     let at = &gone.at;
-    if old.balance == Balance::Kernel {
+    if old.routing.balance == Balance::Kernel {
         found.fixed.push(format!(
             "{at} cannot be closed while the app runs, since with balance = \"kernel\" its workers have the listening \
              socket: {STOP}"

@@ -102,7 +102,13 @@ fn what_a_process_gets_at_its_start_needs_a_new_one() {
 #[test]
 fn what_changes_at_once() {
     let sticky = "ip/24".parse().ok();
-    let policy = |balance, sticky| Live::Policy { balance, sticky };
+    let policy = |balance, sticky| {
+        Live::Routing(Routing {
+            balance,
+            sticky,
+            ..Routing::default()
+        })
+    };
     let bounds = |max_held, millis| Live::Bounds {
         max_held,
         steal_after: Duration::from_millis(millis),
@@ -116,19 +122,19 @@ fn what_changes_at_once() {
         ),
         (
             &["balance"],
-            |app| app.balance = Balance::Idle,
+            |app| app.routing.balance = Balance::Idle,
             vec![policy(Balance::Idle, None)],
         ),
         (
             &["sticky"],
-            |app| app.sticky = "ip/24".parse().ok(),
-            vec![policy(Balance::RoundRobin, sticky)],
+            |app| app.routing.sticky = "ip/24".parse().ok(),
+            vec![policy(Balance::RoundRobin, sticky.clone())],
         ),
         (
             &["balance", "sticky"],
             |app| {
-                app.balance = Balance::Idle;
-                app.sticky = "ip/24".parse().ok();
+                app.routing.balance = Balance::Idle;
+                app.routing.sticky = "ip/24".parse().ok();
             },
             vec![policy(Balance::Idle, sticky)],
         ),
@@ -213,7 +219,10 @@ fn listeners_come_and_go() {
 #[test]
 fn what_cannot_change_is_said() {
     let kernel = |listen: &[&str]| AppConfig {
-        balance: Balance::Kernel,
+        routing: Routing {
+            balance: Balance::Kernel,
+            ..Routing::default()
+        },
         ..app("web", listen)
     };
     let table = [

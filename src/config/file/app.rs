@@ -211,11 +211,11 @@ fn choice_and_queue(table: &Table<'_>, app: &mut AppConfig) {
     }
     .unwrap_or(app.workers);
     set(
-        &mut app.balance,
+        &mut app.routing.balance,
         table.word("balance", WORD, choice::<Balance>),
     );
-    app.sticky = table.word("sticky", WORD, str::parse);
-    app.steal_after = match app.sticky {
+    app.routing.sticky = table.word("sticky", WORD, str::parse);
+    app.steal_after = match app.routing.sticky {
         Some(_) => STEAL_AFTER_STICKY,
         None => STEAL_AFTER,
     };
@@ -339,10 +339,10 @@ fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
             );
         }
     }
-    if app.balance != Balance::Kernel {
+    if app.routing.balance != Balance::Kernel {
         return;
     }
-    if app.sticky.is_some() {
+    if app.routing.sticky.is_some() {
         table.refuse(
             table.place("sticky"),
             "'sticky' cannot be kept with balance = \"kernel\", since there the kernel chooses the worker",

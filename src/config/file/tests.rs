@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{self, AppConfig, Balance, Orphans, Probe, RestartWhen};
+use crate::config::{self, AppConfig, Balance, Orphans, Probe, RestartWhen, Routing};
 
 const FULL: &str = r#"
 name = "shop"
@@ -95,8 +95,11 @@ fn every_key_is_read() {
             "unix:/srv/current/run/web.sock=3000".parse().unwrap(),
         ],
         workers: 4,
-        balance: Balance::LeastConnections,
-        sticky: Some("ip/24,56".parse().unwrap()),
+        routing: Routing {
+            balance: Balance::LeastConnections,
+            sticky: Some("ip/24,56".parse().unwrap()),
+            ..Routing::default()
+        },
         backlog: Some(511),
         max_held: 10,
         ready_timeout: seconds(20),
@@ -228,8 +231,8 @@ const WRONG: &[(&str, &str)] = &[
         "3:11: 'orphans' cannot be \"x\": it takes drain or kill",
     ),
     (
-        "sticky = \"cookie:a\"",
-        "3:10: 'sticky' cannot be \"cookie:a\": the key is written",
+        "sticky = \"kuchen:a\"",
+        "3:10: 'sticky' cannot be \"kuchen:a\": the key is written",
     ),
     (
         "balance = \"kernel\"\nsticky = \"ip\"",

@@ -3,7 +3,11 @@
 use super::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-const WHOLE: Sticky = Sticky::Ip { v4: 32, v6: 128 };
+const WHOLE: &Sticky = &ip(32, 128);
+
+const fn ip(v4: u8, v6: u8) -> Sticky {
+    Sticky::Ip(Prefixes { v4, v6 })
+}
 
 fn v4(ip: u32) -> Address {
     let mut address = Address {
@@ -44,7 +48,7 @@ fn a_mapped_client_is_the_same_client() {
 
 #[test]
 fn prefixes_join_neighbours_and_nobody_else() {
-    let affinity = Affinity::new(Sticky::Ip { v4: 24, v6: 56 }, (1, 2));
+    let affinity = Affinity::new(&ip(24, 56), (1, 2));
     assert_eq!(
         affinity.key(&v4(0x0a00_0001)),
         affinity.key(&v4(0x0a00_00ff))
@@ -57,7 +61,7 @@ fn prefixes_join_neighbours_and_nobody_else() {
     let key = |ip: u128| affinity.key(&v6(ip.into()));
     assert_eq!(key(base), key(base + (0xff << 64)));
     assert_ne!(key(base), key(base + (1 << 72)));
-    let all = Affinity::new(Sticky::Ip { v4: 0, v6: 0 }, (1, 2));
+    let all = Affinity::new(&ip(0, 0), (1, 2));
     assert_eq!(all.key(&v4(1)), all.key(&v4(u32::MAX)));
 }
 

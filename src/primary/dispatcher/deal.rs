@@ -15,7 +15,7 @@ use crate::primary::messages::Report;
 use crate::sys::clock;
 use crate::sys::fdpass::Sent;
 use crate::sys::socket::peer_is_gone;
-use crate::wire::Record;
+use crate::wire::{Belongs, Record};
 
 /// How soon what is held is tried again while workers are ready but full, ns. Not by writability: a
 /// channel that was full polls writable only when three quarters are drained (KF2).
@@ -233,13 +233,19 @@ impl State {
         }
         let key = affinity
             .as_ref()
-            .and_then(|affinity| affinity.key(&hand.record.peer));
+            .and_then(|affinity| match hand.record.belongs {
+                Belongs::Nothing => None,
+                Belongs::Key(hash) => Some(Key(hash)),
+                Belongs::Address | Belongs::Slot(_) => affinity.key(&hand.record.peer),
+            });
         let slot = match key {
             Some(key) => match sticky_slot(key, weights, &bench, hand) {
                 Ok(slot) => slot,
                 Err(choice) => return choice,
             },
-            None => lane.rotation.choose(settings.balance, weights, &bench),
+            None => lane
+                .rotation
+                .choose(settings.routing.balance, weights, &bench),
         };
         slot.and_then(|slot| lane.seats[slot])
             .map_or(Choice::Nobody, Choice::Seat)

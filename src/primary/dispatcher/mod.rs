@@ -29,7 +29,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Poll, Token, Waker};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Balance, Sticky};
+use crate::config::Routing;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::primary::messages::{Command, Report, Snapshot};
 use crate::sys::board::Board;
@@ -42,10 +42,8 @@ use state::State;
 pub struct Settings {
     /// Number of slots.
     pub slots: usize,
-    /// Who gets the next connection.
-    pub balance: Balance,
-    /// The consistent hash in front of it.
-    pub sticky: Option<Sticky>,
+    /// Where connections go.
+    pub routing: Routing,
     /// Secret of that hash, for the life of the primary.
     pub hash_key: (u64, u64),
     /// Most connections queued for one worker on one listener.

@@ -14,7 +14,7 @@ use super::deal::Hand;
 use super::lane::Lane;
 use super::seat::SeatState;
 use super::{Reports, Settings, Source};
-use crate::config::{Balance, Sticky};
+use crate::config::Routing;
 use crate::policy::affinity::Affinity;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::policy::weights::Weights;
@@ -200,7 +200,7 @@ impl State {
                 let lanes = self.lanes.iter_mut();
                 lanes.for_each(|(_, lane)| lane.rotation.begin_anew());
             }
-            Command::SetPolicy { balance, sticky } => self.set_policy(balance, sticky),
+            Command::Route(routing) => self.route(routing),
             Command::SetLimits {
                 max_held,
                 steal_after,
@@ -216,9 +216,8 @@ impl State {
         }
     }
 
-    fn set_policy(&mut self, balance: Balance, sticky: Option<Sticky>) {
-        self.settings.balance = balance;
-        self.settings.sticky = sticky;
+    fn route(&mut self, routing: Routing) {
+        self.settings.routing = routing;
         self.affinity = affinity(&self.settings);
     }
 
@@ -250,5 +249,5 @@ impl State {
 
 fn affinity(settings: &Settings) -> Option<Affinity> {
     let of = |sticky| Affinity::new(sticky, settings.hash_key);
-    settings.sticky.map(of)
+    settings.routing.key().as_ref().map(of)
 }

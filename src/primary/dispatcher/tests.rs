@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Poll, Token, Waker};
 
 use super::{Dispatcher, Settings};
-use crate::config::{Balance, Sticky};
+use crate::config::{Balance, Prefixes, Routing, Sticky};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::primary::messages::{Command, Report, Seat, Snapshot};
 use crate::sys::board::Board;
@@ -49,8 +49,7 @@ struct Worker {
 fn settings() -> Settings {
     Settings {
         slots: 1,
-        balance: Balance::RoundRobin,
-        sticky: None,
+        routing: Routing::default(),
         hash_key: (1, 2),
         queue_cap: 128,
         max_held: 256,

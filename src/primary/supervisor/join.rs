@@ -144,7 +144,7 @@ impl Supervisor {
         let (asked, v6only) = (request.address, request.v6only);
         let worker = self.workers.get_mut(id).ok_or(io::ErrorKind::NotFound)?;
         let app = &self.apps[worker.app];
-        let binding = if app.config.balance == Balance::Kernel {
+        let binding = if app.config.routing.balance == Balance::Kernel {
             let socket = app.listeners.socket_for_worker(listener)?;
             Binding::over_socket(listener, asked, v6only, socket)?
         } else {
@@ -170,7 +170,7 @@ impl Supervisor {
 
     /// What a worker's end is.
     fn outcome(&self, app: AppId) -> Outcome {
-        if self.apps[app].config.balance == Balance::Kernel {
+        if self.apps[app].config.routing.balance == Balance::Kernel {
             Outcome::Listener
         } else {
             Outcome::Channel
@@ -207,7 +207,7 @@ impl Supervisor {
     /// Gives the listener's sockets to the dispatcher, the first time that any server listens on it.
     fn open_listener(&mut self, app: AppId, id: ListenerId) -> io::Result<()> {
         let app = &mut self.apps[app];
-        if app.config.balance == Balance::Kernel || app.dealt.contains(&id) {
+        if app.config.routing.balance == Balance::Kernel || app.dealt.contains(&id) {
             return Ok(());
         }
         for (socket, local) in app.listeners.sockets(id)? {
@@ -229,7 +229,7 @@ impl Supervisor {
         let listener = binding.listener;
         // One that was told to go gets nothing more, whatever its server does on its way out.
         let wanted = matches!(worker.state, State::Starting { .. } | State::Ready);
-        if app.config.balance == Balance::Kernel || !wanted {
+        if app.config.routing.balance == Balance::Kernel || !wanted {
             return;
         }
         app.dispatcher.send(match binding.take_ends() {

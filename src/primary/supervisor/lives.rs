@@ -287,7 +287,7 @@ impl Supervisor {
 fn patience(config: &AppConfig) -> Patience {
     Patience {
         // Workers that share the kernel's queue take what comes until a signal tells them not to.
-        drain: match config.balance {
+        drain: match config.routing.balance {
             Balance::Kernel => Duration::ZERO,
             _ => config.drain_timeout,
         },

@@ -333,7 +333,7 @@ impl Supervisor {
     /// The same, where it is the primary that deals.
     fn dealt_slot_named(&self, slot: &SlotRef) -> Result<(AppId, SlotId), String> {
         let found = self.slot_named(slot)?;
-        match self.apps[found.0].config.balance {
+        match self.apps[found.0].config.routing.balance {
             Balance::Kernel => Err(
                 "with --balance kernel the kernel chooses: no slot can be drained, resumed or weighed"
                     .to_owned(),

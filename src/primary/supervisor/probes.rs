@@ -36,7 +36,7 @@ impl Supervisor {
             .filter_map(|worker| {
                 let app = &self.apps[worker.app];
                 // With the kernel's choice nothing can be sent to a given worker.
-                let asked = app.phase.is_serving() && app.config.balance != Balance::Kernel;
+                let asked = app.phase.is_serving() && app.config.routing.balance != Balance::Kernel;
                 let health = app.config.health.as_ref().filter(|_| asked)?;
                 Some((worker.id, health.interval))
             })

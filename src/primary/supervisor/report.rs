@@ -52,8 +52,13 @@ impl Supervisor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: self.started.elapsed().as_secs_f64(),
             generation: first.release.generation,
-            balance: first.config.balance,
-            sticky: first.config.sticky.map(|sticky| sticky.to_string()),
+            balance: first.config.routing.balance,
+            sticky: first
+                .config
+                .routing
+                .sticky
+                .as_ref()
+                .map(ToString::to_string),
             command: words::lossy(&first.config.command),
             stopping: self.stopping,
             operation: self.operation_words(),
@@ -220,8 +225,8 @@ fn app_status(app: &App) -> AppStatus {
     AppStatus {
         name: app.config.name.clone(),
         command: words::lossy(&app.config.command),
-        balance: app.config.balance,
-        sticky: app.config.sticky.map(|sticky| sticky.to_string()),
+        balance: app.config.routing.balance,
+        sticky: app.config.routing.sticky.as_ref().map(ToString::to_string),
         generation: app.release.generation,
         workers: app.config.workers,
     }
@@ -249,7 +254,7 @@ fn slot_state(app: &App, slot: SlotId, worker: Option<&Worker>) -> SlotState {
 
 /// Connections that the slot's workers have taken. What the kernel deals is known of the worker of now only.
 fn taken(app: &App, worker: Option<&Worker>, counts: SlotCounts) -> u64 {
-    match app.config.balance {
+    match app.config.routing.balance {
         Balance::Kernel => worker.map_or(0, |worker| worker.board.taken_in_all()),
         _ => counts.taken(),
     }

@@ -56,7 +56,7 @@ impl Supervisor {
         // copy of its socket would be reset.
         app.listeners.close();
         app.dispatcher.send(Command::Finish);
-        if !ready || app.config.balance == Balance::Kernel {
+        if !ready || app.config.routing.balance == Balance::Kernel {
             // Nobody to wait for, or nobody who could be told but by a signal.
             return self.leave(id);
         }

@@ -56,7 +56,7 @@ fn with_all_slots_on_hold_connections_wait_for_one_that_is_not() {
 #[test]
 fn a_client_of_a_slot_on_hold_goes_elsewhere_at_once_and_comes_home() {
     let bench = Bench::new(3, |settings| {
-        settings.sticky = Some(Sticky::Ip { v4: 32, v6: 128 });
+        settings.routing.sticky = Some(Sticky::Ip(Prefixes::default()));
     });
     let workers = [bench.hire(0, 10), bench.hire(1, 11), bench.hire(2, 12)];
     let _first = bench.connect(1);
@@ -146,8 +146,8 @@ fn weights_change_from_one_connection_to_the_next() {
 
 #[test]
 fn the_policy_changes_and_a_client_finds_its_slot_again() {
-    let sticky = Some(Sticky::Ip { v4: 32, v6: 128 });
-    let bench = Bench::new(4, |settings| settings.sticky = sticky);
+    let sticky = Some(Sticky::Ip(Prefixes::default()));
+    let bench = Bench::new(4, |settings| settings.routing.sticky = sticky.clone());
     let workers: Vec<Worker> = (0..4).map(|slot| bench.hire(slot, 10)).collect();
     let counts = || {
         let taken = workers.iter().map(|worker| worker.take().len());
@@ -156,17 +156,15 @@ fn the_policy_changes_and_a_client_finds_its_slot_again() {
     let _clients = bench.connect(4);
     bench.wait_until_accepted(4);
     let at_home = counts();
-    bench.send(Command::SetPolicy {
-        balance: Balance::RoundRobin,
-        sticky: None,
-    });
+    bench.send(Command::Route(Routing::default()));
     let _more = bench.connect(8);
     bench.wait_until_accepted(12);
     assert_eq!(counts(), [2; 4]);
-    bench.send(Command::SetPolicy {
+    bench.send(Command::Route(Routing {
         balance: Balance::LeastConnections,
         sticky,
-    });
+        ..Routing::default()
+    }));
     let _again = bench.connect(4);
     bench.wait_until_accepted(16);
     assert_eq!(counts(), at_home);

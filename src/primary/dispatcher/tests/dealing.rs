@@ -161,7 +161,7 @@ fn a_channel_that_was_shut_down_is_reported_and_read_back() {
 #[test]
 fn a_client_keeps_its_slot_and_spills_only_while_it_is_down() {
     let bench = Bench::new(4, |settings| {
-        settings.sticky = Some(Sticky::Ip { v4: 32, v6: 128 });
+        settings.routing.sticky = Some(Sticky::Ip(Prefixes::default()));
         settings.steal_after = Duration::from_millis(50);
     });
     let workers: Vec<Worker> = (0..4)

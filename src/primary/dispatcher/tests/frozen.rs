@@ -96,7 +96,7 @@ fn what_was_under_way_goes_on() {
 #[test]
 fn choices_and_unheard_reports_are_kept() {
     let mut bench = Bench::new(4, |settings| {
-        settings.sticky = Some(Sticky::Ip { v4: 32, v6: 128 });
+        settings.routing.sticky = Some(Sticky::Ip(Prefixes::default()));
         settings.hash_key = (u64::MAX, u64::MAX - 1);
     });
     let workers: Vec<Worker> = (0..4)

@@ -107,8 +107,12 @@ impl World {
             Balance::Idle,
         ];
         let balance = all[self.number(3) as usize];
-        let sticky = (self.number(2) == 0).then_some(Sticky::Ip { v4: 32, v6: 128 });
-        self.bench.send(Command::SetPolicy { balance, sticky });
+        let sticky = (self.number(2) == 0).then_some(Sticky::Ip(Prefixes::default()));
+        self.bench.send(Command::Route(Routing {
+            balance,
+            sticky,
+            ..Routing::default()
+        }));
     }
 
     fn command_about(&mut self, index: usize) {

@@ -164,15 +164,14 @@ impl Supervisor {
         let app = &mut self.apps[id];
         let AppConfig {
             workers,
-            balance,
-            sticky,
+            ref routing,
             ..
         } = *app.config;
+        let routing = routing.clone();
         // These change by commands of their own below, and stay if the file has not changed in them.
         app.config = Arc::new(AppConfig {
             workers,
-            balance,
-            sticky,
+            routing,
             ..change.to
         });
         app.fleet.set_restart(app.config.restart.clone());
@@ -189,7 +188,7 @@ impl Supervisor {
             // Done first, with all that can fail.
             Live::Open(_) => {}
             Live::Backlog(backlog) => app.listeners.set_backlog(backlog),
-            Live::Policy { balance, sticky } => self.set_policy(id, balance, sticky)?,
+            Live::Routing(routing) => self.set_routing(id, routing)?,
             Live::Bounds {
                 max_held,
                 steal_after,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::Supervisor;
 use super::Begun;
-use crate::config::{AppConfig, Balance, Sticky};
+use crate::config::{AppConfig, Balance, Routing};
 use crate::policy::ids::AppId;
 use crate::primary::logs;
 use crate::primary::messages::Command;
@@ -25,45 +25,45 @@ impl Supervisor {
             }
             Setting::Balance(balance) => {
                 let id = self.app_named(app)?;
-                let sticky = self.apps[id].config.sticky;
-                self.set_policy(id, balance, sticky)?;
+                let routing = Routing {
+                    balance,
+                    ..self.apps[id].config.routing.clone()
+                };
+                self.set_routing(id, routing)?;
             }
             Setting::Sticky(sticky) => {
                 let id = self.app_named(app)?;
-                let balance = self.apps[id].config.balance;
-                self.set_policy(id, balance, sticky)?;
+                let routing = Routing {
+                    sticky,
+                    ..self.apps[id].config.routing.clone()
+                };
+                self.set_routing(id, routing)?;
             }
         }
         Ok(Begun::Done(said))
     }
 
-    /// Who gets the next connection, from now on.
-    pub(super) fn set_policy(
-        &mut self,
-        id: AppId,
-        balance: Balance,
-        sticky: Option<Sticky>,
-    ) -> Result<(), String> {
+    /// Where connections go, from now on.
+    pub(super) fn set_routing(&mut self, id: AppId, routing: Routing) -> Result<(), String> {
         let app = &mut self.apps[id];
-        let kernel = |balance| balance == Balance::Kernel;
-        if kernel(balance) != kernel(app.config.balance) {
+        let kernel = |routing: &Routing| routing.balance == Balance::Kernel;
+        if kernel(&routing) != kernel(&app.config.routing) {
             return Err(
                 "--balance kernel shares the listening socket itself, which workers that run cannot change: \
                  stop, and start with the other policy"
                     .to_owned(),
             );
         }
-        if kernel(balance) && sticky.is_some() {
+        if kernel(&routing) && routing.key().is_some() {
             return Err(
                 "with --balance kernel the kernel chooses, so nothing can be sticky".to_owned(),
             );
         }
         app.config = Arc::new(AppConfig {
-            balance,
-            sticky,
+            routing: routing.clone(),
             ..(*app.config).clone()
         });
-        app.dispatcher.send(Command::SetPolicy { balance, sticky });
+        app.dispatcher.send(Command::Route(routing));
         Ok(())
     }
 }
