@@ -74,7 +74,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["run", "--sticky", "kuchen:a", "--", "x"],
-        "ip, ip/24 or ip/24,56",
+        "cookie:NAME, query:NAME, path:N",
     ),
     (
         &["run", "--sticky", "ip", "--balance", "kernel", "--", "x"],

@@ -40,7 +40,10 @@ impl Setting {
     /// The keys, with what is written behind them.
     pub const KEYS: [(&str, &str); 4] = [
         ("balance", "round-robin, least-connections, idle or kernel"),
-        ("sticky", "ip, cookie:NAME or another key of --sticky, or off"),
+        (
+            "sticky",
+            "ip, cookie:NAME or another key of --sticky, or off",
+        ),
         ("weight", "SLOT=N, as in 2=50 or web:2=50"),
         ("log-level", "error, warn, info, debug or trace"),
     ];
