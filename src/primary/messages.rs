@@ -220,6 +220,8 @@ pub struct Snapshot {
     pub accepted_formerly: u64,
     /// Per slot, indexed by slot number, those that are gone included: dealt less read back, read back, queued now.
     pub slots: Vec<SlotCounts>,
+    /// By what connections were dealt.
+    pub keys: KeyCounts,
 }
 
 impl Snapshot {
@@ -228,6 +230,55 @@ impl Snapshot {
         let now: u64 = self.accepted.iter().map(|(_, count)| count).sum();
         now + self.accepted_formerly
     }
+}
+
+/// By what connections were dealt, where anything is sticky or read: each connection is counted once, when it is
+/// known. Zero where nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyCounts {
+    /// Connections whose first bytes are waited for now; these are in [`Snapshot::held`] too.
+    pub reading: u64,
+    /// Keys found, by their kind.
+    pub found: FoundCounts,
+    /// Dealt by the client's address, since all that was read has no such thing.
+    pub absent: u64,
+    /// The same, since what was read cannot be understood.
+    pub unreadable: u64,
+    /// The same, since it did not come in time.
+    pub timed_out: u64,
+    /// The same, since too many were waited for.
+    pub crowded: u64,
+    /// Dealt by `--balance`: neither a WebSocket nor engine.io, where only those are sticky.
+    pub balanced: u64,
+    /// Closed: a PROXY header missing or wrong, or a request head that `--header-complete` has waited for in vain.
+    pub refused: u64,
+    /// PROXY headers that were taken off, whatever the key is.
+    pub proxied: u64,
+}
+
+/// Connections by the kind of the key that was found; with `--sticky ip` every one, though nothing is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FoundCounts {
+    /// The client's address, where it is the key itself and not what is left.
+    pub ip: u64,
+    /// The source in a PROXY header that the server reads itself.
+    pub proxy: u64,
+    /// A header.
+    pub header: u64,
+    /// A cookie.
+    pub cookie: u64,
+    /// A parameter of the query.
+    pub query: u64,
+    /// Segments of the path.
+    pub path: u64,
+    /// The server name of a ClientHello.
+    pub sni: u64,
+    /// The protocols of a ClientHello.
+    pub alpn: u64,
+    /// A slot that the server has put there.
+    pub route: u64,
 }
 
 /// One slot's part of a [`Snapshot`].

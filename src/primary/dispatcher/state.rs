@@ -18,7 +18,7 @@ use crate::config::Routing;
 use crate::policy::affinity::Affinity;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::policy::weights::Weights;
-use crate::primary::messages::{Command, SlotCounts, Snapshot};
+use crate::primary::messages::{Command, KeyCounts, SlotCounts, Snapshot};
 use crate::sys::clock;
 
 /// Everything the thread owns.
@@ -243,6 +243,7 @@ impl State {
             accepted: lanes.map(|(_, lane)| (lane.id, lane.accepted)).collect(),
             accepted_formerly: self.accepted_formerly,
             slots,
+            keys: KeyCounts::default(),
         }
     }
 }
