@@ -225,6 +225,24 @@ fn a_drain_says_when_something_remains_open() {
 }
 
 #[test]
+fn a_drain_waits_for_the_workers_that_had_the_slot_before() {
+    let site = graceful();
+    let balancer = Balancer::nodes(&site, 1, &["--drain-timeout", "100s"]);
+    let socket = Endless::open(site.to());
+    balancer.reload().done();
+    assert_ne!(balancer.workers(), [socket.pid]);
+    let drain = balancer.begin(&["drain", "0"]);
+    balancer.until("nothing new is dealt", |status| status.slots[0].drained);
+    drop(socket);
+    let drained = drain.end().done();
+    assert!(
+        drained.stdout.contains("waiting for 1 open connection"),
+        "{drained}"
+    );
+    balancer.finish();
+}
+
+#[test]
 fn a_restart_renews_one_slot() {
     let site = graceful();
     let balancer = Balancer::nodes(&site, 3, &["--drain-timeout", "1s"]);

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, ListenerId, SlotId, WorkerId};
@@ -62,6 +62,8 @@ pub struct Worker {
     pub exit: Option<Exit>,
     /// When what is left of a dead worker gets SIGKILL.
     pub mourned_until: Moment,
+    /// How soon what is left of a dead worker is looked for again.
+    pub mourning_step: Duration,
     /// Does not die of SIGKILL: nothing waits for it any more.
     pub abandoned: bool,
     pidfd: OwnedFd,
@@ -94,6 +96,7 @@ impl Worker {
             leaving_since: None,
             exit: None,
             mourned_until: Moment::default(),
+            mourning_step: Duration::ZERO,
             abandoned: false,
             pidfd,
         }

@@ -1,5 +1,6 @@
 //! What follows the death of a worker: the rest of its session, the words about it, its burial.
 
+use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use crate::primary::messages::Command;
 use crate::sys::process::{self, Exit};
 use crate::sys::signals::Signal;
 
-/// How often what is left of a dead worker is looked for.
-const MOURNING_STEP: Duration = Duration::from_millis(10);
+/// How soon what is left of a dead worker is looked for: at first, since most of it dies at once, and at last. It
+/// takes a walk over all processes.
+const MOURNING_STEPS: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_millis(250);
 
 impl Supervisor {
     /// It does not even die of SIGKILL (uninterruptible sleep): its slot goes on without it.
@@ -112,14 +115,21 @@ impl Supervisor {
             return;
         }
         let census = self.census();
-        let Some(worker) = self.workers.get(id) else {
+        let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
         if census.counts(worker) {
+            let (first, last) = (*MOURNING_STEPS.start(), *MOURNING_STEPS.end());
+            let step = (worker.mourning_step * 2).clamp(first, last);
+            worker.mourning_step = step;
+            let mut again = now + step;
             if now >= worker.mourned_until {
                 census.signal(worker, Signal::SIGKILL);
+                worker.mourning_step = Duration::ZERO;
+            } else {
+                again = again.min(worker.mourned_until);
             }
-            self.deadlines.set(Timer::Worker(id), now + MOURNING_STEP);
+            self.deadlines.set(Timer::Worker(id), again);
             return;
         }
         self.bury(id);

@@ -107,6 +107,7 @@ impl Worker {
             leaving_since,
             exit,
             mourned_until,
+            mourning_step: _,
             abandoned,
             pidfd,
         } = self;
@@ -160,6 +161,7 @@ impl Worker {
             leaving_since: frozen.leaving_since,
             exit: frozen.exit,
             mourned_until: frozen.mourned_until,
+            mourning_step: Duration::ZERO,
             abandoned: frozen.abandoned,
             pidfd: luggage.take(frozen.pidfd, Kind::Pidfd)?,
         })

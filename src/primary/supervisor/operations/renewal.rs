@@ -110,7 +110,11 @@ impl Supervisor {
             }
         }
         for id in apps.into_iter().filter(|app| !new.contains(app)) {
-            parts.push_back(self.next_generation(id)?);
+            let part = self.next_generation(id);
+            parts.push_back(part.map_err(|why| match applied.words.as_str() {
+                "" => why,
+                words => format!("{why}; what needs no new workers has been changed: {words}"),
+            })?);
         }
         if !applied.words.is_empty() {
             info!("the file says otherwise than it did: {}", applied.words);

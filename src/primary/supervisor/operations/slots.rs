@@ -213,7 +213,7 @@ impl Supervisor {
         }
     }
 
-    /// Connections that a slot's worker holds, or that are on their way to it.
+    /// Connections that a slot's workers hold, former ones too, or that are on their way to them.
     fn open_at(&self, app: AppId, slot: SlotId) -> u64 {
         let Some(app) = self.apps.get(app) else {
             return 0;
@@ -221,8 +221,8 @@ impl Supervisor {
         // The queue first: what is taken from it between the two is counted twice rather than not at all.
         let snapshot = app.dispatcher.snapshot();
         let queued = snapshot.and_then(|all| all.slots.get(slot.index()).map(|one| one.queued));
-        let serving = app.fleet.worker(slot).and_then(|id| self.workers.get(id));
-        let open = serving.map_or(0, |worker| worker.open());
+        let workers = { self.workers.of_app(app.id) }.filter(|worker| worker.slot == slot);
+        let open: u64 = workers.map(|worker| worker.open()).sum();
         open + queued.unwrap_or(0)
     }
 }
