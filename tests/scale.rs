@@ -239,6 +239,7 @@ fn a_drain_waits_for_the_workers_that_had_the_slot_before() {
         drained.stdout.contains("waiting for 1 open connection"),
         "{drained}"
     );
+    balancer.command(&["resume", "0"]).done();
     balancer.finish();
 }
 
