@@ -17,6 +17,7 @@ mod nobody;
 mod pairs;
 mod random;
 mod site;
+mod sockets;
 mod turns;
 mod verbs;
 
@@ -33,6 +34,7 @@ pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use pairs::{Deed, Pairs};
 pub use random::Random;
 pub use site::{Site, python, server};
+pub use sockets::{Seen, Sockets, node_modules, slots_of, spread};
 pub use turns::{TURNS, in_turn, renewed, serves, slots};
 
 use std::time::{Duration, Instant};
