@@ -20,6 +20,7 @@ pub mod file;
 pub mod identity;
 mod limits;
 mod listen;
+mod misfits;
 mod networks;
 mod probe;
 mod restarts;
@@ -30,14 +31,15 @@ mod sticky;
 pub use app::{AppConfig, ONLY};
 pub use bound::Bound;
 pub use count::{
-    backlog, health_failures, log_level, max_connections, max_held, max_old, name, reload_parallel,
-    workers,
+    backlog, health_failures, log_level, max_connections, max_held, max_old, max_peeked, name,
+    reload_parallel, workers,
 };
 pub use duration::{duration, positive_duration};
 pub use environment::{assignment, variable};
 pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
+pub use misfits::{Misfit, Spelling};
 pub use networks::Networks;
 pub use restarts::{exit_codes, max_restarts};
 pub use routing::{Routing, StickyDown};
@@ -56,7 +58,7 @@ pub const MAX_WEIGHT: u16 = 1000;
 /// Age at which a queue that does not move is dealt again.
 pub const STEAL_AFTER: Duration = Duration::from_millis(100);
 
-/// The same with `--sticky`: moving a client away from its slot costs it its session, so it waits longer.
+/// The same where anything is sticky: moving a client away from its slot costs it its session, so it waits longer.
 pub const STEAL_AFTER_STICKY: Duration = Duration::from_millis(500);
 
 /// All a primary needs to know to start.

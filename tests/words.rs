@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use forkfront::cli::{self, Action};
 use forkfront::client::Target;
-use forkfront::config::{AppConfig, Balance, Health, Limits, Probe, Restart, RestartWhen};
+use forkfront::config::{
+    AppConfig, Balance, Health, Limits, Probe, Restart, RestartWhen, Routing, StickyDown,
+};
 use forkfront::protocol::{Request, Setting, Size, SlotRef};
 
 fn parsed(words: &str) -> Action {
@@ -71,6 +73,42 @@ fn every_word_about_the_life_of_workers_is_heeded() {
         health("--health check --health-interval 2s --health-timeout 1s --health-failures 1"),
         own
     );
+}
+
+#[test]
+fn every_word_about_where_connections_go_is_heeded() {
+    let given = app(
+        "--balance idle --sticky header:X-Forwarded-For --sticky-down hold --sticky-bound 1.25 \
+         --websocket-sticky --proxy-protocol --trusted-proxies 10.0.0.0/8,::1 --trusted-proxies unix \
+         --header-complete --peek-timeout 3s --max-peeked 100 --max-held 5",
+    );
+    let expected = Routing {
+        balance: Balance::Idle,
+        sticky: "header:x-forwarded-for".parse().ok(),
+        sticky_down: StickyDown::Hold,
+        sticky_bound: "1.25".parse().ok(),
+        websocket_sticky: true,
+        proxy_protocol: true,
+        header_complete: true,
+        trusted_proxies: "10.0.0.0/8,::1,unix".parse().expect("networks"),
+        peek_timeout: Duration::from_secs(3),
+        max_peeked: 100,
+    };
+    assert_eq!((given.routing, given.max_held), (expected, 5));
+    // Who is moved loses a session: what is sticky waits longer.
+    for (words, millis) in [
+        ("--balance idle", 100),
+        ("--sticky cookie:a", 500),
+        ("--websocket-sticky", 500),
+        ("--websocket-sticky --steal-after 200ms", 200),
+        ("--header-complete", 100),
+    ] {
+        assert_eq!(
+            app(words).steal_after,
+            Duration::from_millis(millis),
+            "{words}"
+        );
+    }
 }
 
 #[test]

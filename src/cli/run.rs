@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use self::routing::RoutingWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::file::Origin;
-use crate::config::{
-    self, AppConfig, Balance, Config, Listen, Orphans, Routing, STEAL_AFTER, STEAL_AFTER_STICKY,
-    Sticky,
-};
+use crate::config::{self, AppConfig, Config, Listen, Orphans};
 use crate::error::{Error, Result};
 
+mod routing;
 mod upkeep;
 
 /// What `run` is.
@@ -34,7 +33,8 @@ Examples:
   forkfront run -- node server.js
   forkfront run -n 4 --balance idle -- python3 -m http.server 8000
   forkfront run -l 0.0.0.0:80=8080 --user www-data -- ruby app.rb
-  forkfront run -l unix:/run/app.sock=3000 --sticky ip/24 -- npm start
+  forkfront run --websocket-sticky -- node chat.js
+  forkfront run -l unix:/run/app.sock=3000 --sticky cookie:session -- npm start
   forkfront run --config shop.toml
   forkfront run --max-memory 512M --health http:/ping -- gunicorn app:app
 
@@ -86,27 +86,8 @@ pub struct RunWords {
     )]
     orphans: Orphans,
 
-    /// Who gets the next connection
-    #[arg(
-        long,
-        value_enum,
-        value_name = "POLICY",
-        default_value_t,
-        help_heading = "Who gets a connection"
-    )]
-    balance: Balance,
-
-    /// Keep a client with one slot: ip, or ip/24, or ip/24,56 (prefixes for IPv4 and IPv6)
-    #[arg(long, value_name = "KEY", help_heading = "Who gets a connection")]
-    sticky: Option<Sticky>,
-
-    /// Deal again what a worker has not taken for so long [default: 100ms, with --sticky 500ms]
-    #[arg(long, value_name = "TIME", value_parser = config::positive_duration, help_heading = "Who gets a connection")]
-    steal_after: Option<Duration>,
-
-    /// Connections to hold while no worker can take them; beyond it they wait in the kernel
-    #[arg(long, value_name = "N", default_value = "1024", allow_negative_numbers = true, value_parser = config::max_held, help_heading = "Who gets a connection")]
-    max_held: usize,
+    #[command(flatten)]
+    routing: RoutingWords,
 
     #[command(flatten)]
     succession: Succession,
@@ -212,22 +193,15 @@ impl RunWords {
             return origin.read();
         }
         self.check()?;
-        let steal_after = self.steal_after.unwrap_or(match self.sticky {
-            Some(_) => STEAL_AFTER_STICKY,
-            None => STEAL_AFTER,
-        });
+        let choice = self.routing.read()?;
         let mut app = AppConfig {
             listen: self.listen,
             workers: self.workers,
-            routing: Routing {
-                balance: self.balance,
-                sticky: self.sticky,
-                ..Routing::default()
-            },
+            routing: choice.routing,
             backlog: self.backlog,
-            max_held: self.max_held,
+            max_held: choice.max_held,
             ready_timeout: self.ready_timeout,
-            steal_after,
+            steal_after: choice.steal_after,
             drain_timeout: self.drain_timeout,
             grace: self.grace,
             limits: self.limits.into(),
@@ -268,12 +242,7 @@ impl RunWords {
                 }));
             }
         }
-        if self.balance == Balance::Kernel && self.sticky.is_some() {
-            return Err(Error::usage(
-                "--sticky cannot be kept with --balance kernel, since there the kernel chooses the worker",
-            ));
-        }
-        if self.balance == Balance::Kernel && self.health.is_asked() {
+        if self.routing.is_kernel() && self.health.is_asked() {
             return Err(Error::usage(
                 "--health cannot be asked with --balance kernel, since there no connection can be given to one \
                  certain worker",

@@ -50,6 +50,14 @@ pub fn max_held(words: &str) -> Result<usize, String> {
     within(words, 0, u64::from(MAX_HELD)).map(|n| n as usize)
 }
 
+/// How many connections' first bytes are waited for at most.
+///
+/// # Errors
+/// A sentence.
+pub fn max_peeked(words: &str) -> Result<usize, String> {
+    within(words, 1, u64::from(MAX_HELD)).map(|n| n as usize)
+}
+
 /// The length of the kernel's queue.
 ///
 /// # Errors

@@ -17,7 +17,15 @@
 //! listen = ["80=3000", "unix:web.sock=3000"]   # or one: "8080" or 8080; default: where the server binds
 //! workers = 4                    # or "auto"
 //! balance = "round-robin"        # least-connections, idle, kernel
-//! sticky = "ip/24,56"
+//! sticky = "ip/24,56"            # cookie:NAME, header:NAME, query:NAME, path:N, route:NAME, sni, alpn, proxy
+//! sticky-down = "spill"          # or hold
+//! sticky-bound = 1.25
+//! websocket-sticky = true
+//! proxy-protocol = true
+//! trusted-proxies = ["10.0.0.0/8", "unix"]     # or one: "10.0.0.0/8"
+//! header-complete = true
+//! peek-timeout = "10s"
+//! max-peeked = 4096
 //! steal-after = "500ms"          # times: "500ms", "10s", "2m", "1h", or a number of seconds
 //! max-held = 1024
 //! backlog = 511
@@ -50,6 +58,7 @@
 mod app;
 mod finding;
 mod nearest;
+mod routing;
 mod table;
 mod text;
 mod whole;

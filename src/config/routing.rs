@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Bound, Networks, Prefixes, Sticky};
+use super::{Balance, Bound, Networks, Prefixes, STEAL_AFTER, STEAL_AFTER_STICKY, Sticky};
 
 /// Where connections go, and what is read of them before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,14 @@ impl Routing {
             .websocket_sticky
             .then(|| Sticky::Ip(Prefixes::default()));
         self.sticky.clone().or(usual)
+    }
+
+    /// The usual age at which what is queued is dealt again.
+    pub fn steal_after(&self) -> Duration {
+        match self.key() {
+            Some(_) => STEAL_AFTER_STICKY,
+            None => STEAL_AFTER,
+        }
     }
 }
 

@@ -11,15 +11,18 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
+use super::routing;
 use super::table::{Table, Value, words};
 use crate::config::{
     self, AppConfig, Balance, Health, Identity, Limits, Listen, ListenAt, ONLY, Probe, Restart,
-    STEAL_AFTER, STEAL_AFTER_STICKY, UNIX_PATH_MAX,
+    UNIX_PATH_MAX,
 };
 
-const TIME: &str = "a time, as in \"500ms\", \"10s\", \"2m\", or a number of seconds";
+/// What a time is written as.
+pub const TIME: &str = "a time, as in \"500ms\", \"10s\", \"2m\", or a number of seconds";
 const NUMBER: &str = "a number";
-const WORD: &str = "a word in quotation marks";
+/// What is one of several words.
+pub const WORD: &str = "a word in quotation marks";
 const COMMAND: &str = "the program and its arguments as an array, [\"node\", \"server.js\"]";
 const LISTEN: &str =
     "an address, as in 8080, \"127.0.0.1:8080\" or \"0.0.0.0:80=3000\", or an array of them";
@@ -66,7 +69,7 @@ pub fn read(table: &Table<'_>, directory: &Path) -> App {
         env: environment(table),
         ..AppConfig::new(command)
     };
-    choice_and_queue(table, &mut app);
+    slots_and_queue(table, &mut app);
     times_and_reload(table, &mut app);
     app.restart = restart(table);
     app.limits = limits(table);
@@ -203,30 +206,14 @@ fn environment(table: &Table<'_>) -> Vec<(OsString, OsString)> {
     variables.iter().filter_map(read).collect()
 }
 
-fn choice_and_queue(table: &Table<'_>, app: &mut AppConfig) {
+fn slots_and_queue(table: &Table<'_>, app: &mut AppConfig) {
     let workers = "a number, or \"auto\"";
     app.workers = match table.get("workers") {
         Some(value) => table.read("workers", value, workers, config::workers),
         None => config::workers("auto").ok(),
     }
     .unwrap_or(app.workers);
-    set(
-        &mut app.routing.balance,
-        table.word("balance", WORD, choice::<Balance>),
-    );
-    app.routing.sticky = table.word("sticky", WORD, str::parse);
-    app.steal_after = match app.routing.sticky {
-        Some(_) => STEAL_AFTER_STICKY,
-        None => STEAL_AFTER,
-    };
-    set(
-        &mut app.steal_after,
-        table.word("steal-after", TIME, config::positive_duration),
-    );
-    set(
-        &mut app.max_held,
-        table.word("max-held", NUMBER, config::max_held),
-    );
+    routing::read(table, app);
     app.backlog = table.word("backlog", NUMBER, config::backlog);
     set(&mut app.orphans, table.word("orphans", WORD, choice));
 }
@@ -342,12 +329,6 @@ fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
     if app.routing.balance != Balance::Kernel {
         return;
     }
-    if app.routing.sticky.is_some() {
-        table.refuse(
-            table.place("sticky"),
-            "'sticky' cannot be kept with balance = \"kernel\", since there the kernel chooses the worker",
-        );
-    }
     if app.health.is_some() {
         table.refuse(
             table.place("health"),
@@ -367,7 +348,7 @@ fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
 }
 
 /// One of the words that clap knows for this option.
-fn choice<T: ValueEnum>(word: &str) -> Result<T, String> {
+pub fn choice<T: ValueEnum>(word: &str) -> Result<T, String> {
     T::from_str(word, false).map_err(|_| {
         let values = T::value_variants().iter();
         let values: Vec<_> = values.filter_map(ValueEnum::to_possible_value).collect();
@@ -382,7 +363,8 @@ fn choice<T: ValueEnum>(word: &str) -> Result<T, String> {
     })
 }
 
-fn set<T>(to: &mut T, value: Option<T>) {
+/// Changes it, if there is another value.
+pub fn set<T>(to: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *to = value;
     }

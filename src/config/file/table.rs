@@ -120,6 +120,18 @@ impl<'a> Table<'a> {
         Some(text)
     }
 
+    /// Whether this is so; without the key it is not.
+    pub fn truth(&self, key: &'static str) -> bool {
+        let Some(value) = self.get(key) else {
+            return false;
+        };
+        let DeValue::Boolean(truth) = value.get_ref() else {
+            self.refuse_kind(key, value, "true or false");
+            return false;
+        };
+        *truth
+    }
+
     /// One value, or an array of them.
     pub fn list(&self, key: &'static str) -> &'a [Spanned<DeValue<'a>>] {
         match self.get(key) {

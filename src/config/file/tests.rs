@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{self, AppConfig, Balance, Orphans, Probe, RestartWhen, Routing};
+use crate::config::{self, AppConfig, Balance, Orphans, Probe, RestartWhen, Routing, StickyDown};
 
 const FULL: &str = r#"
 name = "shop"
@@ -17,7 +17,15 @@ command = ["node", "server.js", "--port", 3000]
 listen = ["80=3000", "unix:./run/web.sock=3000"]
 workers = 4
 balance = "least-connections"
-sticky = "ip/24,56"
+sticky = "header:X-Forwarded-For"
+sticky-down = "hold"
+sticky-bound = 1.25
+websocket-sticky = true
+proxy-protocol = true
+trusted-proxies = ["10.0.0.0/8", "::1,unix"]
+header-complete = true
+peek-timeout = "3s"
+max-peeked = 100
 steal-after = "250ms"
 max-held = 10
 backlog = 511
@@ -97,8 +105,15 @@ fn every_key_is_read() {
         workers: 4,
         routing: Routing {
             balance: Balance::LeastConnections,
-            sticky: Some("ip/24,56".parse().unwrap()),
-            ..Routing::default()
+            sticky: Some("header:x-forwarded-for".parse().unwrap()),
+            sticky_down: StickyDown::Hold,
+            sticky_bound: Some("1.25".parse().unwrap()),
+            websocket_sticky: true,
+            proxy_protocol: true,
+            header_complete: true,
+            trusted_proxies: "10.0.0.0/8,::1,unix".parse().unwrap(),
+            peek_timeout: seconds(3),
+            max_peeked: 100,
         },
         backlog: Some(511),
         max_held: 10,
@@ -237,6 +252,54 @@ const WRONG: &[(&str, &str)] = &[
     (
         "balance = \"kernel\"\nsticky = \"ip\"",
         "4:10: 'sticky' cannot be kept",
+    ),
+    (
+        "balance = \"kernel\"\nmax-peeked = 1",
+        "4:14: 'max-peeked' means nothing with balance = \"kernel\", since there the kernel",
+    ),
+    (
+        "sticky-down = \"hlod\"",
+        "3:15: 'sticky-down' cannot be \"hlod\": it takes spill or hold; did you mean hold?",
+    ),
+    (
+        "sticky-down = \"spill\"",
+        "3:15: 'sticky-down' means nothing without 'sticky' or 'websocket-sticky'",
+    ),
+    (
+        "sticky-bound = 1",
+        "3:16: 'sticky-bound' cannot be 1: '1' is no bound",
+    ),
+    (
+        "sticky = \"route:sid\"\nsticky-bound = \"1.5\"",
+        "4:16: 'sticky-bound' cannot be kept with sticky = \"route:sid\"",
+    ),
+    (
+        "websocket-sticky = \"yes\"",
+        "3:20: 'websocket-sticky' cannot be a string: it takes true or false",
+    ),
+    (
+        "sticky = \"sni\"\nwebsocket-sticky = true",
+        "4:20: 'websocket-sticky' cannot be kept with sticky = \"sni\"",
+    ),
+    (
+        "proxy-protocol = true\ntrusted-proxies = []",
+        "3:18: 'proxy-protocol' needs 'trusted-proxies'",
+    ),
+    (
+        "trusted-proxies = \"10.0.0.0/8\"",
+        "3:19: 'trusted-proxies' means nothing here: it says from whom 'proxy-protocol', sticky = \"proxy\" and",
+    ),
+    (
+        "trusted-proxies = [\"::1\", \"10.0.0.0/33\"]",
+        "3:27: 'trusted-proxies' cannot be \"10.0.0.0/33\": '10.0.0.0/33' is no network",
+    ),
+    (
+        "peek-timeout = 1",
+        "3:16: 'peek-timeout' means nothing here, where no connection's first bytes are read",
+    ),
+    (
+        "header-complete = true\nmax-peeked = 0",
+        "4:14: 'max-peeked' cannot be 0: it takes a number from 1 to 1000000",
     ),
     (
         "balance = \"kernel\"\nhealth = \"http:/\"",
@@ -501,7 +564,7 @@ fn no_change_of_a_good_file_breaks_the_reader() {
     ];
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut good, mut bad) = (0, 0);
-    for _ in 0..3000 {
+    for _ in 0..4000 {
         let mut text: Vec<char> = FULL.chars().collect();
         for _ in 0..=random.below(3) {
             let at = random.below(text.len());
