@@ -11,5 +11,6 @@ pub mod lifecycle;
 pub mod limits;
 pub mod rollout;
 pub mod rotation;
+pub mod sniff;
 pub mod stall;
 pub mod weights;
