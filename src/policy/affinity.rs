@@ -12,6 +12,8 @@ use super::weights::Weights;
 use crate::config::{Prefixes, Sticky};
 use crate::wire::{Address, Family};
 
+pub mod bounded;
+
 /// The hash of what makes connections belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(pub u64);
@@ -65,15 +67,10 @@ impl Affinity {
 impl Key {
     /// The slot this key prefers among those that `allowed` lets through; of weight 0 only if all are.
     pub fn choose(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
-        let allowed = (0..weights.slots()).filter(|&slot| allowed(slot));
-        if weights.are_equal() {
-            return { allowed }.max_by_key(|&slot| self.liking(slot));
-        }
-        let counted = allowed.filter(|&slot| weights.of(slot) != 0);
-        let scored = counted.map(|slot| (self.score(slot, weights.of(slot)), slot));
-        scored
-            .max_by(|(one, _), (other, _)| one.total_cmp(other))
-            .map(|(_, slot)| slot)
+        // Nearly always the first choice is free to be taken, and nobody has to ask about all the others.
+        self.first(weights, |_| true)
+            .filter(|&slot| allowed(slot))
+            .or_else(|| self.first(weights, allowed))
     }
 
     /// The slot of weight 0 it prefers, for when there is nobody else at all.
@@ -83,21 +80,42 @@ impl Key {
             .max_by_key(|&slot| self.liking(slot))
     }
 
+    fn first(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        if weights.are_equal() {
+            let allowed = (0..weights.slots()).filter(|&slot| allowed(slot));
+            return { allowed }.max_by_key(|&slot| self.liking(slot));
+        }
+        self.first_by_weight(weights, allowed)
+    }
+
     /// Weighted rendezvous (Schindelhauer and Schomaker 2005): each slot draws an exponential time of rate
     /// `weight`, and the first one wins. No slot's draw depends on another's weight, so a change moves clients
     /// only to or from the slot that changed; with equal weights it is the order of [`Key::liking`].
-    fn score(self, slot: usize, weight: u16) -> f64 {
-        // In (0, 1): 52 bits and a half are exact, and the logarithm is never 0.
-        let draw = ((self.liking(slot) >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
-        -f64::from(weight) / draw.ln()
+    fn first_by_weight(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+        let (mut first, mut soonest) = (None, f64::INFINITY);
+        for (slot, &weight) in weights.as_slice().iter().enumerate() {
+            // In (0, 1): 52 bits and a half are exact, and the logarithm is never 0.
+            let draw = ((self.liking(slot) >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
+            let weight = f64::from(weight);
+            // -ln(x) is more than 1 - x, so most slots are out without a logarithm.
+            if 1.0 - draw >= soonest * weight || weight == 0.0 || !allowed(slot) {
+                continue;
+            }
+            let time = -draw.ln() / weight;
+            if time < soonest {
+                (first, soonest) = (Some(slot), time);
+            }
+        }
+        first
     }
 
-    /// How much this key wants `slot`, all weights equal: SplitMix64's finaliser over the key and the slot's own constant.
+    /// How much this key wants `slot`, all weights equal: the key and the slot's own constant, multiplied and folded
+    /// (as in wyhash). A key is a hash already; all that is asked for here is that no slot's order has anything to do
+    /// with another's, and that is tested.
     fn liking(self, slot: usize) -> u64 {
-        let mut x = self.0 ^ (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
+        let mixed = self.0 ^ (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let product = u128::from(mixed) * 0xa076_1d64_78bd_642f;
+        (product >> 64) as u64 ^ product as u64
     }
 }
 

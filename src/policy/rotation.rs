@@ -202,8 +202,8 @@ impl PartialEq for Share {
 
 impl Eq for Share {}
 
-/// Workers say how many are open, and may say anything.
-fn load(fleet: &impl Fleet, slot: usize) -> u64 {
+/// What a slot has, open and queued. Workers say how many are open, and may say anything.
+pub(super) fn load(fleet: &impl Fleet, slot: usize) -> u64 {
     fleet.open(slot).saturating_add(fleet.queued(slot))
 }
 

@@ -106,6 +106,33 @@ fn spread_is_even_and_changes_move_only_what_they_must() {
 }
 
 #[test]
+fn no_slots_place_in_the_order_has_anything_to_do_with_anothers() {
+    const CLIENTS: u32 = 120_000;
+    let affinity = Affinity::new(WHOLE, (9, 10));
+    for slots in [2usize, 3, 8, 24] {
+        let weights = Weights::equal(slots);
+        let mut counts = vec![0u32; slots * slots];
+        for client in 0..CLIENTS {
+            let key = affinity.key(&v4(client)).unwrap();
+            let first = key.choose(&weights, |_| true).unwrap();
+            let second = key.choose(&weights, |slot| slot != first).unwrap();
+            counts[first * slots + second] += 1;
+        }
+        let pairs = (slots * (slots - 1)) as f64;
+        let ideal = f64::from(CLIENTS) / pairs;
+        let off = |count: u32| (f64::from(count) - ideal).powi(2) / ideal;
+        let pair = |index: &usize| index / slots != index % slots;
+        let chi: f64 = { (0..slots * slots).filter(pair) }
+            .map(|index| off(counts[index]))
+            .sum();
+        // Chi-square of so many degrees: five standard deviations are one chance in a million.
+        let freedom = pairs - 1.0;
+        let deviations = (chi - freedom) / (2.0 * freedom).sqrt();
+        assert!(deviations < 5.0, "{slots} slots: {deviations}");
+    }
+}
+
+#[test]
 fn another_secret_is_another_placement() {
     let (one, two) = (Affinity::new(WHOLE, (1, 1)), Affinity::new(WHOLE, (2, 2)));
     let same = (0..1000).filter(|&ip| slot(&one, &v4(ip), 10) == slot(&two, &v4(ip), 10));
