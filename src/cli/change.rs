@@ -94,7 +94,7 @@ Examples:
     #[command(long_about = format!("{SET}\n\n{WAITS}"), after_help = "\
 Examples:
   forkfront set balance least-connections
-  forkfront set sticky ip/24
+  forkfront set sticky cookie:session
   forkfront set sticky off
   forkfront set weight 2=50           slot 2 gets half of what the others get
   forkfront set weight web:2=50       slot 2 of the app 'web', of several apps
@@ -180,7 +180,7 @@ const SET: &str = "\
 Change a setting of the running primary, for all that comes from now on: no worker is restarted.
 
   balance POLICY      as --balance of `run`; to or from kernel takes a restart
-  sticky KEY          as --sticky of `run`; off: none
+  sticky KEY          as --sticky of `run`; off: none. Clients change their slots with another KEY
   weight SLOT=N       1 to 1000; 100 is usual, 50 gets half of that
   log-level LEVEL     error, warn, info, debug or trace
 

@@ -46,8 +46,13 @@ pub enum Live {
     Open(Listen),
     /// Another backlog; `None`: as the servers wish from their next `listen` on.
     Backlog(Option<i32>),
-    /// Choose otherwise.
-    Routing(Routing),
+    /// Choose otherwise, in what is different between these.
+    Routing {
+        /// What was said so far.
+        from: Routing,
+        /// What is said now.
+        to: Routing,
+    },
     /// Other bounds.
     Bounds {
         /// Most connections held.
@@ -306,7 +311,8 @@ fn routing(old: &Routing, to: &Routing, found: &mut Found) {
         ("max-peeked", *max_peeked != old.max_peeked),
     ];
     for (key, differs) in differs {
-        found.live(key, differs, Live::Routing(to.clone()));
+        let (from, to) = (old.clone(), to.clone());
+        found.live(key, differs, Live::Routing { from, to });
     }
 }
 

@@ -62,6 +62,13 @@ impl Routing {
             || self.sticky.as_ref().is_some_and(by_bytes)
     }
 
+    /// The first that is against another one, as options.
+    pub fn contradiction(&self) -> Option<String> {
+        let misfits = self.misfits(Spelling::Options, |_| false);
+        let mut contrary = misfits.into_iter().filter(|misfit| misfit.is_contrary);
+        contrary.next().map(|misfit| misfit.sentence)
+    }
+
     /// What does not go together. `given` says of a setting with a usual value whether it was given nevertheless.
     pub fn misfits(&self, spelling: Spelling, given: impl Fn(&str) -> bool) -> Vec<Misfit> {
         let is_set = |key: &str| match key {

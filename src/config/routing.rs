@@ -59,6 +59,46 @@ impl Routing {
         self.sticky.clone().or(usual)
     }
 
+    /// This, with what is different between `from` and `to` as `to` has it: all of `to` where what is left is
+    /// against it.
+    pub fn changed(&self, from: &Self, to: &Self) -> Self {
+        fn pick<T: Clone + PartialEq>(now: &T, from: &T, to: &T) -> T {
+            if from == to { now } else { to }.clone()
+        }
+        let changed = Self {
+            balance: pick(&self.balance, &from.balance, &to.balance),
+            sticky: pick(&self.sticky, &from.sticky, &to.sticky),
+            sticky_down: pick(&self.sticky_down, &from.sticky_down, &to.sticky_down),
+            sticky_bound: pick(&self.sticky_bound, &from.sticky_bound, &to.sticky_bound),
+            websocket_sticky: pick(
+                &self.websocket_sticky,
+                &from.websocket_sticky,
+                &to.websocket_sticky,
+            ),
+            proxy_protocol: pick(
+                &self.proxy_protocol,
+                &from.proxy_protocol,
+                &to.proxy_protocol,
+            ),
+            header_complete: pick(
+                &self.header_complete,
+                &from.header_complete,
+                &to.header_complete,
+            ),
+            trusted_proxies: pick(
+                &self.trusted_proxies,
+                &from.trusted_proxies,
+                &to.trusted_proxies,
+            ),
+            peek_timeout: pick(&self.peek_timeout, &from.peek_timeout, &to.peek_timeout),
+            max_peeked: pick(&self.max_peeked, &from.max_peeked, &to.max_peeked),
+        };
+        match changed.contradiction() {
+            Some(_) => to.clone(),
+            None => changed,
+        }
+    }
+
     /// The usual age at which what is queued is dealt again.
     pub fn steal_after(&self) -> Duration {
         match self.key() {

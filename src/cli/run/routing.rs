@@ -49,9 +49,9 @@ struct Sessions {
     ///   sni, alpn      the server name, or the protocols, that a TLS client asks for
     ///   proxy          the source in a PROXY header, which is left for the server to read
     ///
-    /// Where there is no such thing it is the client's address. The first request counts for
-    /// its whole connection, which stays where it is. A crash, restart or reload moves nobody;
-    /// one slot more or fewer moves only that slot's share.
+    /// Where there is no such thing it is the client's address; who has no route yet goes by
+    /// --balance. The first request counts for its whole connection, which stays where it is.
+    /// A crash, restart or reload moves nobody; one slot more or fewer moves its share only.
     #[arg(
         long,
         value_name = "KEY",

@@ -1,7 +1,7 @@
 //! Every key, changed by itself: what is done for it. Then apps and listeners that come and go.
 
 use super::*;
-use crate::config::{Health, Identity, Limits, Orphans, Probe, Restart, RestartWhen};
+use crate::config::{Health, Identity, Limits, Orphans, Probe, Restart, RestartWhen, StickyDown};
 
 fn app(name: &str, listen: &[&str]) -> AppConfig {
     AppConfig {
@@ -102,12 +102,13 @@ fn what_a_process_gets_at_its_start_needs_a_new_one() {
 #[test]
 fn what_changes_at_once() {
     let sticky = "ip/24".parse().ok();
-    let policy = |balance, sticky| {
-        Live::Routing(Routing {
+    let policy = |balance, sticky| Live::Routing {
+        from: Routing::default(),
+        to: Routing {
             balance,
             sticky,
             ..Routing::default()
-        })
+        },
     };
     let bounds = |max_held, millis| Live::Bounds {
         max_held,
@@ -156,6 +157,57 @@ fn what_changes_at_once() {
         assert_eq!((change.keys.as_slice(), &change.live), (keys, &live));
         assert!(change.renew.is_empty(), "{change:?}");
     }
+}
+
+#[test]
+fn every_part_of_the_routing_changes_at_once() {
+    let edits: [(&str, fn(&mut Routing)); 8] = [
+        ("sticky-down", |to| to.sticky_down = StickyDown::Hold),
+        ("sticky-bound", |to| to.sticky_bound = "1.5".parse().ok()),
+        ("websocket-sticky", |to| to.websocket_sticky = true),
+        ("proxy-protocol", |to| to.proxy_protocol = true),
+        ("header-complete", |to| to.header_complete = true),
+        ("trusted-proxies", |to| {
+            to.trusted_proxies = "::1".parse().unwrap()
+        }),
+        ("peek-timeout", |to| to.peek_timeout *= 2),
+        ("max-peeked", |to| to.max_peeked = 1),
+    ];
+    for (key, edit) in edits {
+        let from = app("web", &["80"]);
+        let mut to = from.clone();
+        edit(&mut to.routing);
+        let change = of(&from, &to).unwrap().unwrap();
+        assert_eq!(change.keys, [key]);
+        let live = Live::Routing {
+            from: from.routing.clone(),
+            to: to.routing.clone(),
+        };
+        assert_eq!((change.live, change.renew.len()), (vec![live], 0), "{key}");
+        // What was set by hand stays where the file has not changed.
+        let by_hand = Routing {
+            balance: Balance::Idle,
+            sticky: "cookie:a".parse().ok(),
+            ..from.routing.clone()
+        };
+        let mut expected = by_hand.clone();
+        edit(&mut expected);
+        assert_eq!(by_hand.changed(&from.routing, &to.routing), expected);
+    }
+    let from = Routing::default();
+    let to = Routing {
+        balance: Balance::Idle,
+        sticky: "sni".parse().ok(),
+        ..Routing::default()
+    };
+    assert_eq!(from.changed(&from, &to), to);
+    assert_eq!(to.changed(&to, &from), from);
+    // Except where it is against what the file says now.
+    let websockets = Routing {
+        websocket_sticky: true,
+        ..Routing::default()
+    };
+    assert_eq!(to.changed(&from, &websockets), websockets);
 }
 
 #[test]

@@ -188,7 +188,10 @@ impl Supervisor {
             // Done first, with all that can fail.
             Live::Open(_) => {}
             Live::Backlog(backlog) => app.listeners.set_backlog(backlog),
-            Live::Routing(routing) => self.set_routing(id, routing)?,
+            Live::Routing { from, to } => {
+                let routing = app.config.routing.changed(&from, &to);
+                self.set_routing(id, routing)?;
+            }
             Live::Bounds {
                 max_held,
                 steal_after,

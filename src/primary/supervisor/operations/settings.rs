@@ -33,9 +33,15 @@ impl Supervisor {
             }
             Setting::Sticky(sticky) => {
                 let id = self.app_named(app)?;
+                let routing = &self.apps[id].config.routing;
+                if sticky.is_none() && routing.websocket_sticky {
+                    return Err(
+                        "with --websocket-sticky there is always a key: 'set sticky ip' is its usual one".to_owned(),
+                    );
+                }
                 let routing = Routing {
                     sticky,
-                    ..self.apps[id].config.routing.clone()
+                    ..routing.clone()
                 };
                 self.set_routing(id, routing)?;
             }
@@ -54,10 +60,9 @@ impl Supervisor {
                     .to_owned(),
             );
         }
-        if kernel(&routing) && routing.key().is_some() {
-            return Err(
-                "with --balance kernel the kernel chooses, so nothing can be sticky".to_owned(),
-            );
+        // What only has nothing to act on comes to act when the next setting is made.
+        if let Some(sentence) = routing.contradiction() {
+            return Err(sentence);
         }
         app.config = Arc::new(AppConfig {
             routing: routing.clone(),
