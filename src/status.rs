@@ -16,12 +16,22 @@ pub struct Status {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: f64,
-    /// Raised by each reload; 1 at start. Like the next three, that of the first app: `apps` has them all.
+    /// Raised by each reload; 1 at start. Like all up to `command`, that of the first app: `apps` has them all.
     pub generation: u32,
     /// The policy.
     pub balance: Balance,
-    /// The sticky key as given, if any: `ip`, `ip/24,56`.
+    /// The sticky key, if any: `ip`, `ip/24,56`, `cookie:session`.
     pub sticky: Option<String>,
+    /// Only WebSockets and engine.io polling are sticky.
+    #[serde(default)]
+    pub websocket_sticky: bool,
+    /// By what connections were dealt, where anything is sticky or their first bytes are read.
+    #[serde(default)]
+    pub keys: Option<Keys>,
+    /// The busiest slot's connections against its fair share by weight, since the start: 1.0 is even. `None` before
+    /// the first.
+    #[serde(default)]
+    pub evenness: Option<f64>,
     /// What is run.
     pub command: Vec<String>,
     /// A graceful stop is under way.
@@ -60,12 +70,77 @@ pub struct AppStatus {
     pub command: Vec<String>,
     /// The policy.
     pub balance: Balance,
-    /// The sticky key as given, if any.
+    /// The sticky key, if any.
     pub sticky: Option<String>,
+    /// Only WebSockets and engine.io polling are sticky.
+    #[serde(default)]
+    pub websocket_sticky: bool,
+    /// By what connections were dealt, where anything is sticky or their first bytes are read.
+    #[serde(default)]
+    pub keys: Option<Keys>,
+    /// The busiest slot's connections against its fair share by weight, since the start: 1.0 is even.
+    #[serde(default)]
+    pub evenness: Option<f64>,
     /// Raised by each reload of the app; 1 at start.
     pub generation: u32,
     /// Slots that it has.
     pub workers: usize,
+}
+
+/// By what connections were dealt since the start; each is in one of these, once that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Keys {
+    /// Connections whose first bytes are waited for now; `held` has them too.
+    pub reading: u64,
+    /// Dealt by their key.
+    pub found: KeysFound,
+    /// Dealt by the client's address for want of one.
+    pub fallback: KeysMissing,
+    /// Dealt by the policy: neither a WebSocket nor engine.io where only those are sticky, or no route yet.
+    pub balanced: u64,
+    /// Closed: a PROXY header missing or wrong, or a request head that did not come.
+    pub refused: u64,
+    /// PROXY headers that were taken off.
+    pub proxied: u64,
+}
+
+/// Connections by the kind of the key that was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeysFound {
+    /// The client's address, where it is the key itself and not what is left.
+    pub ip: u64,
+    /// The source in a PROXY header that the server reads itself.
+    pub proxy: u64,
+    /// A header.
+    pub header: u64,
+    /// A cookie.
+    pub cookie: u64,
+    /// A parameter of the query.
+    pub query: u64,
+    /// Segments of the path.
+    pub path: u64,
+    /// The server name of a ClientHello.
+    pub sni: u64,
+    /// The protocols of a ClientHello.
+    pub alpn: u64,
+    /// A slot that the server has put there.
+    pub route: u64,
+}
+
+/// Connections that had no key, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeysMissing {
+    /// There was none in what was read.
+    pub absent: u64,
+    /// What was read cannot be understood.
+    pub unreadable: u64,
+    /// It did not come in time.
+    pub timed_out: u64,
+    /// Too many were waited for.
+    pub crowded: u64,
 }
 
 /// One listener.

@@ -2,8 +2,11 @@
 //! old workers still finish. What nobody counts is a dash.
 
 use crate::config::Balance;
-use crate::status::{AppStatus, LeavingStatus, ListenerStatus, SlotState, SlotStatus, Status};
+use crate::status::{
+    AppStatus, Keys, LeavingStatus, ListenerStatus, SlotState, SlotStatus, Status,
+};
 
+mod keys;
 mod text;
 
 use text::{bytes, count, cut, line, micros, span, wrapped};
@@ -64,6 +67,9 @@ fn heading(out: &mut String, status: &Status) {
 struct Section<'a> {
     balance: Balance,
     sticky: Option<&'a str>,
+    websocket_sticky: bool,
+    keys: Option<&'a Keys>,
+    evenness: Option<f64>,
     listeners: Vec<&'a ListenerStatus>,
     slots: Vec<&'a SlotStatus>,
     leaving: Vec<&'a LeavingStatus>,
@@ -74,6 +80,9 @@ impl<'a> Section<'a> {
         Self {
             balance: status.balance,
             sticky: status.sticky.as_deref(),
+            websocket_sticky: status.websocket_sticky,
+            keys: status.keys.as_ref(),
+            evenness: status.evenness,
             listeners: status.listeners.iter().collect(),
             slots: status.slots.iter().collect(),
             leaving: status.leaving.iter().collect(),
@@ -88,6 +97,9 @@ impl<'a> Section<'a> {
         Self {
             balance: app.balance,
             sticky: app.sticky.as_deref(),
+            websocket_sticky: app.websocket_sticky,
+            keys: app.keys.as_ref(),
+            evenness: app.evenness,
             listeners: listeners.collect(),
             slots: slots.collect(),
             leaving: leaving.collect(),
@@ -96,7 +108,12 @@ impl<'a> Section<'a> {
 
     fn facts(&self, generation: u32) -> Vec<String> {
         let mut facts = vec![readiness(&self.slots), self.balance.to_string()];
-        facts.extend(self.sticky.map(|key| format!("sticky {key}")));
+        let what = if self.websocket_sticky {
+            "WebSockets "
+        } else {
+            ""
+        };
+        facts.extend(self.sticky.map(|key| format!("{what}sticky {key}")));
         if generation > 1 {
             facts.push(format!("generation {generation}"));
         }
@@ -129,6 +146,7 @@ fn section(out: &mut String, status: &Status, section: &Section) {
     listeners(out, section);
     if !section.slots.is_empty() {
         slots(out, section);
+        keys::lines(out, section);
     }
     leaving(out, status, &section.leaving);
 }

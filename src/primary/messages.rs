@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Routing;
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
+use crate::status::KeysFound;
 use crate::sys::board::Board;
 use crate::wire::Address;
 
@@ -249,7 +250,7 @@ pub struct KeyCounts {
     pub timed_out: u64,
     /// The same, since too many were waited for.
     pub crowded: u64,
-    /// Dealt by `--balance`: neither a WebSocket nor engine.io, where only those are sticky.
+    /// Dealt by `--balance`: no route yet, or neither a WebSocket nor engine.io where only those are sticky.
     pub balanced: u64,
     /// Closed: a PROXY header missing or wrong, or a request head that `--header-complete` has waited for in vain.
     pub refused: u64,
@@ -258,28 +259,7 @@ pub struct KeyCounts {
 }
 
 /// Connections by the kind of the key that was found; with `--sticky ip` every one, though nothing is read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct FoundCounts {
-    /// The client's address, where it is the key itself and not what is left.
-    pub ip: u64,
-    /// The source in a PROXY header that the server reads itself.
-    pub proxy: u64,
-    /// A header.
-    pub header: u64,
-    /// A cookie.
-    pub cookie: u64,
-    /// A parameter of the query.
-    pub query: u64,
-    /// Segments of the path.
-    pub path: u64,
-    /// The server name of a ClientHello.
-    pub sni: u64,
-    /// The protocols of a ClientHello.
-    pub alpn: u64,
-    /// A slot that the server has put there.
-    pub route: u64,
-}
+pub type FoundCounts = KeysFound;
 
 /// One slot's part of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

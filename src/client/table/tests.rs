@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::table::text::WIDTH;
-use crate::status::QueueWait;
+use crate::status::{KeysFound, KeysMissing, QueueWait};
 
 fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStatus {
     SlotStatus {
@@ -50,6 +50,9 @@ fn app(name: &str, balance: Balance) -> AppStatus {
         command: vec!["node".into(), "server.js".into(), "x".repeat(200)],
         balance,
         sticky: Some("ip/24,56".into()),
+        websocket_sticky: false,
+        keys: None,
+        evenness: Some(1.0),
         generation: 2,
         workers: 2,
     }
@@ -77,6 +80,9 @@ fn status() -> Status {
         generation: 1,
         balance: Balance::LeastConnections,
         sticky: Some("ip/24,56".into()),
+        websocket_sticky: false,
+        keys: None,
+        evenness: Some(1.0),
         command: vec!["node".into(), "server.js".into(), "x".repeat(200)],
         stopping: true,
         operation: Some("reload: slot 1 of 2, waiting for its new worker to listen".into()),
@@ -130,6 +136,11 @@ fn fits(text: &str) {
         assert!(line.chars().count() <= WIDTH, "{line:?}\n{text}");
         assert!(!line.contains(char::is_control), "{line:?}");
     }
+}
+
+/// However the lines are broken.
+fn unbroken(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The line that follows the one that begins so.
@@ -210,6 +221,79 @@ fn what_nobody_counts_is_a_dash() {
     let [_, listener] = row(&text, "LISTENER");
     let cells: Vec<&str> = listener.split_whitespace().collect();
     assert_eq!(cells[cells.len() - 2..], ["-", "-"], "{listener}");
+}
+
+#[test]
+fn keys_are_told_in_words() {
+    let mut status = status();
+    assert!(!table(&status).contains("keys:"));
+    let mut keys = Keys::default();
+    status.keys = Some(keys);
+    assert!(!table(&status).contains("keys:"), "nobody has come yet");
+    keys.found.cookie = 4512;
+    keys.fallback.absent = 28;
+    keys.fallback.timed_out = 3;
+    (status.keys, status.evenness) = (Some(keys), Some(1.068));
+    let text = table(&status);
+    let lines = "\n\nkeys: 4512 by cookie, 31 by ip instead (28 had none, 3 timed out)\n\
+                 busiest slot: 1.07 of its share\n\n";
+    assert!(text.contains(lines), "{text}");
+    // What is only read is not sticky, and one slot is as even as can be.
+    status.sticky = None;
+    let text = table(&status);
+    assert!(
+        text.contains("keys: ") && !text.contains("busiest"),
+        "{text}"
+    );
+    status.sticky = Some("ip".into());
+    status.websocket_sticky = true;
+    status.slots.truncate(1);
+    let text = table(&status);
+    assert!(!text.contains("busiest"), "{text}");
+    assert!(unbroken(&text).contains(", WebSockets sticky ip"), "{text}");
+}
+
+#[test]
+fn many_keys_fit_too() {
+    let all = u64::MAX;
+    let found = KeysFound {
+        ip: all,
+        proxy: all,
+        header: all,
+        cookie: all,
+        query: all,
+        path: all,
+        sni: all,
+        alpn: all,
+        route: all,
+    };
+    let fallback = KeysMissing {
+        absent: all,
+        unreadable: all,
+        timed_out: all,
+        crowded: all,
+    };
+    let keys = Keys {
+        reading: all,
+        found,
+        fallback,
+        balanced: all,
+        refused: all,
+        proxied: all,
+    };
+    let mut status = two_apps();
+    status.apps[0].keys = Some(keys);
+    let text = table(&status);
+    fits(&text);
+    for part in [
+        "by route",
+        "crowded out)",
+        "by idle",
+        "being read",
+        "with a PROXY header",
+    ] {
+        assert!(unbroken(&text).contains(part), "no {part:?} in:\n{text}");
+    }
 }
 
 #[test]

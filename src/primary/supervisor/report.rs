@@ -1,6 +1,8 @@
 //! Puts the primary's state together for `status`: the dispatcher's ledger, the workers' scoreboards and what
 //! the kernel says they use. Changes nothing.
 
+mod keys;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -25,6 +27,18 @@ use crate::sys::process::{self, Usage};
 pub struct LastLook {
     at: Instant,
     ticks: HashMap<u32, u64>,
+}
+
+impl LastLook {
+    fn now(usage: &HashMap<u32, Usage>) -> Self {
+        let ticks = usage
+            .iter()
+            .map(|(session, used)| (*session, used.cpu_ticks));
+        Self {
+            at: Instant::now(),
+            ticks: ticks.collect(),
+        }
+    }
 }
 
 impl Default for LastLook {
@@ -53,16 +67,14 @@ impl Supervisor {
             uptime_s: self.started.elapsed().as_secs_f64(),
             generation: first.release.generation,
             balance: first.config.routing.balance,
-            sticky: first
-                .config
-                .routing
-                .sticky
-                .as_ref()
-                .map(ToString::to_string),
+            sticky: None,
+            websocket_sticky: false,
+            keys: None,
+            evenness: None,
             command: words::lossy(&first.config.command),
             stopping: self.stopping,
             operation: self.operation_words(),
-            apps: apps.iter().map(|app| app_status(app)).collect(),
+            apps: Vec::new(),
             listeners: Vec::new(),
             held: 0,
             accepted: 0,
@@ -87,14 +99,15 @@ impl Supervisor {
             let slots = (0..app.config.workers).filter_map(|number| u16::try_from(number).ok());
             let slots = slots.map(|slot| self.slot_status(app, SlotId(slot), &snapshot, &usage));
             status.slots.extend(slots);
+            status.apps.push(app_status(app, &snapshot));
         }
-        let ticks = usage
-            .iter()
-            .map(|(session, used)| (*session, used.cpu_ticks));
-        self.last_look = LastLook {
-            at: Instant::now(),
-            ticks: ticks.collect(),
-        };
+        if let Some(first) = status.apps.first() {
+            status.sticky = first.sticky.clone();
+            status.websocket_sticky = first.websocket_sticky;
+            status.keys = first.keys;
+            status.evenness = first.evenness;
+        }
+        self.last_look = LastLook::now(&usage);
         Some(status)
     }
 
@@ -221,12 +234,17 @@ impl Supervisor {
     }
 }
 
-fn app_status(app: &App) -> AppStatus {
+fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
+    let routing = &app.config.routing;
+    let slots = snapshot.slots.iter().take(app.config.workers);
     AppStatus {
         name: app.config.name.clone(),
         command: words::lossy(&app.config.command),
-        balance: app.config.routing.balance,
-        sticky: app.config.routing.sticky.as_ref().map(ToString::to_string),
+        balance: routing.balance,
+        sticky: routing.key().as_ref().map(ToString::to_string),
+        websocket_sticky: routing.websocket_sticky,
+        keys: keys::keys(routing, &snapshot.keys),
+        evenness: keys::evenness(&slots.copied().collect::<Vec<_>>()),
         generation: app.release.generation,
         workers: app.config.workers,
     }

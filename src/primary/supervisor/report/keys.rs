@@ -1,0 +1,96 @@
+//! What `status` says of stickiness: by what connections were dealt, and how even the slots are.
+
+use crate::config::Routing;
+use crate::primary::messages::{KeyCounts, SlotCounts};
+use crate::status::{Keys, KeysMissing};
+
+/// By what connections were dealt, if that is any question.
+pub fn keys(routing: &Routing, counts: &KeyCounts) -> Option<Keys> {
+    let KeyCounts {
+        reading,
+        found,
+        absent,
+        unreadable,
+        timed_out,
+        crowded,
+        balanced,
+        refused,
+        proxied,
+    } = *counts;
+    (routing.reads() || routing.key().is_some()).then_some(Keys {
+        reading,
+        found,
+        fallback: KeysMissing {
+            absent,
+            unreadable,
+            timed_out,
+            crowded,
+        },
+        balanced,
+        refused,
+        proxied,
+    })
+}
+
+/// The busiest slot's connections against its fair share by weight, in thousandths; `None` before the first.
+pub fn evenness(slots: &[SlotCounts]) -> Option<f64> {
+    let all: u64 = slots.iter().map(|slot| slot.dealt).sum();
+    let weights: u64 = slots.iter().map(|slot| u64::from(slot.weight)).sum();
+    let weighed = slots.iter().filter(|slot| slot.weight > 0);
+    let load = weighed.map(|slot| slot.dealt as f64 / f64::from(slot.weight));
+    let busiest = load.fold(0.0, f64::max);
+    (all > 0).then(|| (busiest * weights as f64 / all as f64 * 1000.0).round() / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(slots: &[(u64, u16)]) -> Vec<SlotCounts> {
+        let of = |&(dealt, weight): &(u64, u16)| SlotCounts {
+            dealt,
+            weight,
+            ..SlotCounts::default()
+        };
+        slots.iter().map(of).collect()
+    }
+
+    #[test]
+    fn the_busiest_against_its_share() {
+        let table: [(&[(u64, u16)], Option<f64>); 7] = [
+            (&[], None),
+            (&[(0, 100), (0, 100)], None),
+            (&[(7, 100)], Some(1.0)),
+            (&[(10, 100), (10, 100)], Some(1.0)),
+            (&[(15, 100), (5, 100)], Some(1.5)),
+            // Half of the weight, half of the connections.
+            (&[(20, 100), (10, 50)], Some(1.0)),
+            (&[(20, 100), (20, 50)], Some(1.5)),
+        ];
+        for (counts, expected) in table {
+            assert_eq!(evenness(&slots(counts)), expected, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_told_where_there_are_any() {
+        let counts = KeyCounts {
+            reading: 1,
+            timed_out: 2,
+            ..KeyCounts::default()
+        };
+        let plain = Routing::default();
+        assert_eq!(keys(&plain, &counts), None);
+        let shielded = Routing {
+            header_complete: true,
+            ..Routing::default()
+        };
+        let told = keys(&shielded, &counts).unwrap();
+        assert_eq!((told.reading, told.fallback.timed_out), (1, 2));
+        let sticky = Routing {
+            sticky: "ip".parse().ok(),
+            ..Routing::default()
+        };
+        assert!(keys(&sticky, &counts).is_some());
+    }
+}
