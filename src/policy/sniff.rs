@@ -1,9 +1,9 @@
 //! What a connection's first bytes say about where it belongs. The bytes are looked at and never taken, copied or
 //! changed; what they say is a slice of them, and nothing is allocated for a connection.
 //!
-//! Any bytes at all have an answer: `More` as long as what comes next can change it, and then the same one for ever,
-//! whatever follows. The dispatcher peeks, asks here after each time that bytes came, and keeps the clock: that
-//! nothing came in time, or that too many are waited for, is for it to say.
+//! Any bytes at all have an answer: `More` as long as what comes next can change it, and then one that nothing
+//! changes, whatever follows. The dispatcher peeks, asks here each time that bytes came until there is an answer, and
+//! keeps the clock: that nothing came in time, or that too many are waited for, is for it to say.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,7 +56,7 @@ pub enum Found<'a> {
         /// The number.
         slot: u16,
     },
-    /// Nowhere: it goes by `--balance`.
+    /// Nowhere yet: it goes by `--balance`.
     Anybody,
     /// With its peer, since there is nothing better.
     Fallback(Why),
@@ -149,17 +149,19 @@ impl Sniffer {
     /// Whether a server that reads these bytes need not wait for the rest: a request's head is there, or a whole
     /// ClientHello, or it is certainly neither, or no more is peeked.
     pub fn complete(bytes: &[u8]) -> bool {
+        let full = bytes.len() >= HEAD_MAX;
         let rest = match proxy::read(bytes, false) {
-            proxy::Header::Whole { length, .. } => &bytes[length..],
+            proxy::Header::More => return full,
             proxy::Header::Bad(_) if proxy::begins(bytes) => return true,
-            _ => bytes,
+            proxy::Header::Bad(_) => bytes,
+            proxy::Header::Whole { length, .. } => &bytes[length..],
         };
         let more = match rest.first() {
             None => true,
             Some(&record::HANDSHAKE) => matches!(record::whole(rest), Seen::More),
             Some(_) => matches!(http::head(rest, |_| ()), Seen::More),
         };
-        !more || bytes.len() >= HEAD_MAX
+        full || !more
     }
 
     fn look<'a>(&'a mut self, bytes: &'a [u8], peer: &Address) -> Reading<'a> {
@@ -201,13 +203,13 @@ impl Sniffer {
                 let value = http::line(bytes, |line| target::segments(line.target, *count));
                 decided(value, |bytes| by_key(Kind::Path, bytes))
             }
-            Sticky::Route(name) => {
-                let slot = http::head(bytes, |head| route::slot(head, name));
-                decided(slot, |slot| {
-                    let kind = Kind::Route;
-                    Reading::Done(Found::Slot { kind, slot })
-                })
-            }
+            Sticky::Route(name) => match http::head(bytes, |head| route::slot(head, name)) {
+                Seen::More => Reading::More,
+                Seen::Unreadable => fallback(Why::Unreadable),
+                // A client without a session: many of them may be behind one address.
+                Seen::Read(None) => Reading::Done(Found::Anybody),
+                Seen::Read(Some(slot)) => by_slot(slot),
+            },
             Sticky::Sni => {
                 let name = hello::server_name(bytes, &mut self.scratch);
                 decided(name, |bytes| by_key(Kind::Sni, bytes))
@@ -275,6 +277,11 @@ fn by_key(kind: Kind, bytes: &[u8]) -> Reading<'_> {
         return fallback(Why::Absent);
     }
     Reading::Done(Found::Key { kind, bytes })
+}
+
+fn by_slot(slot: u16) -> Reading<'static> {
+    let kind = Kind::Route;
+    Reading::Done(Found::Slot { kind, slot })
 }
 
 fn address(kind: Kind, address: Address) -> Reading<'static> {

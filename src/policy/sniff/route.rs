@@ -13,8 +13,28 @@ pub(super) fn slot(head: &Request<'_, '_>, name: &str) -> Option<u16> {
 }
 
 fn behind_dot(value: &[u8]) -> Option<u16> {
+    let (before, last) = at_dot(value)?;
+    number(if is_signed(value) {
+        at_dot(before)?.1
+    } else {
+        last
+    })
+}
+
+/// As express and connect sign cookies: `s:`, in percent or not, and behind one dot more a signature without any.
+fn is_signed(value: &[u8]) -> bool {
+    [&b"s:"[..], b"s%3A", b"s%3a"]
+        .iter()
+        .any(|sign| value.starts_with(sign))
+}
+
+fn at_dot(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let dot = memchr::memrchr(b'.', value)?;
-    let digits = str::from_utf8(&value[dot + 1..]).ok()?;
-    let number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| number)
+    Some((&value[..dot], &value[dot + 1..]))
+}
+
+fn number(digits: &[u8]) -> Option<u16> {
+    let only_digits = digits.iter().all(u8::is_ascii_digit);
+    let digits = str::from_utf8(digits).ok()?;
+    digits.parse().ok().filter(|_| only_digits)
 }
