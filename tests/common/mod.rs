@@ -24,8 +24,8 @@ mod verbs;
 
 pub use balancer::Balancer;
 pub use census::{
-    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, members_of, rss_kib,
-    session_of,
+    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, marked, members_of,
+    rss_kib, session_of,
 };
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
