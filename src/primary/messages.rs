@@ -1,7 +1,9 @@
 //! What the threads of the primary say to each other: commands from the main thread down to the
 //! dispatcher, reports up. Plain values over crossbeam channels, each with a mio `Waker` behind it.
 
+use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -185,6 +187,17 @@ pub enum Report {
         #[serde(with = "as_number")]
         error: io::Error,
     },
+    /// A trusted proxy's connection was closed for want of a PROXY header. Not each is reported.
+    Refused {
+        /// By which listener it came.
+        listener: ListenerId,
+        /// The proxy; `None` if it has no address.
+        peer: Option<SocketAddr>,
+        /// What is wrong.
+        why: Cow<'static, str>,
+        /// How many more there were since the last report.
+        others: u64,
+    },
     /// Connections of an IPv6 client were refused, the first time: see [`Command::Ipv4Only`].
     Ipv6Refused(ListenerId),
     /// After [`Command::Finish`]: listeners closed, nothing held, every queue empty.
@@ -209,7 +222,7 @@ mod as_number {
 /// The dispatcher's state at one moment: the ledger adds up.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Accepted, not yet dealt: in hand, or read back and still in a dead worker's queue.
+    /// Accepted, not yet dealt: in hand, their first bytes waited for, or read back and still in a dead worker's queue.
     pub held: u64,
     /// Closed by a rule.
     pub closed_by_policy: u64,

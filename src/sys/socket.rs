@@ -5,7 +5,9 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{SockFilter, SockRef};
 
 use crate::wire::{Address, Family};
@@ -130,6 +132,53 @@ pub fn bytes_queued(socket: BorrowedFd<'_>) -> io::Result<usize> {
     }
 }
 
+/// What is there to be read of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peeked {
+    /// So many bytes, from the first; they stay where they are.
+    Bytes(usize),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and nothing will come: the client has closed its direction.
+    End,
+    /// Nothing can be read any more: the client has reset the connection, or it has timed out.
+    Gone,
+}
+
+/// Looks at what has come by a connection, as far as `buffer` goes. Never waits, though the descriptor may be a
+/// blocking one for the server's sake.
+pub fn peek(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> Peeked {
+    match receive_now(connection, buffer, MsgFlags::MSG_PEEK) {
+        Ok(0) => Peeked::End,
+        Ok(bytes) => Peeked::Bytes(bytes),
+        Err(Errno::EAGAIN) => Peeked::Nothing,
+        Err(_) => Peeked::Gone,
+    }
+}
+
+/// Reads exactly as many bytes as `buffer` has, which have been seen by [`peek`] and so are there. `false` if they
+/// are not.
+pub fn take_off(connection: BorrowedFd<'_>, buffer: &mut [u8]) -> bool {
+    let mut taken = 0;
+    // In one go, but for an urgent mark among them (tcp(7)).
+    while taken < buffer.len() {
+        match receive_now(connection, &mut buffer[taken..], MsgFlags::empty()) {
+            Ok(0) | Err(_) => return false,
+            Ok(bytes) => taken += bytes,
+        }
+    }
+    true
+}
+
+fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8], how: MsgFlags) -> nix::Result<usize> {
+    loop {
+        match recv(socket.as_raw_fd(), buffer, how | MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Whether the peer of a connection has gone for good: reset, or closed in both directions.
 pub fn peer_is_gone(connection: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(connection.as_fd(), PollFlags::empty())];
@@ -147,6 +196,36 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_is_peeked_stays_and_what_is_taken_off_goes() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        // A blocking descriptor.
+        let (mut served, _) = listener.accept().unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(peek(served.as_fd(), &mut buffer), Peeked::Nothing);
+        assert!(!take_off(served.as_fd(), &mut buffer[..1]));
+        client.write_all(b"headbody").unwrap();
+        assert_eq!(peek(served.as_fd(), &mut buffer), Peeked::Bytes(8));
+        assert_eq!(peek(served.as_fd(), &mut buffer[..3]), Peeked::Bytes(3));
+        assert!(take_off(served.as_fd(), &mut buffer[..4]));
+        assert_eq!(&buffer[..4], b"head");
+        let mut body = [0; 4];
+        served.read_exact(&mut body).unwrap();
+        assert_eq!(&body, b"body");
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        while peek(served.as_fd(), &mut buffer) == Peeked::Nothing {}
+        assert_eq!(peek(served.as_fd(), &mut buffer), Peeked::End);
+        let resets = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        let client = SockRef::from(&resets);
+        client.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(resets);
+        let mut looks = std::iter::repeat_with(|| peek(served.as_fd(), &mut buffer));
+        let found = looks.find(|found| *found != Peeked::Nothing);
+        assert_eq!(found, Some(Peeked::Gone));
+    }
 
     #[test]
     fn newcomers_are_kept_out_while_those_who_came_are_served() {

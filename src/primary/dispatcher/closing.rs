@@ -87,6 +87,7 @@ impl State {
             {
                 self.accept_the_last(index);
                 self.close_doors(index);
+                self.settle_waiting(Some(index));
                 self.lanes[index].stage = Stage::Emptying;
             }
             if self.lanes[index].stage.is_final() {
@@ -130,6 +131,7 @@ impl State {
         for slot in 0..self.on_hold.len() {
             self.hold_slot(slot, false);
         }
+        self.settle_waiting(None);
         self.finishing = Finishing::Asked;
         self.watching = true;
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::closing::Stage;
 use super::deal::Hand;
 use super::lane::{Door, Lane};
+use super::peek::FrozenPeek;
 use super::seat::FrozenSeat;
 use super::state::{Finishing, State};
 use super::{Reports, Settings, Source};
@@ -34,6 +35,8 @@ pub struct Frozen {
     #[serde(default)]
     evicted: Vec<WorkerId>,
     held: Vec<FrozenHand>,
+    #[serde(default)]
+    peek: FrozenPeek,
     slots: Vec<SlotCounts>,
     weights: Vec<u16>,
     on_hold: Vec<bool>,
@@ -71,18 +74,39 @@ struct FrozenDoor {
 
 /// A connection that was held.
 #[derive(Debug, Serialize, Deserialize)]
-struct FrozenHand {
+pub(super) struct FrozenHand {
     record: Vec<u8>,
     fd: Ticket,
     lane: usize,
+}
+
+impl FrozenHand {
+    fn of(hand: Hand, lane_keys: &[usize], luggage: &mut Luggage<'_>) -> Self {
+        Self {
+            record: hand.record.encode().to_vec(),
+            fd: luggage.pack(Kind::Connection, hand.fd),
+            lane: place(lane_keys, hand.lane),
+        }
+    }
+
+    fn thaw(self, lanes: &[usize], luggage: &mut Luggage<'_>) -> io::Result<Hand> {
+        Ok(Hand {
+            record: Record::decode(&self.record).ok_or_else(|| unfit("record"))?,
+            fd: luggage.take(self.fd, Kind::Connection)?,
+            lane: lanes[self.lane],
+        })
+    }
+}
+
+/// Every key in use is in the list that was made of all of them.
+fn place(keys: &[usize], key: usize) -> usize {
+    keys.partition_point(|&other| other < key)
 }
 
 impl Frozen {
     pub(super) fn of(state: State, reports: Vec<Report>, luggage: &mut Luggage<'_>) -> Self {
         let lane_keys: Vec<usize> = state.lanes.iter().map(|(key, _)| key).collect();
         let seat_keys: Vec<usize> = state.seats.iter().map(|(key, _)| key).collect();
-        // Every key in use is in the list that was just made.
-        let place = |keys: &[usize], key: usize| keys.partition_point(|&other| other < key);
         let seats = state.seats.into_iter();
         let held = state.held.into_iter();
         Self {
@@ -96,12 +120,9 @@ impl Frozen {
                 })
                 .collect(),
             held: held
-                .map(|hand| FrozenHand {
-                    record: hand.record.encode().to_vec(),
-                    fd: luggage.pack(Kind::Connection, hand.fd),
-                    lane: place(&lane_keys, hand.lane),
-                })
+                .map(|hand| FrozenHand::of(hand, &lane_keys, luggage))
                 .collect(),
+            peek: { state.peek }.freeze(|hand| FrozenHand::of(hand, &lane_keys, luggage)),
             lanes: { state.lanes.into_iter() }
                 .map(|(_, lane)| FrozenLane::of(lane, luggage))
                 .collect(),
@@ -144,11 +165,9 @@ impl Frozen {
             state.settle(lane, slot);
         }
         for hand in self.held {
-            let lane = lanes[hand.lane];
-            let record = Record::decode(&hand.record).ok_or_else(|| unfit("record"))?;
-            let fd = luggage.take(hand.fd, Kind::Connection)?;
-            state.lanes[lane].held += 1;
-            state.held.push_back(Hand { record, fd, lane });
+            let hand = hand.thaw(&lanes, luggage)?;
+            state.lanes[hand.lane].held += 1;
+            state.held.push_back(hand);
         }
         let recalled = self.recalled.iter().map(|&place| seats[place]);
         state.recalled = recalled.collect::<VecDeque<_>>();
@@ -161,6 +180,7 @@ impl Frozen {
         state.closed_by_policy = self.closed_by_policy;
         state.client_gone = self.client_gone;
         state.finishing = self.finishing;
+        state.thaw_peek(self.peek, |hand| hand.thaw(&lanes, luggage))?;
         // Something may be queued, and something may be held.
         state.watch(now);
         state.retry_at = Some(now);
@@ -177,7 +197,8 @@ impl Frozen {
             return Err(unfit("number of slots"));
         }
         let lane_of_seat = self.seats.iter().map(|seat| seat.lane);
-        let mut lanes = lane_of_seat.chain(self.held.iter().map(|hand| hand.lane));
+        let hands = self.held.iter().chain(self.peek.hands());
+        let mut lanes = lane_of_seat.chain(hands.map(|hand| hand.lane));
         if lanes.any(|lane| lane >= self.lanes.len()) {
             return Err(unfit("listener"));
         }

@@ -133,6 +133,15 @@ impl State {
         lane.doors.push(door);
     }
 
+    /// Somebody comes.
+    pub(super) fn hear_of_door(&mut self, id: ListenerId, door: u16) {
+        if let Some(lane) = self.lane_mut(id)
+            && let Some(door) = lane.doors.get_mut(usize::from(door))
+        {
+            door.readable = true;
+        }
+    }
+
     /// The lane of a listener. A seat may come before the sockets do, or after they have gone.
     pub(super) fn lane_for(&mut self, id: ListenerId) -> usize {
         let known = self.lanes.iter().find(|(_, lane)| lane.id == id);
@@ -206,7 +215,7 @@ impl State {
                 let local = entry.local;
                 self.welcome(index, fd, (peer, local), nonblocking);
                 if scarce {
-                    self.rest(index, door)
+                    self.make_room(index, door)
                 } else {
                     Step::More
                 }
@@ -217,7 +226,7 @@ impl State {
             }
             Accepted::Empty => self.rest(index, door),
             Accepted::ClientGone => Step::More,
-            Accepted::Exhausted(_) => self.rest(index, door),
+            Accepted::Exhausted(_) => self.make_room(index, door),
             Accepted::Failed(error) => {
                 entry.socket = None;
                 let report = Report::ListenerFailed {
@@ -228,6 +237,14 @@ impl State {
                 Step::Enough
             }
         }
+    }
+
+    /// Descriptors are scarce. Who says nothing keeps nobody else out.
+    fn make_room(&mut self, index: usize, door: usize) -> Step {
+        if self.crowd_out() {
+            return Step::More;
+        }
+        self.rest(index, door)
     }
 
     /// No descriptor to be had: clients wait in the backlog, and we look again soon. No event would come
@@ -258,7 +275,7 @@ impl State {
             local,
             ..Record::control(Kind::Connection, lane.id.0)
         };
-        self.place_or_hold(Hand {
+        self.take_in(Hand {
             record,
             fd,
             lane: index,

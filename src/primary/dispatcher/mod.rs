@@ -4,13 +4,14 @@
 //!
 //! `state` is the loop; `lane` is one listener with its seats, `closing` its end; `seat` is one worker on one
 //! listener, `places` which of them a slot is dealt by; `deal` chooses and sends; `recall` gets connections back;
-//! `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle
+//! `peek` is where those wait of which something has to be read first; `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle
 //! that the main thread holds.
 
 mod closing;
 mod deal;
 mod frozen;
 mod lane;
+mod peek;
 mod places;
 mod probe;
 mod recall;
@@ -35,6 +36,7 @@ use crate::primary::messages::{Command, Report, Snapshot};
 use crate::sys::board::Board;
 use crate::sys::handover::Luggage;
 pub use frozen::Frozen;
+use peek::Place;
 use state::State;
 
 /// What the dispatcher is to do.
@@ -190,13 +192,21 @@ enum Source {
     Commands,
     /// A listener, and which of its sockets.
     Listener(ListenerId, u16),
+    /// A connection whose first bytes are waited for.
+    Peeked(Place),
 }
+
+/// Set in the token of such a connection, and in no listener's.
+const PEEKED: usize = 1 << 62;
 
 impl Source {
     fn token(self) -> Token {
         match self {
             Source::Commands => Token(usize::MAX - 1),
             Source::Listener(id, door) => Token(usize::from(id.0) | usize::from(door) << 16),
+            Source::Peeked(Place { key, number }) => {
+                Token(PEEKED | (number as usize) << 32 | key as usize)
+            }
         }
     }
 
@@ -204,6 +214,14 @@ impl Source {
     fn of(token: Token) -> Option<Self> {
         if token == Source::Commands.token() {
             return Some(Source::Commands);
+        }
+        if token.0 & PEEKED != 0 {
+            let number = (token.0 & !PEEKED) >> 32;
+            let key = token.0 as u32;
+            return Some(Source::Peeked(Place {
+                key,
+                number: u32::try_from(number).ok()?,
+            }));
         }
         let door = u16::try_from(token.0 >> 16).ok()?;
         Some(Source::Listener(ListenerId(token.0 as u16), door))

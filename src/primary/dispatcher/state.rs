@@ -12,13 +12,14 @@ use slab::Slab;
 
 use super::deal::Hand;
 use super::lane::Lane;
+use super::peek::Peek;
 use super::seat::SeatState;
 use super::{Reports, Settings, Source};
 use crate::config::Routing;
 use crate::policy::affinity::Affinity;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::policy::weights::Weights;
-use crate::primary::messages::{Command, KeyCounts, SlotCounts, Snapshot};
+use crate::primary::messages::{Command, SlotCounts, Snapshot};
 use crate::sys::clock;
 
 /// Everything the thread owns.
@@ -38,6 +39,8 @@ pub(super) struct State {
     /// Evicted from everything, and not reported yet.
     pub evicted: Vec<WorkerId>,
     pub held: VecDeque<Hand>,
+    /// Those of which something has to be read first.
+    pub peek: Peek,
     /// Of all slots that there ever were: what they were dealt stays in the ledger.
     pub slots: Vec<SlotCounts>,
     pub weights: Weights,
@@ -87,6 +90,7 @@ impl State {
             recall_from: 0,
             evicted: Vec::new(),
             held: VecDeque::with_capacity(settings.max_held + 1),
+            peek: Peek::new(&settings.routing),
             slots: vec![SlotCounts::default(); settings.slots],
             weights: Weights::equal(settings.slots),
             on_hold: vec![false; settings.slots],
@@ -113,11 +117,10 @@ impl State {
                 Err(error) => panic!("epoll_wait on our own epoll fd cannot fail: {error}"),
             }
             for event in &events {
-                if let Some(Source::Listener(id, door)) = Source::of(event.token())
-                    && let Some(lane) = self.lane_mut(id)
-                    && let Some(door) = lane.doors.get_mut(usize::from(door))
-                {
-                    door.readable = true;
+                match Source::of(event.token()) {
+                    Some(Source::Listener(id, door)) => self.hear_of_door(id, door),
+                    Some(Source::Peeked(place)) => self.hear_of_peeked(place, event),
+                    Some(Source::Commands) | None => {}
                 }
             }
             self.obey();
@@ -128,6 +131,7 @@ impl State {
             }
             self.retry_held();
             self.pump_recalled();
+            self.peek_round();
             self.accept_round();
             self.look_at_queues();
             self.settle_evicted();
@@ -149,7 +153,7 @@ impl State {
         let look = self.watching.then_some(self.next_look);
         let recall = recalled.then_some(self.recall_from);
         let next = resumes.chain(look).chain(self.retry_at).chain(recall);
-        let next = next.min()?;
+        let next = next.chain(self.peek.next_deadline()).min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
@@ -219,6 +223,7 @@ impl State {
     fn route(&mut self, routing: Routing) {
         self.settings.routing = routing;
         self.affinity = affinity(&self.settings);
+        self.read_otherwise();
     }
 
     pub fn lane_mut(&mut self, id: ListenerId) -> Option<&mut Lane> {
@@ -237,13 +242,13 @@ impl State {
         }
         let lanes = self.lanes.iter();
         Snapshot {
-            held: self.held.len() as u64,
+            held: (self.held.len() + self.peek.len()) as u64,
             closed_by_policy: self.closed_by_policy,
             client_gone: self.client_gone,
             accepted: lanes.map(|(_, lane)| (lane.id, lane.accepted)).collect(),
             accepted_formerly: self.accepted_formerly,
             slots,
-            keys: KeyCounts::default(),
+            keys: self.peek.counts_now(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod changes;
 mod closing;
 mod dealing;
 mod frozen;
+mod peeking;
 mod probes;
 mod random;
 mod successors;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use mio::{Poll, Token, Waker};
 
-use super::{Dispatcher, Settings};
+use super::{Dispatcher, Settings, Source};
 use crate::config::{Balance, Prefixes, Routing, Sticky};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::primary::messages::{Command, Report, Seat, Snapshot};

@@ -50,6 +50,22 @@ impl Supervisor {
                 "{}: the server takes IPv4 only, so clients that come by IPv6 are turned away",
                 at(listener)
             ),
+            Report::Refused {
+                listener,
+                peer,
+                why,
+                others,
+            } => {
+                let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                let others = match others {
+                    0 => String::new(),
+                    _ => format!(" ({} more like it since the last such line)", others),
+                };
+                warn!(
+                    "{}: a connection of {peer}, which is a trusted proxy, was closed: {why}{others}",
+                    at(listener)
+                );
+            }
             Report::ListenerClosed(listener) => debug!("listener {listener} is closed"),
             Report::ProbeReturned(worker) => self.health.probes.returned(worker),
             Report::Dry => self.ran_dry(app),
