@@ -2,9 +2,8 @@
 //! counts it as open for as long as it lives.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -13,145 +12,9 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
+use super::stream::Stream;
 use crate::scoreboard::{PROCESSES, Process};
 use crate::sys::board::Board;
-
-/// The socket of a connection. What it is was decided by the listener's address: with
-/// `forkfront run -l unix:PATH` a program that asked for a TCP port is given Unix connections.
-#[derive(Debug)]
-pub enum Stream {
-    /// A TCP connection: the client's own, no proxy in between.
-    Tcp(TcpStream),
-    /// A connection through a Unix socket.
-    Unix(UnixStream),
-}
-
-/// Runs the same call on whichever socket it is.
-macro_rules! either {
-    ($stream:expr, $socket:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($socket) => $call,
-            Stream::Unix($socket) => $call,
-        }
-    };
-}
-
-impl Stream {
-    /// Moves the socket into or out of non-blocking mode.
-    ///
-    /// # Errors
-    /// Those of ioctl(2).
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        either!(self, socket => socket.set_nonblocking(nonblocking))
-    }
-
-    /// Time-out of reads; `None` waits for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a duration of zero; those of setsockopt(2).
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        either!(self, socket => socket.set_read_timeout(timeout))
-    }
-
-    /// Time-out of writes; `None` waits for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a duration of zero; those of setsockopt(2).
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        either!(self, socket => socket.set_write_timeout(timeout))
-    }
-
-    /// Sends small writes at once (`TCP_NODELAY`); a Unix socket always does.
-    ///
-    /// # Errors
-    /// Those of setsockopt(2).
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        match self {
-            Self::Tcp(socket) => socket.set_nodelay(nodelay),
-            Self::Unix(_) => Ok(()),
-        }
-    }
-
-    /// Closes one direction or both.
-    ///
-    /// # Errors
-    /// Those of shutdown(2).
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        either!(self, socket => socket.shutdown(how))
-    }
-
-    /// A second handle on the same socket.
-    ///
-    /// # Errors
-    /// Those of fcntl(2).
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(socket) => Self::Tcp(socket.try_clone()?),
-            Self::Unix(socket) => Self::Unix(socket.try_clone()?),
-        })
-    }
-
-    /// The TCP socket, or `self` again if it is none.
-    ///
-    /// # Errors
-    /// The stream itself, when it is a Unix socket.
-    pub fn into_tcp(self) -> Result<TcpStream, Self> {
-        match self {
-            Self::Tcp(socket) => Ok(socket),
-            unix @ Self::Unix(_) => Err(unix),
-        }
-    }
-
-    pub(super) fn new(fd: OwnedFd, tcp: bool) -> Self {
-        if tcp {
-            Self::Tcp(fd.into())
-        } else {
-            Self::Unix(fd.into())
-        }
-    }
-}
-
-impl Read for &Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        either!(self, socket => { let mut socket = socket; socket.read(buffer) })
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        either!(self, socket => { let mut socket = socket; socket.read_vectored(buffers) })
-    }
-}
-
-impl Write for &Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, socket => { let mut socket = socket; socket.write(bytes) })
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        either!(self, socket => { let mut socket = socket; socket.write_vectored(buffers) })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        either!(self, socket => socket.as_fd())
-    }
-}
-
-impl AsRawFd for Stream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl From<Stream> for OwnedFd {
-    fn from(stream: Stream) -> Self {
-        either!(stream, socket => socket.into())
-    }
-}
 
 /// One connection. Reads and writes go to the client's socket; dropping it closes the connection and counts
 /// it as closed, which is what `--balance least-connections` and a graceful stop go by.
@@ -174,8 +37,17 @@ impl Connection {
 
     /// The client; `None` for a Unix socket. An IPv4 client has an IPv4 address, whatever kind of socket it
     /// came through, and has it even when it has reset the connection in the meantime.
+    ///
+    /// Behind a proxy (`--proxy-protocol`) it is the client that the proxy has named, see [`Connection::is_proxied`];
+    /// the socket's own `peer_addr` tells the proxy.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.ticket.peer
+    }
+
+    /// Whether a trusted proxy made the connection, and [`Connection::peer`] is the client that it named in its
+    /// PROXY header. The header itself has been taken off.
+    pub fn is_proxied(&self) -> bool {
+        self.ticket.proxied
     }
 
     /// What the primary knew, and the open count.
@@ -256,6 +128,7 @@ pub struct Ticket {
     pub(super) id: u64,
     pub(super) attempt: u16,
     pub(super) peer: Option<SocketAddr>,
+    pub(super) proxied: bool,
     pub(super) local: Option<SocketAddr>,
     pub(super) waited: Duration,
     pub(super) seat: Option<Arc<Seat>>,
@@ -268,6 +141,7 @@ impl Ticket {
             id,
             attempt: 0,
             peer,
+            proxied: false,
             local,
             waited: Duration::ZERO,
             seat: None,
@@ -287,6 +161,11 @@ impl Ticket {
     /// The client; see [`Connection::peer`].
     pub fn peer(&self) -> Option<SocketAddr> {
         self.peer
+    }
+
+    /// Whether a trusted proxy named the client; see [`Connection::is_proxied`].
+    pub fn is_proxied(&self) -> bool {
+        self.proxied
     }
 
     /// The address of the listener it came through, which may be a wildcard; `None` for a Unix socket.
@@ -376,6 +255,7 @@ mod tests {
                 id: 1,
                 attempt: 0,
                 peer: None,
+                proxied: false,
                 local: None,
                 waited: Duration::ZERO,
                 seat: Some(Arc::clone(&seat)),

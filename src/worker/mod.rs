@@ -4,7 +4,8 @@
 //! `forkfront run -n 4 -- my-program` it receives its share of the connections of that port, each the client's own
 //! socket with the client's own address; started by itself it listens by itself. Unlike an unmodified server,
 //! it can put off being ready, sees how long a connection waited, learns that it is to drain, and needs no
-//! preload library.
+//! preload library. Behind a proxy that is trusted (`--proxy-protocol`) [`Connection::peer`] is the client that the
+//! proxy has named, and [`Connection::is_proxied`] says so.
 //!
 //! # A worker with threads
 //!
@@ -81,14 +82,16 @@ mod join;
 mod listener;
 mod options;
 mod stop;
+mod stream;
 mod supply;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, Stream, Ticket};
+pub use connection::{Connection, Ticket};
 pub use listener::{Incoming, Listener, Sleeping};
 pub use options::Options;
 pub use stop::{End, Stopper};
+pub use stream::Stream;
 
 use crate::wire::ENV_RENDEZVOUS;
 

@@ -14,15 +14,16 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::connection::{Connection, Seat, Stream, Ticket};
+use super::connection::{Connection, Seat, Ticket};
 use super::join::{Membership, from_wire, inode};
 use super::options::Options;
 use super::stop::End;
+use super::stream::Stream;
 use crate::sys::board::Board;
 use crate::sys::clock::now_ns;
 use crate::sys::fdpass::{Received, receive};
 use crate::sys::socket::{Accepted, accept};
-use crate::wire::{Address, Kind, Record, SocketOption};
+use crate::wire::{Address, Family, Kind, Record, SocketOption};
 
 /// Where connections come from.
 #[derive(Debug)]
@@ -204,6 +205,7 @@ impl Supply {
                     id: next_id.fetch_add(1, Relaxed),
                     attempt: 0,
                     peer: from_wire(&peer),
+                    proxied: false,
                     local: *local,
                     waited: Duration::ZERO,
                     seat: Some(Arc::clone(seat)),
@@ -324,6 +326,7 @@ fn deliver(
         id: record.connection,
         attempt: record.attempt,
         peer,
+        proxied: record.proxied,
         local: from_wire(&record.local),
         waited,
         seat: Some(Arc::clone(seat)),
@@ -331,7 +334,12 @@ fn deliver(
     if record.nonblocking != nonblocking {
         set_nonblocking(fd.as_fd(), nonblocking)?;
     }
-    Ok(Connection::new(Stream::new(fd, peer.is_some()), ticket))
+    // A proxy names TCP clients, whatever kind of socket it came through itself.
+    let tcp = match record.proxied {
+        true => record.local.family != Family::None,
+        false => peer.is_some(),
+    };
+    Ok(Connection::new(Stream::new(fd, tcp), ticket))
 }
 
 fn take_from_socket(socket: BorrowedFd<'_>, nonblocking: bool) -> io::Result<(OwnedFd, Address)> {

@@ -91,6 +91,7 @@ fn a_connection_comes_with_what_the_primary_knew_and_is_counted_until_dropped() 
     drop(accepted);
     let mut connection = listener.accept().unwrap().unwrap();
     assert_eq!(connection.peer(), Some(peer));
+    assert!(!connection.is_proxied());
     let ticket = connection.ticket();
     assert_eq!((ticket.id(), ticket.attempt()), (41, 2));
     assert_eq!(ticket.local(), Some("0.0.0.0:80".parse().unwrap()));
@@ -115,6 +116,35 @@ fn a_unix_client_has_no_address() {
     primary.deal(1, Address::default(), &accepted);
     let connection = listener.accept().unwrap().unwrap();
     assert_eq!(connection.peer(), None);
+    assert!(matches!(connection.stream(), Stream::Unix(_)));
+}
+
+#[test]
+fn a_proxys_connection_has_the_client_that_the_proxy_named() {
+    let (primary, listener) = Primary::new();
+    let client: SocketAddr = "[2001:db8::7]:4321".parse().unwrap();
+    let record = Record {
+        proxied: true,
+        peer: to_wire(&client),
+        local: to_wire(&"0.0.0.0:80".parse().unwrap()),
+        ..Record::control(Kind::Connection, 0)
+    };
+    let (_proxy, accepted, proxy) = connected();
+    primary.post(&record, Some(accepted.into()));
+    let connection = listener.accept().unwrap().unwrap();
+    assert_eq!(connection.peer(), Some(client));
+    assert!(connection.is_proxied() && connection.ticket().is_proxied());
+    let Stream::Tcp(socket) = connection.stream() else {
+        panic!("not {connection:?}");
+    };
+    assert_eq!(socket.peer_addr().unwrap(), proxy);
+
+    // Through a Unix socket, where the listener has no address.
+    let local = Address::default();
+    let (_proxy, accepted) = UnixStream::pair().unwrap();
+    primary.post(&Record { local, ..record }, Some(accepted.into()));
+    let connection = listener.accept().unwrap().unwrap();
+    assert_eq!(connection.peer(), Some(client));
     assert!(matches!(connection.stream(), Stream::Unix(_)));
 }
 

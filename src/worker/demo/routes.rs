@@ -97,6 +97,7 @@ fn who(ticket: &Ticket, identity: &Identity) -> Reply {
         .unwrap_or(u64::MAX)
         .into();
     answer["peer"] = ticket.peer().map(|peer| peer.to_string()).into();
+    answer["proxied"] = ticket.is_proxied().into();
     Reply::json(200, &answer).and_close()
 }
 
