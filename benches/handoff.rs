@@ -69,6 +69,7 @@ fn settings() -> Settings {
         max_held: 256,
         steal_after: Duration::from_secs(60),
         fd_ceiling: i32::MAX,
+        peek_room: usize::MAX,
     }
 }
 

@@ -163,6 +163,7 @@ impl Prepared {
             max_held: config.max_held,
             steal_after: config.steal_after,
             fd_ceiling: means.room.fd_ceiling,
+            peek_room: means.room.peeked,
         };
         let dispatcher = Dispatcher::start(settings, report, means.waker.clone())?;
         Ok(App {

@@ -48,7 +48,8 @@ pub struct Record {
     pub listener: u16,
     /// Never reused by this primary.
     pub connection: u64,
-    /// When the primary accepted it, `CLOCK_MONOTONIC`, nanoseconds.
+    /// When the primary accepted it, or knew where it goes if that took some of its first bytes: from then on it
+    /// waits for a worker. `CLOCK_MONOTONIC`, nanoseconds.
     pub accepted_at: u64,
     /// The client. Travels here because `getpeername` fails once the client has reset.
     pub peer: Address,

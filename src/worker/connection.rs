@@ -173,7 +173,8 @@ impl Ticket {
         self.local
     }
 
-    /// How long it waited between the primary's accept(2) and ours; zero when nobody balances.
+    /// How long it waited between the primary's accept(2) and ours, less what its first bytes were waited for;
+    /// zero when nobody balances.
     pub fn waited(&self) -> Duration {
         self.waited
     }

@@ -31,6 +31,9 @@ pub struct Room {
     pub queue_cap: usize,
     /// The descriptor number at which accepting stops.
     pub fd_ceiling: RawFd,
+    /// Connections of one app whose first bytes are waited for, whatever `--max-peeked` allows: those of all apps
+    /// together leave as much below the ceiling again, so that silent clients never stop the accepting.
+    pub peeked: usize,
 }
 
 impl Room {
@@ -61,7 +64,9 @@ impl Room {
             )));
         }
         let ceiling = limit - ((limit - own) / 2).min(SPARE);
+        let peeked = (ceiling - own) / 2 / (apps.len() as u64).max(1);
         Ok(Self {
+            peeked: peeked as usize,
             queue_cap: (limit / channels.max(1)).min(QUEUE_CAP) as usize,
             fd_ceiling: RawFd::try_from(ceiling).unwrap_or(RawFd::MAX),
         })
@@ -82,9 +87,13 @@ mod tests {
         let plenty = Room {
             queue_cap: 1024,
             fd_ceiling: 1_048_576 - 1024,
+            peeked: (1_048_576 - 1024 - 1086) / 2,
         };
         assert_eq!(room(4, 1_048_576).unwrap(), plenty);
-        assert_eq!(room(4, 1200).unwrap().queue_cap, 300);
+        let scarce = room(4, 1200).unwrap();
+        assert_eq!((scarce.queue_cap, scarce.peeked), (300, 28));
+        let shared = Room::of(&[&app(2), &app(2)], 0, 4096).unwrap();
+        assert_eq!(shared.peeked, (3107 - 2118) / 2 / 2);
         let error = room(1000, 1024).unwrap_err();
         assert!(error.to_string().contains("1000 workers"), "{error}");
         assert_eq!(error.exit_code(), 1);

@@ -56,6 +56,8 @@ pub struct Settings {
     pub steal_after: Duration,
     /// Accepting stops at this descriptor number, so that the rest of the primary never runs out.
     pub fd_ceiling: RawFd,
+    /// Most connections whose first bytes are waited for, as far as descriptors go.
+    pub peek_room: usize,
 }
 
 /// The main thread's hold on the dispatcher.

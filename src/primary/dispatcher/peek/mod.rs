@@ -176,7 +176,11 @@ impl State {
 
     /// Keeps it until more comes. The oldest gives way to it.
     fn await_more(&mut self, one: Peeked) {
-        let most = self.settings.routing.max_peeked;
+        let most = self
+            .settings
+            .routing
+            .max_peeked
+            .min(self.settings.peek_room);
         while self.peek.len() >= most.max(1) && self.crowd_out() {}
         let deadline = deadline(&one.hand.record, one.awaits, &self.settings.routing);
         let key = self.peek.waiting.insert(one, deadline);

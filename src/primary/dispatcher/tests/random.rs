@@ -13,12 +13,17 @@ struct World {
     workers: Vec<Worker>,
     clients: Vec<TcpStream>,
     taken: Vec<u64>,
+    /// What clients have still to say, by their number.
+    owed: Vec<(usize, Vec<u8>)>,
+    /// Open until the end: to close what was not read would be a reset.
+    served: Vec<TcpStream>,
     hired: u64,
+    peeking: bool,
     seed: u64,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, peeking: bool) -> Self {
         let bench = Bench::new(3, |settings| {
             (settings.max_held, settings.queue_cap) = (8, 6);
             settings.steal_after = Duration::from_millis(10);
@@ -28,7 +33,10 @@ impl World {
             workers: Vec::new(),
             clients: Vec::new(),
             taken: Vec::new(),
+            owed: Vec::new(),
+            served: Vec::new(),
             hired: 0,
+            peeking,
             seed,
         }
     }
@@ -59,6 +67,7 @@ impl World {
             stream.write_all(b"x").unwrap();
             if !is_probe(&record) {
                 self.taken.push(record.connection);
+                self.served.push(stream);
             }
         }
     }
@@ -67,7 +76,14 @@ impl World {
         match self.number(20) {
             0..5 if self.clients.len() < self.taken.len() + 100 => {
                 let count = 1 + self.number(8) as usize;
+                let first = self.clients.len();
                 self.clients.extend(self.bench.connect(count));
+                for client in first..first + count {
+                    let key = self.number(6);
+                    let request = format!("GET /?k={key} HTTP/1.1\r\ncookie: k={key}\r\n\r\n");
+                    self.owed.push((client, request.into_bytes()));
+                    self.say_more(self.owed.len() - 1);
+                }
             }
             5..8 => {
                 let slot = self.slot().0;
@@ -92,6 +108,10 @@ impl World {
                 self.bench.send(Command::Weight { slot, weight });
             }
             12 => self.change_policy(),
+            13 | 14 if !self.owed.is_empty() => {
+                let one = self.number(self.owed.len() as u64) as usize;
+                self.say_more(one);
+            }
             _ => {
                 if let Some(index) = self.anybody() {
                     self.command_about(index);
@@ -107,12 +127,38 @@ impl World {
             Balance::Idle,
         ];
         let balance = all[self.number(3) as usize];
-        let sticky = (self.number(2) == 0).then_some(Sticky::Ip(Prefixes::default()));
-        self.bench.send(Command::Route(Routing {
+        let keys = [
+            None,
+            Some(Sticky::Ip(Prefixes::default())),
+            Some(Sticky::Cookie("k".into())),
+            Some(Sticky::Query("k".into())),
+        ];
+        let sticky = keys[self.number(if self.peeking { 4 } else { 2 }) as usize].clone();
+        let header_complete = self.peeking && self.number(3) == 0;
+        let mut routing = Routing {
             balance,
             sticky,
+            header_complete,
             ..Routing::default()
-        }));
+        };
+        // Nobody is to be closed.
+        if self.peeking && !header_complete {
+            routing.peek_timeout = Duration::from_millis(self.number(30));
+            routing.max_peeked = 1 + self.number(12) as usize;
+        }
+        self.bench.send(Command::Route(routing));
+    }
+
+    /// Some of what a client owes, or all of it.
+    fn say_more(&mut self, index: usize) {
+        let (client, mut bytes) = self.owed.swap_remove(index);
+        let all = self.number(3) == 0;
+        let some = self.number(bytes.len() as u64 + 1) as usize;
+        let rest = bytes.split_off(if all { bytes.len() } else { some });
+        self.clients[client].write_all(&bytes).unwrap();
+        if !rest.is_empty() {
+            self.owed.push((client, rest));
+        }
     }
 
     fn command_about(&mut self, index: usize) {
@@ -152,6 +198,9 @@ impl World {
         for worker in std::mem::take(&mut self.workers) {
             self.bench.send(Command::Forget(worker.id));
         }
+        for (client, rest) in std::mem::take(&mut self.owed) {
+            self.clients[client].write_all(&rest).unwrap();
+        }
         self.hire(0);
         self.hire(1);
         let deadline = Instant::now() + PATIENCE;
@@ -176,14 +225,21 @@ impl World {
     }
 }
 
+fn walk(seed: u64, peeking: bool) {
+    let mut world = World::new(seed, peeking);
+    for _ in 0..STEPS {
+        world.step();
+        world.bench.snapshot();
+    }
+    world.finish();
+}
+
 #[test]
 fn whatever_is_commanded_no_connection_is_lost_or_comes_twice() {
-    for seed in 0..12 {
-        let mut world = World::new(seed);
-        for _ in 0..STEPS {
-            world.step();
-            world.bench.snapshot();
-        }
-        world.finish();
-    }
+    (0..12).for_each(|seed| walk(seed, false));
+}
+
+#[test]
+fn nor_is_one_whose_first_bytes_are_waited_for() {
+    (100..124).for_each(|seed| walk(seed, true));
 }
