@@ -9,7 +9,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
-use crate::address::{SockAddr, mapped, unmapped};
+use crate::address::{SockAddr, shown_in, translated};
 use crate::listeners::{self, Listener};
 use crate::process::{self, Asleep};
 use crate::received::{self, Received};
@@ -17,9 +17,9 @@ use crate::sys::{
     self, AF_INET, EAGAIN, EBADF, ECONNRESET, EFAULT, EINTR, EINVAL, ENOTCONN, ENOTSOCK, Errno,
     IPPROTO_IPV6, IPV6_ADDRFORM, O_CLOEXEC, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK,
 };
-use crate::table::{self, AS_V4, AS_V6, CONNECTION};
+use crate::table::{self, AS_V4, AS_V6, CONNECTION, PROXIED};
 use crate::wire::{Address, Family, Kind, Record};
-use crate::{bind, epoll, next, room};
+use crate::{bind, epoll, next, room, sources};
 
 /// Where the caller wants the peer's address.
 #[derive(Clone, Copy)]
@@ -153,7 +153,12 @@ fn present(
     if record.nonblocking != nonblocking {
         let _ = sys::set_nonblocking(connection, nonblocking);
     }
-    let (peer, shown) = in_family(connection, record, listener.asked().family);
+    let family = listener.asked().family;
+    let (peer, shown) = if record.proxied {
+        behind_proxy(connection, record, family)
+    } else {
+        in_family(connection, &record.peer, family)
+    };
     if !out.address.is_null() {
         // SAFETY: checked by `accept` before anything was received; good by its caller's promise.
         unsafe { SockAddr::encode(&peer).write(out.address, out.len) }?;
@@ -190,7 +195,7 @@ pub fn count(connection: i32, index: usize) -> i32 {
 
 /// Notes a connection in the table and in this process's counts.
 fn note(connection: i32, shown: u8) {
-    if table::is_connection(table::set(connection, CONNECTION | shown)) {
+    if table::is_counted(table::set(connection, CONNECTION | shown)) {
         // Its number was given out again, so the former one was closed unseen.
         process::note_closed();
     }
@@ -199,43 +204,48 @@ fn note(connection: i32, shown: u8) {
 
 /// The peer's address in the family that the server bound, and how the socket's addresses are to be shown
 /// from now on.
-fn in_family(connection: i32, record: &Record, family: Family) -> (Address, u8) {
-    let peer = &record.peer;
-    match (family, peer.family) {
+fn in_family(connection: i32, peer: &Address, family: Family) -> (Address, u8) {
+    let shown = match (family, peer.family) {
         (Family::V4, Family::V6) => {
             // Refused once the client has half-closed; then the addresses are translated at each call.
             let form = AF_INET.to_ne_bytes();
-            let done = sys::set_option(connection, IPPROTO_IPV6, IPV6_ADDRFORM, &form).is_ok();
-            (unmapped(peer), if done { 0 } else { AS_V4 })
+            let done = peer.mapped_v4().is_some()
+                && sys::set_option(connection, IPPROTO_IPV6, IPV6_ADDRFORM, &form).is_ok();
+            if done { 0 } else { AS_V4 }
         }
-        (Family::V6, Family::V4) => (mapped(peer), AS_V6),
-        (Family::V4, Family::None) => (loopback(Family::V4), AS_V4),
-        (Family::V6, Family::None) => (loopback(Family::V6), AS_V6),
-        _ => (*peer, 0),
-    }
+        (Family::V4, Family::None) => AS_V4,
+        (Family::V6, Family::V4 | Family::None) => AS_V6,
+        _ => return (*peer, 0),
+    };
+    (shown_in(peer, family), shown)
 }
 
-/// What a TCP server is shown of a client that came over a Unix socket.
-fn loopback(family: Family) -> Address {
-    let mut ip = [0; 16];
-    match family {
-        Family::V6 => ip[15] = 1,
-        Family::V4 | Family::None => ip[..4].copy_from_slice(&[127, 0, 0, 1]),
-    }
-    Address {
-        family,
-        ip,
-        ..Address::default()
+/// As [`in_family`] for a connection that a proxy has made. A server that cannot be shown the client, because
+/// that is an IPv6 one and it bound IPv4, is shown the proxy.
+#[cold]
+fn behind_proxy(connection: i32, record: &Record, family: Family) -> (Address, u8) {
+    let mut name = [0; 128];
+    let proxy = sys::peer_address(connection, &mut name)
+        .ok()
+        .and_then(|len| SockAddr::decode(name.get(..len)?))
+        // It came over a Unix socket, or has gone; the listener has the connection's family.
+        .unwrap_or(Address {
+            family: record.local.family,
+            ..Address::default()
+        });
+    let (proxy, shown) = in_family(connection, &proxy, family);
+    match translated(&record.peer, family) {
+        Some(client) if sources::keep(connection, &client) => (client, shown | PROXIED),
+        Some(client) => (client, shown),
+        None => (proxy, shown),
     }
 }
 
 /// An address of a connection as its server is to see it.
 pub fn shown(address: &Address, byte: u8) -> Address {
-    match (address.family, byte & (AS_V4 | AS_V6)) {
-        (Family::None, AS_V4) => loopback(Family::V4),
-        (Family::None, AS_V6) => loopback(Family::V6),
-        (_, AS_V4) => unmapped(address),
-        (_, AS_V6) => mapped(address),
+    match byte & (AS_V4 | AS_V6) {
+        AS_V4 => shown_in(address, Family::V4),
+        AS_V6 => shown_in(address, Family::V6),
         _ => *address,
     }
 }

@@ -1,7 +1,9 @@
 //! Socket addresses as the C library's callers have them, to and from [`wire::Address`].
 //!
-//! Also the two ways an address is shown in another family than its socket's: a server that bound IPv4
-//! must never see a mapped IPv6 client, and the reverse.
+//! Also how an address is shown in another family than its socket's: a server that bound IPv4 must never see a
+//! mapped IPv6 client, and the reverse.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use crate::sys::{AF_INET, AF_INET6, EFAULT, EINVAL, Errno};
 use crate::wire::{Address, Family};
@@ -104,35 +106,91 @@ impl SockAddr {
         }
         Ok(())
     }
+
+    /// Writes the address where a caller of getsockopt(2) wants `SO_PEERNAME`: as many bytes as asked for, of
+    /// which there must not be more than the address has.
+    ///
+    /// # Safety
+    /// As for [`SockAddr::write`].
+    pub unsafe fn write_whole(&self, to: *mut u8, len: *mut u32) -> Result<usize, Errno> {
+        // SAFETY: the caller's promise.
+        let room = *unsafe { len.as_ref() }.ok_or(EFAULT)? as usize;
+        let asked = self.bytes[..self.len].get(..room).ok_or(EINVAL)?;
+        if to.is_null() && room > 0 {
+            return Err(EFAULT);
+        }
+        // SAFETY: `to` has room for `room` bytes by the caller's promise.
+        unsafe { core::ptr::copy_nonoverlapping(asked.as_ptr(), to, asked.len()) };
+        Ok(0)
+    }
 }
 
-/// The address as IPv4, if it is mapped; otherwise as it is.
-pub fn unmapped(address: &Address) -> Address {
-    let Some(v4) = address.mapped_v4() else {
-        return *address;
-    };
-    let mut ip = [0; 16];
-    ip[..4].copy_from_slice(&v4);
-    Address {
-        family: Family::V4,
-        flowinfo: 0,
-        scope: 0,
-        ip,
-        ..*address
+/// An address that any thread may read and write; what is written meanwhile may be read in part.
+pub struct SharedAddress([AtomicU32; Address::LEN / 4]);
+
+impl SharedAddress {
+    /// No address.
+    pub const fn new() -> Self {
+        Self([const { AtomicU32::new(0) }; Address::LEN / 4])
+    }
+
+    /// What was stored last.
+    pub fn load(&self) -> Address {
+        let mut bytes = [0; Address::LEN];
+        for (word, room) in self.0.iter().zip(bytes.chunks_exact_mut(4)) {
+            room.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
+        }
+        Address::decode(&bytes)
+    }
+
+    /// Replaces it.
+    pub fn store(&self, address: &Address) {
+        let mut bytes = [0; Address::LEN];
+        address.encode(&mut bytes);
+        for (word, part) in self.0.iter().zip(bytes.chunks_exact(4)) {
+            let value = u32::from_ne_bytes([part[0], part[1], part[2], part[3]]);
+            word.store(value, Relaxed);
+        }
     }
 }
 
-/// The address as IPv6, mapped if it is IPv4; otherwise as it is.
-pub fn mapped(address: &Address) -> Address {
-    if address.family != Family::V4 {
-        return *address;
-    }
+/// The same endpoint in this family; `None` if the family has no name for it.
+pub fn translated(address: &Address, family: Family) -> Option<Address> {
     let mut ip = [0; 16];
-    ip[10..12].copy_from_slice(&[0xff, 0xff]);
-    ip[12..16].copy_from_slice(&address.ip[..4]);
-    Address {
-        family: Family::V6,
-        ip,
-        ..*address
+    match (family, address.family) {
+        (Family::V4, Family::V6) => ip[..4].copy_from_slice(&address.mapped_v4()?),
+        (Family::V6, Family::V4) => {
+            ip[10..12].copy_from_slice(&[0xff, 0xff]);
+            ip[12..16].copy_from_slice(&address.ip[..4]);
+        }
+        (_, own) => return (own == family && own != Family::None).then_some(*address),
     }
+    Some(Address {
+        family,
+        port: address.port,
+        ip,
+        ..Address::default()
+    })
+}
+
+/// What a server of this family is shown of an endpoint, whatever it is. One that the family has no name for is
+/// the loopback address if it is on this machine for certain (a Unix socket, `::1`), and otherwise the
+/// unspecified address, by which nobody is let in.
+pub fn shown_in(address: &Address, family: Family) -> Address {
+    const LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    translated(address, family).unwrap_or_else(|| {
+        let mut ip = [0; 16];
+        if address.family == Family::None || address.ip == LOOPBACK {
+            match family {
+                Family::V6 => ip = LOOPBACK,
+                Family::V4 | Family::None => ip[..4].copy_from_slice(&[127, 0, 0, 1]),
+            }
+        }
+        Address {
+            family,
+            port: address.port,
+            ip,
+            ..Address::default()
+        }
+    })
 }

@@ -123,8 +123,10 @@ pub mod number {
     pub const CLOSE: usize = 3;
     pub const FSTAT: usize = 5;
     pub const MMAP: usize = 9;
+    pub const MUNMAP: usize = 11;
     pub const IOCTL: usize = 16;
     pub const MADVISE: usize = 28;
+    pub const DUP: usize = 32;
     pub const DUP2: usize = 33;
     pub const NANOSLEEP: usize = 35;
     pub const GETPID: usize = 39;
@@ -165,6 +167,7 @@ pub mod number {
     pub const EPOLL_CREATE1: usize = 20;
     pub const EPOLL_CTL: usize = 21;
     pub const EPOLL_PWAIT: usize = 22;
+    pub const DUP: usize = 23;
     pub const DUP3: usize = 24;
     pub const FCNTL: usize = 25;
     pub const IOCTL: usize = 29;
@@ -193,6 +196,7 @@ pub mod number {
     pub const GETSOCKOPT: usize = 209;
     pub const SHUTDOWN: usize = 210;
     pub const RECVMSG: usize = 212;
+    pub const MUNMAP: usize = 215;
     pub const MMAP: usize = 222;
     pub const MADVISE: usize = 233;
     pub const ACCEPT4: usize = 242;

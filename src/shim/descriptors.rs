@@ -4,8 +4,8 @@
 
 use crate::arch::number as nr;
 use crate::sys::{self, Errno, forward};
-use crate::table::{self, EPOLL};
-use crate::{bind, environment, listeners, process};
+use crate::table::{self, EPOLL, PROXIED};
+use crate::{bind, environment, listeners, process, sources};
 
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
 
@@ -52,6 +52,17 @@ pub fn dup3(old: i32, new: i32, flags: i32) -> Result<usize, Errno> {
     replace(old, new, flags as usize)
 }
 
+/// dup(2), or fcntl(2) to the same end, just done: `new` is a duplicate of `old`, or negative.
+#[inline]
+pub fn note_copy(old: i32, new: i32) {
+    if new >= 0
+        && let Some(copy) = table::copy_of(table::get(old))
+        && process::is_own_memory()
+    {
+        know(old, new, copy);
+    }
+}
+
 /// epoll_create(2) or epoll_create1(2), just done.
 pub fn note_epoll(made: Result<usize, Errno>) -> Result<usize, Errno> {
     if environment::is_worker()
@@ -71,13 +82,27 @@ fn replace(old: i32, new: i32, flags: usize) -> Result<usize, Errno> {
         None
     };
     let result = sys::dup3(old, new, flags);
-    if result.is_ok() && table::listener_of(table::get(old)).is_some() && process::is_own_memory() {
-        table::set(new, table::get(old));
+    if result.is_ok() {
+        if table::listener_of(table::get(old)).is_some() && process::is_own_memory() {
+            table::set(new, table::get(old));
+        }
+        note_copy(old, new);
     }
     if let Some(index) = ended {
         bind::after_close(index);
     }
     result
+}
+
+/// Notes `new` as a duplicate of the connection `old`, with the same client.
+#[cold]
+fn know(old: i32, new: i32, copy: u8) {
+    let kept = copy & PROXIED == 0 || sources::of(old).is_some_and(|it| sources::keep(new, &it));
+    let copy = if kept { copy } else { copy & !PROXIED };
+    if table::is_counted(table::set(new, copy)) {
+        // Its number was given out again, so the connection that had it was closed unseen.
+        process::note_closed();
+    }
 }
 
 /// Forgets `fd`, of which the table says `byte`; the index of the listener that it was.
@@ -90,7 +115,7 @@ fn end(fd: i32, byte: u8) -> Option<usize> {
     }
     // Before it is closed: afterwards another thread may be given the number.
     table::set(fd, 0);
-    if table::is_connection(byte) {
+    if table::is_counted(byte) {
         process::note_closed();
         return None;
     }

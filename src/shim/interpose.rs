@@ -10,7 +10,7 @@ use crate::accept::{self, Out, Refusal};
 use crate::address::SockAddr;
 use crate::arch::number as nr;
 use crate::next::{self, answer, errno};
-use crate::sys::{EINVAL, ENOSYS, Errno, forward};
+use crate::sys::{EINVAL, ENOSYS, Errno, F_DUPFD, F_DUPFD_CLOEXEC, forward};
 use crate::{bind as binding, descriptors, environment, listeners, names, process, table};
 
 /// bind(2).
@@ -230,6 +230,46 @@ pub extern "C" fn closefrom(first: c_int) {
     }
 }
 
+/// dup(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn dup(old: c_int) -> c_int {
+    let made = answer(forward(nr::DUP, [old as usize, 0, 0, 0, 0, 0])) as c_int;
+    descriptors::note_copy(old, made);
+    made
+}
+
+/// fcntl(2), the third argument of which may be anything.
+///
+/// # Safety
+/// As fcntl(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl(fd: c_int, command: c_int, argument: usize) -> c_int {
+    type Fcntl = unsafe extern "C" fn(c_int, c_int, ...) -> c_int;
+    // SAFETY: the C library's fcntl, which waits for locks.
+    let made = match unsafe { next::FCNTL.get::<Fcntl>() } {
+        // SAFETY: the program's own arguments.
+        Some(function) => unsafe { function(fd, command, argument) },
+        None => {
+            let arguments = [fd as usize, command as usize, argument, 0, 0, 0];
+            answer(forward(nr::FCNTL, arguments)) as c_int
+        }
+    };
+    if matches!(command, F_DUPFD | F_DUPFD_CLOEXEC) {
+        descriptors::note_copy(fd, made);
+    }
+    made
+}
+
+/// What glibc has programs with 64-bit file offsets call instead of fcntl(2); the same here.
+///
+/// # Safety
+/// As fcntl(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, argument: usize) -> c_int {
+    // SAFETY: passed on from the program.
+    unsafe { fcntl(fd, command, argument) }
+}
+
 /// dup2(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
@@ -291,6 +331,14 @@ pub unsafe extern "C" fn syscall(
     match number as usize {
         nr::CLOSE => answer(descriptors::close(a as i32)) as c_long,
         nr::CLOSE_RANGE => answer(descriptors::close_range(a as u32, b as u32, c as u32)) as c_long,
+        nr::DUP => dup(a as c_int).into(),
+        nr::FCNTL => {
+            let made = native();
+            if matches!(b as i32, F_DUPFD | F_DUPFD_CLOEXEC) {
+                descriptors::note_copy(a as i32, made as i32);
+            }
+            made
+        }
         nr::DUP3 => answer(descriptors::dup3(a as i32, b as i32, c as i32)) as c_long,
         #[cfg(target_arch = "x86_64")]
         nr::DUP2 => answer(descriptors::dup2(a as i32, b as i32)) as c_long,
@@ -307,6 +355,15 @@ pub unsafe extern "C" fn syscall(
         nr::BIND => unsafe { bind(a as c_int, b as *const c_void, c as c_uint) }.into(),
         nr::LISTEN => listen(a as c_int, b as c_int).into(),
         nr::SHUTDOWN => shutdown(a as c_int, b as c_int).into(),
+        // SAFETY: the program's own arguments.
+        nr::GETSOCKNAME => answer(unsafe { names::getsockname(a as i32, out) }) as c_long,
+        // SAFETY: the program's own arguments.
+        nr::GETPEERNAME => answer(unsafe { names::getpeername(a as i32, out) }) as c_long,
+        nr::GETSOCKOPT => {
+            let (fd, level, name) = (a as i32, b as i32, c as i32);
+            // SAFETY: the program's own arguments.
+            answer(unsafe { names::getsockopt(fd, level, name, d as *mut u8, e as *mut u32) }) as c_long
+        }
         _ => native(),
     }
 }

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `interpose`, `waits` | the functions that the program calls |
 //! | `bind`, `accept`, `room`, `names`, `descriptors` | what they mean for a channel |
-//! | `listeners`, `table`, `process`, `epoll`, `options` | what the shim knows |
+//! | `listeners`, `table`, `sources`, `process`, `epoll`, `options` | what the shim knows |
 //! | `rendezvous`, `received`, `address`, `environment` | talking to the primary |
 //! | `sys`, `next`, `arch` | the kernel, the C library, machine code |
 //!
@@ -36,6 +36,7 @@ mod process;
 mod received;
 mod rendezvous;
 mod room;
+mod sources;
 mod sys;
 mod table;
 mod waits;
@@ -43,7 +44,7 @@ mod waits;
 #[allow(dead_code)]
 #[path = "../scoreboard.rs"]
 mod scoreboard;
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../wire/mod.rs"]
 mod wire;
 

@@ -10,6 +10,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use crate::address::SharedAddress;
 use crate::options::OptionList;
 use crate::rendezvous::{self, Reply, request};
 use crate::sys::{
@@ -38,8 +39,8 @@ pub struct Listener {
     pub shut: AtomicBool,
     /// Threads that wait in accept().
     pub blocked: AtomicU32,
-    /// [`Address`] the server asked for, encoded.
-    asked: [AtomicU32; Address::LEN / 4],
+    /// The address that the server asked for.
+    asked: SharedAddress,
     /// The server's own socket, unbound, which keeps its options; -1 for none.
     shadow: AtomicI32,
     /// Inode of the shadow, for the day somebody has closed it.
@@ -58,7 +59,7 @@ impl Listener {
             listening: AtomicBool::new(false),
             shut: AtomicBool::new(false),
             blocked: AtomicU32::new(0),
-            asked: [const { AtomicU32::new(0) }; Address::LEN / 4],
+            asked: SharedAddress::new(),
             shadow: AtomicI32::new(-1),
             shadow_inode: AtomicU64::new(0),
         }
@@ -76,20 +77,7 @@ impl Listener {
 
     /// The address that the server asked for.
     pub fn asked(&self) -> Address {
-        let mut bytes = [0; Address::LEN];
-        for (word, room) in self.asked.iter().zip(bytes.chunks_exact_mut(4)) {
-            room.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
-        }
-        Address::decode(&bytes)
-    }
-
-    fn set_asked(&self, address: &Address) {
-        let mut bytes = [0; Address::LEN];
-        address.encode(&mut bytes);
-        for (word, part) in self.asked.iter().zip(bytes.chunks_exact(4)) {
-            let value = u32::from_ne_bytes([part[0], part[1], part[2], part[3]]);
-            word.store(value, Relaxed);
-        }
+        self.asked.load()
     }
 
     /// Keeps `socket` as the one that answers for the server's options.
@@ -237,7 +225,7 @@ pub fn register(fd: i32, inode: u64, reply: &Reply) -> Option<(usize, &'static L
         listener.listening.store(false, Relaxed);
         listener.shut.store(false, Relaxed);
     }
-    listener.set_asked(&reply.answer.asked);
+    listener.asked.store(&reply.answer.asked);
     listener.channel.store(reply.answer.channel, Relaxed);
     let is_socket = reply.answer.outcome == Outcome::Listener;
     listener.is_socket.store(is_socket, Relaxed);

@@ -1,5 +1,5 @@
 //! getsockname, getpeername, getsockopt and setsockopt: a listener answers as the socket that the server
-//! made, a connection as one of the family that the server bound.
+//! made, a connection as one of the family that the server bound, from the client that a proxy has named.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -10,11 +10,13 @@ use crate::environment;
 use crate::listeners::{self, Listener};
 use crate::options::{self, OptionList};
 use crate::rendezvous::{self, request};
+use crate::sources;
 use crate::sys::{
-    self, AF_UNIX, ENOTCONN, EOPNOTSUPP, Errno, IPPROTO_TCP, SO_ACCEPTCONN, SO_RCVTIMEO, SOL_SOCKET, forward,
+    self, AF_UNIX, ENOTCONN, EOPNOTSUPP, Errno, IPPROTO_TCP, SO_ACCEPTCONN, SO_PEERNAME,
+    SO_RCVTIMEO, SOL_SOCKET, forward,
 };
 use crate::table::{self, AS_V4, AS_V6};
-use crate::wire::{SocketOption, Verb};
+use crate::wire::{Address, SocketOption, Verb};
 
 const TCP_INFO: i32 = 11;
 /// `tcpi_state` of a listening socket.
@@ -31,15 +33,40 @@ fn is_translated(byte: u8) -> bool {
     table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0
 }
 
+/// What is noted of `fd`; nothing if it is known that the number was closed unseen and given out again.
+fn noted(fd: i32) -> u8 {
+    let byte = table::get(fd);
+    if table::is_proxied(byte) && sources::of(fd).is_none() {
+        return 0;
+    }
+    byte
+}
+
+/// The address at the other end of the connection `fd`, where that is not what the kernel says.
+fn peer_of(fd: i32) -> Option<Result<Address, Errno>> {
+    let byte = table::get(fd);
+    let client = if table::is_proxied(byte) {
+        Some(sources::of(fd)?)
+    } else if is_translated(byte) {
+        None
+    } else {
+        return None;
+    };
+    // Whether it is still connected is for the kernel to say, whoever the client is.
+    Some(name(fd, byte, sys::peer_address).map(|peer| client.unwrap_or(peer)))
+}
+
 /// getsockname(2).
 ///
 /// # Safety
 /// `out` must be good as for getsockname(2).
 pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
-    let byte = table::get(fd);
+    let byte = noted(fd);
     if is_translated(byte) {
+        let address = name(fd, byte, sys::local_address)?;
         // SAFETY: the caller's promise.
-        return unsafe { translated(fd, byte, out, sys::local_address) };
+        unsafe { SockAddr::encode(&address).write(out.address, out.len) }?;
+        return Ok(0);
     }
     if may_be_channel(fd, byte)
         && let Some(listener) = channel_of(fd)
@@ -57,12 +84,12 @@ pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
 /// # Safety
 /// `out` must be good as for getpeername(2).
 pub unsafe fn getpeername(fd: i32, out: Out) -> Result<usize, Errno> {
-    let byte = table::get(fd);
-    if is_translated(byte) {
+    if let Some(peer) = peer_of(fd) {
         // SAFETY: the caller's promise.
-        return unsafe { translated(fd, byte, out, sys::peer_address) };
+        unsafe { SockAddr::encode(&peer?).write(out.address, out.len) }?;
+        return Ok(0);
     }
-    if may_be_channel(fd, byte) && channel_of(fd).is_some() {
+    if may_be_channel(fd, table::get(fd)) && channel_of(fd).is_some() {
         return Err(ENOTCONN);
     }
     let arguments = [fd as usize, out.address as usize, out.len as usize, 0, 0, 0];
@@ -85,6 +112,13 @@ pub unsafe fn getsockopt(
         let arguments = [fd as usize, level, name, value as usize, len as usize, 0];
         forward(nr::GETSOCKOPT, arguments)
     };
+    if (level, name) == (SOL_SOCKET, SO_PEERNAME)
+        && let Some(peer) = peer_of(fd)
+    {
+        let peer = SockAddr::encode(&peer.map_err(|_| ENOTCONN)?);
+        // SAFETY: the caller's promise.
+        return unsafe { peer.write_whole(value, len) };
+    }
     let listener = may_be_channel(fd, table::get(fd)).then(|| channel_of(fd));
     let Some(listener) = listener.flatten() else {
         return native(fd);
@@ -170,19 +204,14 @@ fn may_be_channel(fd: i32, byte: u8) -> bool {
         && (byte != 0 || sys::option(fd, SOL_SOCKET, sys::SO_DOMAIN) == Ok(AF_UNIX))
 }
 
-/// # Safety
-/// `out` must be good as for getsockname(2).
-unsafe fn translated(
+/// What `call` says of the connection `fd`, as its server is to see it.
+fn name(
     fd: i32,
     byte: u8,
-    out: Out,
     call: impl FnOnce(i32, &mut [u8; 128]) -> Result<usize, Errno>,
-) -> Result<usize, Errno> {
+) -> Result<Address, Errno> {
     let mut bytes = [0; 128];
     let len = call(fd, &mut bytes)?;
     let address = bytes.get(..len).and_then(SockAddr::decode);
-    let address = shown(&address.unwrap_or_default(), byte);
-    // SAFETY: the caller's promise.
-    unsafe { SockAddr::encode(&address).write(out.address, out.len) }?;
-    Ok(0)
+    Ok(shown(&address.unwrap_or_default(), byte))
 }

@@ -58,6 +58,7 @@ macro_rules! next {
 next! {
     ACCEPT = c"accept";
     ACCEPT4 = c"accept4";
+    FCNTL = c"fcntl";
     FORK = c"fork";
     EPOLL_WAIT = c"epoll_wait";
     EPOLL_PWAIT = c"epoll_pwait";

@@ -242,7 +242,7 @@ fn register(local: &Local) {
     room::after_fork();
     let mut inherited = 0;
     table::each(0, u32::MAX, |fd, byte| {
-        if table::is_connection(byte) {
+        if table::is_counted(byte) {
             inherited += 1;
         } else if byte == EPOLL && JOINED_AS.load(Relaxed) != pid {
             // Shared with the parent, whose registrations are not this process's to take away.

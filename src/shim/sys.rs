@@ -48,6 +48,7 @@ pub const SO_PEERCRED: i32 = 17;
 pub const SO_RCVTIMEO: i32 = 20;
 pub const SO_SNDTIMEO: i32 = 21;
 pub const SO_ACCEPTCONN: i32 = 30;
+pub const SO_PEERNAME: i32 = 28;
 pub const SO_PROTOCOL: i32 = 38;
 pub const SO_DOMAIN: i32 = 39;
 pub const IPV6_ADDRFORM: i32 = 1;
@@ -59,9 +60,10 @@ pub const MSG_DONTWAIT: i32 = 0x40;
 pub const MSG_NOSIGNAL: i32 = 0x4000;
 pub const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
 
+pub const F_DUPFD: i32 = 0;
 const F_GETFD: usize = 1;
 const F_GETFL: usize = 3;
-const F_DUPFD_CLOEXEC: usize = 1030;
+pub const F_DUPFD_CLOEXEC: i32 = 1030;
 const FIONBIO: usize = 0x5421;
 const RLIMIT_NOFILE: usize = 7;
 const AT_FDCWD: usize = -100_isize as usize;
@@ -182,7 +184,14 @@ pub fn set_nonblocking(fd: i32, on: bool) -> Result<usize, Errno> {
 pub fn duplicate(fd: i32, least: i32) -> Result<i32, Errno> {
     let made = plain(
         nr::FCNTL,
-        [fd as usize, F_DUPFD_CLOEXEC, least as usize, 0, 0, 0],
+        [
+            fd as usize,
+            F_DUPFD_CLOEXEC as usize,
+            least as usize,
+            0,
+            0,
+            0,
+        ],
     )?;
     Ok(made as i32)
 }
@@ -323,7 +332,7 @@ pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
     plain(nr::WRITE, [fd as usize, at, len, 0, 0, 0])
 }
 
-/// A fresh mapping of `size` bytes: of `fd`, shared, or anonymous and private for -1. Never unmapped.
+/// A fresh mapping of `size` bytes: of `fd`, shared, or anonymous and private for -1.
 pub fn map(fd: i32, size: usize) -> Result<*mut c_void, Errno> {
     const READ_WRITE: usize = 3;
     const SHARED: usize = 1;
@@ -331,6 +340,14 @@ pub fn map(fd: i32, size: usize) -> Result<*mut c_void, Errno> {
     let kind = if fd < 0 { PRIVATE_ANONYMOUS } else { SHARED };
     let at = plain(nr::MMAP, [0, size, READ_WRITE, kind, fd as usize, 0])?;
     Ok(at as *mut c_void)
+}
+
+/// Undoes [`map`].
+///
+/// # Safety
+/// Nobody may use the mapping any more.
+pub unsafe fn unmap(at: *mut c_void, size: usize) -> Result<usize, Errno> {
+    plain(nr::MUNMAP, [at as usize, size, 0, 0, 0, 0])
 }
 
 /// Makes `page` read as zeroes in every child of a fork.

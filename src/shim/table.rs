@@ -7,7 +7,7 @@
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// Descriptors that are known; the most a process may have by default is 1,048,576.
-const SIZE: usize = 1 << 20;
+pub const SIZE: usize = 1 << 20;
 
 /// A connection that came over a channel; asked for by [`is_connection`], since it may be a bit of an index.
 pub const CONNECTION: u8 = 0x01;
@@ -17,6 +17,10 @@ pub const AS_V4: u8 = 0x02;
 pub const AS_V6: u8 = 0x04;
 /// An epoll instance.
 pub const EPOLL: u8 = 0x08;
+/// With [`CONNECTION`]: its client is the one in [`crate::sources`], not the proxy that the kernel knows.
+pub const PROXIED: u8 = 0x10;
+/// With [`CONNECTION`]: a duplicate, whose connection is counted under another number.
+const COPY: u8 = 0x20;
 /// A listener; the other bits are its index in [`crate::listeners`].
 const LISTENER: u8 = 0x80;
 
@@ -46,6 +50,25 @@ pub fn set(fd: i32, value: u8) -> u8 {
 #[inline(always)]
 pub fn is_connection(byte: u8) -> bool {
     byte & (LISTENER | CONNECTION) == CONNECTION
+}
+
+/// `byte` stands for a connection that counts as open until this number is closed.
+#[inline(always)]
+pub fn is_counted(byte: u8) -> bool {
+    byte & (LISTENER | CONNECTION | COPY) == CONNECTION
+}
+
+/// `byte` stands for a connection of a proxy's, made for the client in [`crate::sources`].
+#[inline(always)]
+pub fn is_proxied(byte: u8) -> bool {
+    is_connection(byte) && byte & PROXIED != 0
+}
+
+/// The byte of a duplicate, if it is to be known as one: of a connection whose addresses are not shown as the
+/// kernel has them.
+#[inline(always)]
+pub fn copy_of(byte: u8) -> Option<u8> {
+    (is_connection(byte) && byte & (AS_V4 | AS_V6 | PROXIED) != 0).then_some(byte | COPY)
 }
 
 /// The index of the listener that `byte` stands for.

@@ -15,6 +15,7 @@ mod endless;
 mod load;
 mod nobody;
 mod pairs;
+mod place;
 mod random;
 mod site;
 mod sockets;
@@ -23,8 +24,8 @@ mod verbs;
 
 pub use balancer::Balancer;
 pub use census::{
-    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, members_of, rss_kib,
-    session_of,
+    children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, marked, members_of,
+    rss_kib, session_of,
 };
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
@@ -32,6 +33,7 @@ pub use endless::Endless;
 pub use load::{Failure, Load, Mix, Report};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use pairs::{Deed, Pairs};
+pub use place::{Dealer, Place, Preloaded};
 pub use random::Random;
 pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, node_modules, slots_of, spread};
