@@ -120,6 +120,9 @@ mod tests {
         let fields = state.as_object_mut().unwrap();
         fields.remove("max_old").unwrap();
         fields.insert("of_a_later_version".to_owned(), true.into());
+        let routing = fields["routing"].as_object_mut().unwrap();
+        routing.remove("max_peeked").unwrap();
+        routing.insert("of_a_later_version".to_owned(), 1.into());
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<AppConfig>(&text).unwrap(), config);
     }

@@ -161,7 +161,8 @@ fn what_changes_at_once() {
 
 #[test]
 fn every_part_of_the_routing_changes_at_once() {
-    let edits: [(&str, fn(&mut Routing)); 8] = [
+    type Edit = fn(&mut Routing);
+    let edits: [(&str, Edit); 8] = [
         ("sticky-down", |to| to.sticky_down = StickyDown::Hold),
         ("sticky-bound", |to| to.sticky_bound = "1.5".parse().ok()),
         ("websocket-sticky", |to| to.websocket_sticky = true),

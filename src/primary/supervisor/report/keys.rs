@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn the_busiest_against_its_share() {
-        let table: [(&[(u64, u16)], Option<f64>); 7] = [
+        type Row = (&'static [(u64, u16)], Option<f64>);
+        let table: [Row; 7] = [
             (&[], None),
             (&[(0, 100), (0, 100)], None),
             (&[(7, 100)], Some(1.0)),
