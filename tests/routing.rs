@@ -123,6 +123,8 @@ fn what_does_not_go_together_is_not_set() {
         balancer.command(&["set", "sticky", key]).failed(1, &[part]);
         assert_eq!(sticky(), "ip");
     }
+    // What is no WebSocket has its turn, whatever the key is.
+    in_turn(&slots(&balancer, site.to()));
     for key in [
         "header:x-user",
         "cookie:a",
@@ -135,5 +137,60 @@ fn what_does_not_go_together_is_not_set() {
         balancer.command(&["set", "sticky", key]).done();
         assert_eq!(sticky(), key);
     }
+    in_turn(&slots(&balancer, site.to()));
+    let keys = balancer.status().keys.expect("something is sticky");
+    assert_eq!(keys.balanced, 2 * TURNS);
+    balancer.finish();
+}
+
+#[test]
+fn it_is_told_by_what_keys_and_how_evenly() {
+    let site = Site::new();
+    let balancer = Balancer::nodes(&site, 4, &["--sticky", "path:1"]);
+    assert_eq!(balancer.status().evenness, None);
+    // One path from many addresses, then many paths from one.
+    let from = |host| std::net::Ipv4Addr::new(127, 201, 7, host).into();
+    let slot = |outcome| match outcome {
+        Outcome::Ok(answer) => answer.slot.expect("node knows its slot"),
+        other => panic!("{other:?}"),
+    };
+    let served: Vec<u16> = (1..=20)
+        .map(|host| slot(ask_from(from(host), site.to(), 7)))
+        .collect();
+    assert!(served.iter().all(|slot| *slot == served[0]), "{served:?}");
+    let status = balancer.status();
+    assert_eq!(status.evenness, Some(4.0));
+    let others: Vec<u16> = (1..=20)
+        .map(|id| slot(ask_from(from(1), site.to(), id)))
+        .collect();
+    assert!(others.iter().any(|slot| *slot != served[0]), "{others:?}");
+    // No path at all: by the address, which is one.
+    for _ in 0..3 {
+        let body = Client::asking(site.to(), 1, "").body();
+        body.expect("an answer");
+    }
+    let status = balancer.status();
+    let keys = status.keys.expect("something is sticky");
+    assert_eq!(
+        (keys.found.path, keys.fallback.absent, keys.reading),
+        (40, 3, 0)
+    );
+    assert_eq!(status.apps[0].keys, status.keys);
+    let busiest = status.slots.iter().map(|slot| slot.dealt).max();
+    let busiest = busiest.expect("slots") as f64 * 4.0 / 43.0;
+    let evenness = status.evenness.expect("dealt");
+    assert!((evenness - busiest).abs() < 0.001, "{evenness} {busiest}");
+    let said = balancer.command(&["status"]).done();
+    for line in [
+        "keys: 40 by path, 3 by ip instead (3 had none)\n",
+        &format!("busiest slot: {evenness:.2} of its share\n"),
+    ] {
+        assert!(said.stdout.contains(line), "no {line:?} in {said}");
+    }
+    // The counts go along with an upgrade.
+    balancer.command(&["upgrade"]).done();
+    assert_eq!(balancer.status().keys, Some(keys));
+    balancer.command(&["set", "sticky", "off"]).done();
+    assert_eq!(balancer.status().keys, None);
     balancer.finish();
 }
