@@ -1,11 +1,11 @@
-//! What one hand-off costs: the record, one message through a channel, and bursts of them; and how long an
-//! upgrade keeps the dispatcher from handing off.
+//! What one hand-off costs: the record, one message through a channel and bursts of them, either end alone and with
+//! the receiver asleep; and how long an upgrade keeps the dispatcher from handing off.
 
 use std::hint::black_box;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forkfront::config::Routing;
@@ -16,19 +16,56 @@ use forkfront::sys::board::Board;
 use forkfront::sys::channel::Channel;
 use forkfront::sys::fdpass::{Received, Sent, receive, send};
 use forkfront::sys::handover::Luggage;
-use forkfront::wire::{Address, Kind, Record};
+use forkfront::wire::{Address, Belongs, Family, Kind, Record};
 use mio::{Poll, Token, Waker};
 
 fn record(c: &mut Criterion) {
-    let record = Record {
+    let whole = Record {
         connection: 7,
+        proxied: true,
+        peer: Address {
+            family: Family::V6,
+            ip: [0x20; 16],
+            port: 40_000,
+            ..Address::default()
+        },
+        belongs: Belongs::Key(u64::MAX / 3),
         ..Record::control(Kind::Connection, 0)
     };
-    let bytes = record.encode();
-    c.bench_function("record encode", |b| b.iter(|| black_box(&record).encode()));
-    c.bench_function("record decode", |b| {
-        b.iter(|| Record::decode(black_box(&bytes)));
-    });
+    for (name, record) in [
+        ("", Record::control(Kind::Connection, 0)),
+        (", proxied and with a key", whole),
+    ] {
+        let bytes = record.encode();
+        assert!(Record::decode(&bytes).is_some(), "it can be read");
+        c.bench_function(&format!("record encode{name}"), |b| {
+            b.iter(|| black_box(&record).encode());
+        });
+        c.bench_function(&format!("record decode{name}"), |b| {
+            b.iter(|| Record::decode(black_box(&bytes)));
+        });
+    }
+}
+
+/// Bursts of hand-offs: one at a time, up to a queue's length.
+const BURSTS: [u64; 3] = [1, 16, 256];
+
+fn send_all(channel: &Channel, passed: &TcpListener, bytes: &[u8], burst: u64) {
+    for _ in 0..burst {
+        let sent = send(channel.ours.as_fd(), bytes, Some(passed.as_fd()));
+        assert!(matches!(sent, Sent::Done));
+    }
+}
+
+fn receive_all(theirs: BorrowedFd<'_>, burst: u64, wait: bool) {
+    let mut buffer = [0; Record::LEN];
+    for _ in 0..burst {
+        let received = receive(theirs, &mut buffer, wait);
+        assert!(matches!(
+            received,
+            Ok(Received::Message { fd: Some(_), .. })
+        ));
+    }
 }
 
 fn channel(c: &mut Criterion) {
@@ -36,24 +73,79 @@ fn channel(c: &mut Criterion) {
     let passed = TcpListener::bind("127.0.0.1:0").expect("a TCP socket to pass");
     let bytes = Record::control(Kind::Connection, 0).encode();
     let mut group = c.benchmark_group("send, receive, close");
-    for burst in [1u64, 16, 256] {
+    for burst in BURSTS {
         group.throughput(Throughput::Elements(burst));
         group.bench_function(BenchmarkId::from_parameter(burst), |b| {
             b.iter(|| {
-                for _ in 0..burst {
-                    let sent = send(channel.ours.as_fd(), &bytes, Some(passed.as_fd()));
-                    assert!(matches!(sent, Sent::Done));
-                }
-                let mut buffer = [0; Record::LEN];
-                for _ in 0..burst {
-                    let received = receive(channel.theirs.as_fd(), &mut buffer, false);
-                    assert!(matches!(
-                        received,
-                        Ok(Received::Message { fd: Some(_), .. })
-                    ));
-                }
+                send_all(&channel, &passed, &bytes, burst);
+                receive_all(channel.theirs.as_fd(), burst, false);
             });
         });
+    }
+    group.finish();
+    // Each half alone; the other one is done while no clock runs.
+    for half in ["send", "receive, close"] {
+        let mut group = c.benchmark_group(half);
+        for burst in BURSTS {
+            group.throughput(Throughput::Elements(burst));
+            group.bench_function(BenchmarkId::from_parameter(burst), |b| {
+                b.iter_custom(|rounds| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..rounds {
+                        let start = Instant::now();
+                        send_all(&channel, &passed, &bytes, burst);
+                        let sent = Instant::now();
+                        receive_all(channel.theirs.as_fd(), burst, false);
+                        spent += if half == "send" {
+                            sent - start
+                        } else {
+                            sent.elapsed()
+                        };
+                    }
+                    spent
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Until somebody asleep in recvmsg(2) has taken all of a burst: with few in it, what it costs to wake him up.
+fn woken(c: &mut Criterion) {
+    let channel = Channel::new(256).expect("a socket pair");
+    let passed = TcpListener::bind("127.0.0.1:0").expect("a TCP socket to pass");
+    let bytes = Record::control(Kind::Connection, 0).encode();
+    let mut group = c.benchmark_group("send until a sleeper has taken all");
+    for burst in BURSTS {
+        let theirs = channel.theirs.try_clone().expect("a descriptor");
+        let (wanted, wants) = crossbeam_channel::unbounded::<()>();
+        let (taken, takes) = crossbeam_channel::unbounded();
+        let sleeper = std::thread::spawn(move || {
+            while wants.recv().is_ok() {
+                receive_all(theirs.as_fd(), burst, true);
+                if taken.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        group.throughput(Throughput::Elements(burst));
+        group.bench_function(BenchmarkId::from_parameter(burst), |b| {
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    wanted.send(()).expect("it waits");
+                    // Time for it to fall asleep, which no clock here counts.
+                    std::thread::sleep(Duration::from_micros(100));
+                    let start = Instant::now();
+                    send_all(&channel, &passed, &bytes, burst);
+                    takes.recv().expect("all are taken");
+                    spent += start.elapsed();
+                }
+                spent
+            });
+        });
+        drop(wanted);
+        sleeper.join().expect("it ends");
     }
     group.finish();
 }
@@ -119,7 +211,9 @@ fn standstill(c: &mut Criterion) {
             let (reports, up) = (reports.clone(), up.clone());
             let board = |_| Some(board.clone());
             let thawed = Dispatcher::thaw(frozen, &mut luggage, board, reports, up);
-            kept = Some(thawed.expect("what was frozen"));
+            let mut thawed = thawed.expect("what was frozen");
+            thawed.go_on().expect("a thread");
+            kept = Some(thawed);
         });
     });
     dispatcher = kept.take().expect("thawed");
@@ -128,5 +222,5 @@ fn standstill(c: &mut Criterion) {
     dispatcher.join();
 }
 
-criterion_group!(benches, record, channel, standstill);
+criterion_group!(benches, record, channel, woken, standstill);
 criterion_main!(benches);

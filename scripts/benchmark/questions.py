@@ -216,7 +216,6 @@ QUESTIONS = {
             {
                 "native": ("forkfront", "reuseport", "haproxy", "nginx"),
                 "node": ("forkfront", "cluster-rr", "cluster-none", "pm2"),
-                "gunicorn": ("forkfront", "gunicorn"),
                 "puma": ("forkfront", "puma"),
             },
             (Column("even_held", "of those that stay", 2, "ratio", "less"), Column("even_short", "of short ones", 2)),

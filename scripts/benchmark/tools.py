@@ -19,7 +19,7 @@ TOOLS = os.path.join(TARGET, "bench-tools")
 PACKAGES = {
     "wrk": ["wrk"],
     "haproxy": ["haproxy"],
-    "nginx": ["nginx-light"],
+    "nginx": ["nginx"],
     "node": ["nodejs"],
     "npm": ["npm"],
     "puma": ["puma"],
@@ -59,7 +59,7 @@ class Tools:
             return special[program]()
         if program in ("forkfront", "hello", "visitors"):
             return self.ours(program)
-        path = shutil.which(program) or unpacked(f"usr/*bin/{program}")
+        path = installed(program) or unpacked(f"usr/*bin/{program}")
         if not path:
             self.unpack(PACKAGES[program], program)
             path = unpacked(f"usr/*bin/{program}")
@@ -176,6 +176,12 @@ class Tools:
             found = re.search(r"\d+(\.\d+)+[^\s\",;)]*", self.output(argv))
             self.versions[name] = found.group(0) if found else "unknown"
         return self.versions[name]
+
+
+def installed(program):
+    """Where the system has a program; servers are often where only root looks."""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    return shutil.which(program, path=path)
 
 
 def unpacked(pattern):
