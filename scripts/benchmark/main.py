@@ -128,7 +128,7 @@ def tables(options, groups, results, found):
         missing = [one for group in groups if group.question is question for one in group.missing]
         title = f"{question.title}; {max(options.workers, question.workers)} workers"
         parts.append(report.table(question, title, own, missing, about))
-    return "\n".join(parts)
+    return "\n".join([*parts, report.legend(results)])
 
 
 def drawing(groups, results, found):

@@ -10,8 +10,10 @@ from .tools import Missing
 
 START_LIMIT = 20.0
 """Seconds for a peer to give its first answer."""
+WARM_UP = 1
+"""Seconds of load before the first round for a server that compiles while it runs."""
 WARM_BURSTS = 6
-"""So many bursts at most before the first round: until every worker has answered, and compilers have warmed up."""
+"""So many bursts at most before the first round: until every worker has answered."""
 
 
 @dataclass
@@ -80,7 +82,8 @@ class Bench:
     def weight(self, group):
         """About how many seconds a group takes."""
         each = self.seconds_of(group.question) + group.question.extra
-        return 3 + len(group.peers) * (1 + each * self.rounds_of(group.question))
+        start = 1 + (WARM_UP if self.options.kinds[group.server].compiles else 0)
+        return 3 + len(group.peers) * (start + each * self.rounds_of(group.question))
 
     def prepare(self, groups):
         """Has everything installed that can be; a peer that lacks something is left out."""
@@ -154,7 +157,7 @@ class Bench:
         for system in systems:
             try:
                 self.wait_for(system)
-                self.warm(system)
+                self.warm(system, server.compiles)
                 ready.append(system)
             except (Missing, Failed) as failed:
                 group.leave_out(system.peer, failed)
@@ -182,8 +185,10 @@ class Bench:
                 raise Failed(f"gave no answer within {START_LIMIT:.0f} s: {system.programs[0].last_words()}")
             time.sleep(0.05)
 
-    def warm(self, system):
+    def warm(self, system, compiles):
         """Bursts until every worker has answered one. Raises Failed if nobody answers."""
+        if compiles:
+            self.loads.wrk(system, WARM_UP, closing=True)
         seen = set()
         for _ in range(WARM_BURSTS):
             words = ["--count", 1500, "--clients", 32, "--sources", 256]

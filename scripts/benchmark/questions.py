@@ -42,7 +42,7 @@ class Question:
     """Questions of the same load are answered from the same rounds."""
     rounds: int = 5
     seconds: int = 2
-    extra: float = 0.5
+    extra: float = 0.3
     """Seconds that a round of one system takes beyond `seconds`, about."""
     workers: int = 0
     """At least so many workers."""
@@ -172,18 +172,19 @@ QUESTIONS = {
             "having forkfront in front costs: a worker each. A proxy carries every byte; forkfront none.",
             {
                 "native": ("plain", "forkfront-1", "forkfront", "reuseport", "haproxy", "nginx"),
-                "node": ("plain", "forkfront-1", "forkfront", "cluster-rr", "cluster-none", "pm2"),
+                "node": ("plain", "forkfront-1", "forkfront", "cluster-rr", "cluster-none"),
                 "puma": ("plain", "forkfront", "puma"),
             },
             (Column("rate", "req/s", 0, "ratio"), *CPU, *TAIL),
             keepalive,
             "keepalive",
+            rounds=3,
         ),
         Question(
             "latency",
-            "One connection at a time, 300 a second: from connect to the whole answer",
-            "The price of the way when nobody waits for anybody. Less is better; the machine is nearly idle, so this is\n"
-            "mostly the cost of waking up who is to answer.",
+            f"One connection at a time, {RATE} a second",
+            "Microseconds from connect to the whole answer: the price of the way when nobody waits for anybody. Less is\n"
+            "better; the machine is nearly idle, so this is mostly the cost of waking up who is to answer.",
             {
                 "native": ("plain", "forkfront-1", "forkfront", "reuseport", "haproxy", "nginx"),
                 "node": ("plain", "forkfront-1", "forkfront", "cluster-rr", "cluster-none", "pm2"),
@@ -191,6 +192,7 @@ QUESTIONS = {
             (Column("p50", "p50 us", 0, "difference", "less"), Column("p99", "p99 us"), *CPU),
             latency,
             "latency",
+            rounds=3,
         ),
         Question(
             "slow",
@@ -245,8 +247,9 @@ QUESTIONS = {
             ),
             idle,
             "idle",
-            rounds=2,
-            extra=5,
+            rounds=3,
+            seconds=1,
+            extra=3,
         ),
         Question(
             "cpu",

@@ -71,7 +71,7 @@ def table(question, title, results, missing, about):
         lines += [f"  {server}: {about[server]}", *grid(question, rows), ""]
     for one in missing:
         lines.append(f"  not measured: {one['peer']} with {one['server']}: {one['reason']}")
-    lines += notes(question, results)
+    lines += notes(results)
     return "\n".join(lines) + "\n"
 
 
@@ -127,8 +127,14 @@ def failures(row):
     return " ".join(f"{kind}:{count}" for kind, count in row["failed"].items())
 
 
-def notes(question, results):
-    """What the words in the last column mean, as far as they occur, and what disturbed."""
+def legend(results):
+    """What the words in the last column mean, as far as they occur."""
+    used = {result["limited_by"] for result in results}
+    return "\n".join(f"limit {word}: {LIMITS[word]}" for word in LIMITS if word in used)
+
+
+def notes(results):
+    """How much a table is worth: rounds, and what disturbed."""
     rounds = sorted({result["rounds"] for result in results})
     lines = []
     if rounds:
@@ -136,8 +142,6 @@ def notes(question, results):
         lines.append(f"  medians of {count} interleaved round{'s' if rounds[-1] > 1 else ''}")
     if len(rounds) and rounds[-1] < 3:
         lines.append("  fewer than 3 rounds: take no figure from it")
-    used = {result["limited_by"] for result in results}
-    lines += [f"  limit {word}: {LIMITS[word]}" for word in LIMITS if word in used]
     others = max((result["others_share"]["max"] for result in results), default=0)
     if others > NOISY:
         lines.append(f"  NOT QUIET: others on this machine took up to {others:.0%} of it meanwhile; ask again when it is")

@@ -15,6 +15,8 @@ class Server:
     name = about = ""
     needs = ()
     """Programs that it takes."""
+    compiles = False
+    """Whether it gets faster while it runs, so that it needs a warm-up worth the name."""
 
     def __init__(self, tools):
         self.tools = tools
@@ -53,6 +55,7 @@ class Node(Server):
     name = "node"
     about = "node http, unmodified"
     needs = ("node",)
+    compiles = True
 
     def command(self, address, how):
         if how == "reuseport":
@@ -93,6 +96,7 @@ class Puma(Server):
     name = "puma"
     about = "puma, 5 threads each"
     needs = ("puma",)
+    compiles = True
 
     def command(self, address, how, workers=0):
         if how == "reuseport":
