@@ -9,6 +9,7 @@ import time
 from . import machine, plot, report, words
 from .loads import Loads
 from .measure import Bench, Budget, Group
+from .peers import PEERS
 from .processes import Place
 from .questions import QUESTIONS
 from .servers import SERVERS
@@ -50,9 +51,10 @@ def interrupt(*_):
 
 
 def groups_of(question, options):
-    """What of a question was asked for."""
+    """What of a question was asked for: its own peers, or the named ones that can stand before the server."""
     for server, peers in question.systems.items():
-        peers = tuple(peer for peer in peers if not options.peers or peer in options.peers)
+        if options.peers:
+            peers = tuple(peer for peer in options.peers if server in PEERS[peer].servers)
         if peers and (not options.servers or server in options.servers):
             yield Group(question, server, peers)
 

@@ -256,6 +256,7 @@ PEERS = {
     "forkfront-shim": Peer("the native server as an ordinary one, by the preloaded shim", ("native",), forkfront(how="plain")),
     "forkfront-least": Peer("--balance least-connections", ALL, forkfront("--balance", "least-connections")),
     "forkfront-idle": Peer("--balance idle", ALL, forkfront("--balance", "idle")),
+    "forkfront-kernel": Peer("--balance kernel: the workers share the listening socket", ALL, forkfront("--balance", "kernel")),
     "forkfront-ip": Peer("--sticky ip", ALL, forkfront("--sticky", "ip")),
     "forkfront-cookie": Peer("--sticky cookie:sid, read from the request", ALL, forkfront("--sticky", "cookie:sid")),
     "reuseport": Peer("a listener per worker; the kernel chooses (SO_REUSEPORT)", ("native", "node", "gunicorn"), reuseport),

@@ -54,10 +54,10 @@ def parser():
 
 def epilog():
     """What the top help ends with."""
-    lines = ["peers (a question takes those that can do it):"]
-    lines += [f"  {name:17}{peer.about}" for name, peer in PEERS.items()]
+    lines = ["peers (each question has its own list; --peers names others):"]
+    lines += [f"  {name:18}{peer.about}" for name, peer in PEERS.items()]
     lines += ["", "servers behind them:"]
-    lines += [f"  {name:17}{kind.about}" for name, kind in SERVERS.items()]
+    lines += [f"  {name:18}{kind.about}" for name, kind in SERVERS.items()]
     examples = """
 examples:
   scripts/bench short                                        everybody, 5 rounds
@@ -89,7 +89,7 @@ def add(questions, name, title, description):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     cores = len(os.sched_getaffinity(0))
-    words.add_argument("--peers", metavar="LIST", type=names(PEERS), help="only these, separated by commas")
+    words.add_argument("--peers", metavar="LIST", type=names(PEERS), help="these instead, separated by commas")
     words.add_argument("--servers", metavar="LIST", type=names(SERVERS), help="only these servers behind them")
     words.add_argument("--seconds", metavar="N", type=count("seconds"), help="of load for each peer in each round")
     words.add_argument("--rounds", metavar="N", type=count("rounds"), help="so many, 3 at least for a figure")
