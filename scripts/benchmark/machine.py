@@ -13,6 +13,7 @@ def facts(tools):
         "memory_mb": int(first("/proc/meminfo", "MemTotal", ":").split()[0] or 0) // 1024,
         "kernel": platform.release(),
         "load_before": round(os.getloadavg()[0], 2),
+        "commit": tools.commit(),
         "python": platform.python_version(),
         "versions": tools.versions,
     }
@@ -33,6 +34,7 @@ def first(path, key, sign):
 def sentence(found):
     """The facts in two lines."""
     versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    versions += f"; commit {found['commit']}" if found["commit"] else ""
     return (
         f"{found['cores']} cores ({found['cpu']}), {found['memory_mb']} MB, Linux {found['kernel']}, {found['date']}, "
         f"load {found['load_before']} before\n{versions}"

@@ -170,6 +170,12 @@ class Tools:
             return ""
         return done.stdout + done.stderr
 
+    def commit(self):
+        """What of forkfront is measured; empty outside a repository."""
+        words = ["describe", "--always", "--dirty", "--abbrev=9"]
+        text = self.output(["git", "-C", ROOT, *words]).strip()
+        return "" if "fatal" in text or " " in text else text
+
     def note_version(self, name, argv):
         """Remembers a version for the report: the first thing that looks like a number."""
         if name not in self.versions:

@@ -28,6 +28,11 @@ trait Door: Source {
 
     /// The next one, in non-blocking mode; `None`: there will be no more.
     fn next(&mut self) -> io::Result<Option<Self::Stream>>;
+
+    /// Waits for events; whoever deals may want to know that this worker sleeps meanwhile.
+    fn asleep<T>(&self, wait: impl FnOnce() -> T) -> T {
+        wait()
+    }
 }
 
 impl Door for Listener {
@@ -35,6 +40,11 @@ impl Door for Listener {
 
     fn next(&mut self) -> io::Result<Option<Connection>> {
         self.try_accept()
+    }
+
+    fn asleep<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let _sleeping = self.sleeping();
+        wait()
     }
 }
 
@@ -113,7 +123,8 @@ impl<D: Door> Server<D> {
     fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
         loop {
-            match self.poll.poll(&mut events, None) {
+            let poll = &mut self.poll;
+            match self.door.asleep(|| poll.poll(&mut events, None)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
