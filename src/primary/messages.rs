@@ -86,6 +86,8 @@ pub enum Command {
         /// On hold from now on.
         held: bool,
     },
+    /// No worker will come to this slot by itself: its clients do not wait for it, until it has one again.
+    Abandon(SlotId),
     /// How much this slot gets in proportion to the others: see [`crate::policy::weights`].
     Weight {
         /// The slot.

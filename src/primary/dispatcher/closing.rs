@@ -99,10 +99,7 @@ impl State {
     /// What is held and can never be dealt is closed; a lane that nothing refers to any more goes.
     fn empty_lane(&mut self, index: usize) {
         if self.lanes[index].held != 0 && !self.somebody_takes(index) {
-            let before = self.held.len();
-            self.held.retain(|hand| hand.lane != index);
-            self.closed_by_policy += (before - self.held.len()) as u64;
-            self.lanes[index].held = 0;
+            self.closed_by_policy += self.drop_held(index);
         }
         let mut recalled = self.recalled.iter();
         let lane = &mut self.lanes[index];
@@ -182,7 +179,7 @@ impl State {
 
     pub(super) fn finish_if_dry(&mut self) {
         if self.finishing == Finishing::Asked
-            && self.held.is_empty()
+            && self.in_hand() == 0
             && self.recalled.is_empty()
             && self.seats.iter().all(|(_, seat)| seat.exact_queue() == 0)
         {

@@ -1,27 +1,19 @@
-//! Choosing a seat for a connection and sending it there; holding it while nobody takes it.
+//! Sending a connection to the seat that `choice` has found; holding it while nobody takes it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use slab::Slab;
-
-use super::Settings;
-use super::seat::{SeatState, Standing};
+use super::choice::{Choice, Patience, RETRY};
+use super::seat::Standing;
 use super::state::State;
-use crate::policy::affinity::Key;
-use crate::policy::rotation::Fleet;
-use crate::policy::weights::Weights;
 use crate::primary::messages::Report;
 use crate::sys::clock;
 use crate::sys::fdpass::Sent;
 use crate::sys::socket::peer_is_gone;
-use crate::wire::{Belongs, Record};
+use crate::wire::Record;
 
-/// How soon what is held is tried again while workers are ready but full, ns. Not by writability: a
-/// channel that was full polls writable only when three quarters are drained (KF2).
-const RETRY: u64 = 2_000_000;
 /// A connection held longer than this is looked at before it is dealt, ns: its client may have gone.
-const STALE: u64 = 1_000_000_000;
+pub(super) const STALE: u64 = 1_000_000_000;
 
 /// A connection in hand.
 #[derive(Debug)]
@@ -33,66 +25,11 @@ pub(super) struct Hand {
 }
 
 /// Why a connection is still in hand.
-enum NotNow {
+pub(super) enum NotNow {
     /// No slot takes any.
     Nobody(Hand),
-    /// The slot it belongs to does not take it yet; others may go on.
-    NotItsSlot(Hand),
-}
-
-/// The seats of one lane, as the rotation sees them.
-struct Bench<'a> {
-    seats: &'a Slab<SeatState>,
-    of_slot: &'a [Option<usize>],
-    on_hold: &'a [bool],
-    settings: &'a Settings,
-    now: u64,
-    /// A connection that was read back before is not what a stuck worker is tried with.
-    attempt: u16,
-}
-
-impl Bench<'_> {
-    /// The seat by which this slot is dealt to.
-    fn seat(&self, slot: usize) -> Option<&SeatState> {
-        self.of_slot[slot]
-            .filter(|_| !self.on_hold[slot])
-            .map(|key| &self.seats[key])
-    }
-}
-
-impl Fleet for Bench<'_> {
-    fn slots(&self) -> usize {
-        self.of_slot.len()
-    }
-
-    fn takes(&self, slot: usize) -> bool {
-        self.seat(slot).is_some_and(|seat| {
-            seat.takes(self.now, self.settings.queue_cap)
-                && (self.attempt == 0 || !seat.progress.is_stuck())
-        })
-    }
-
-    fn queued(&self, slot: usize) -> u64 {
-        self.seat(slot).map_or(0, SeatState::queued)
-    }
-
-    fn open(&self, slot: usize) -> u64 {
-        self.seat(slot).map_or(0, SeatState::open)
-    }
-
-    fn asleep(&self, slot: usize) -> bool {
-        self.seat(slot).is_some_and(SeatState::asleep)
-    }
-
-    fn lags(&self, slot: usize) -> bool {
-        self.seat(slot)
-            .is_some_and(|seat| seat.queued() != 0 && seat.progress.lags(self.now))
-    }
-
-    fn serves(&self, slot: usize) -> bool {
-        self.seat(slot)
-            .is_some_and(|seat| !seat.progress.is_stuck())
-    }
+    /// The slot it belongs to does not take it yet; others may go on. To be looked at again at this time.
+    NotItsSlot(Hand, u64),
 }
 
 impl State {
@@ -102,8 +39,10 @@ impl State {
             self.hold(hand);
             return;
         }
-        if let Err(NotNow::Nobody(hand) | NotNow::NotItsSlot(hand)) = self.place(hand) {
-            self.hold(hand);
+        match self.place(hand, Patience::AsConfigured) {
+            Ok(()) => {}
+            Err(NotNow::Nobody(hand)) => self.hold(hand),
+            Err(NotNow::NotItsSlot(hand, look_at)) => self.wait(hand, look_at),
         }
     }
 
@@ -117,8 +56,8 @@ impl State {
         self.held.push_back(hand);
     }
 
-    /// Tries everything held once more, each listener's in order. One whose workers take nothing holds up no
-    /// other: its connections only go round.
+    /// Tries everything that nobody took once more, each listener's in order. One whose workers take nothing holds
+    /// up no other: its connections only go round.
     pub(super) fn retry_held(&mut self) {
         if self.held.is_empty() {
             self.retry_at = None;
@@ -143,13 +82,13 @@ impl State {
                 self.client_gone += 1;
                 continue;
             }
-            match self.place(hand) {
+            match self.place(hand, Patience::AsConfigured) {
                 Ok(()) => {}
                 Err(NotNow::Nobody(hand)) => {
                     self.lanes[lane].nobody_takes = true;
                     self.keep(hand);
                 }
-                Err(NotNow::NotItsSlot(hand)) => self.keep(hand),
+                Err(NotNow::NotItsSlot(hand, look_at)) => self.wait(hand, look_at),
             }
         }
         self.schedule_retry();
@@ -157,18 +96,18 @@ impl State {
 
     /// With seats that may come free, by the clock; without, the next command brings us back.
     fn schedule_retry(&mut self) {
-        let mut waiting = self.lanes.iter().filter(|(_, lane)| lane.held != 0);
-        let waits = waiting.any(|(index, _)| self.somebody_takes(index));
+        let mut held = { self.lanes.iter() }.filter(|(_, lane)| lane.held > lane.waiting);
+        let waits = held.any(|(index, _)| self.somebody_takes(index));
         self.retry_at = waits.then(|| clock::now_ns() + RETRY);
     }
 
     /// Sends a connection to the seat that is chosen for it.
-    fn place(&mut self, hand: Hand) -> Result<(), NotNow> {
+    pub(super) fn place(&mut self, hand: Hand, patience: Patience) -> Result<(), NotNow> {
         loop {
             let now = clock::now_ns();
-            let key = match self.choose(&hand, now) {
+            let key = match self.choose(&hand, now, patience) {
                 Choice::Seat(key) => key,
-                Choice::Wait => return Err(NotNow::NotItsSlot(hand)),
+                Choice::Wait { look_at } => return Err(NotNow::NotItsSlot(hand, look_at)),
                 Choice::Nobody => return Err(NotNow::Nobody(hand)),
             };
             let seat = &mut self.seats[key];
@@ -205,88 +144,5 @@ impl State {
             listener: seat.listener(),
             error,
         });
-    }
-
-    fn choose(&mut self, hand: &Hand, now: u64) -> Choice {
-        let Self {
-            lanes,
-            seats,
-            settings,
-            affinity,
-            weights,
-            on_hold,
-            ..
-        } = self;
-        let lane = &mut lanes[hand.lane];
-        let attempt = hand.record.attempt;
-        let mut bench = Bench {
-            seats,
-            of_slot: &lane.seats,
-            on_hold,
-            settings,
-            now,
-            attempt,
-        };
-        if attempt != 0 && !(0..bench.slots()).any(|slot| bench.takes(slot)) {
-            // All were found stuck, and whether one of them moves again is only seen if it is tried.
-            bench.attempt = 0;
-        }
-        let key = affinity
-            .as_ref()
-            .and_then(|affinity| match hand.record.belongs {
-                Belongs::Nothing => None,
-                Belongs::Key(hash) => Some(Key(hash)),
-                Belongs::Address | Belongs::Slot(_) => affinity.key(&hand.record.peer),
-            });
-        let slot = match key {
-            Some(key) => match sticky_slot(key, weights, &bench, hand) {
-                Ok(slot) => slot,
-                Err(choice) => return choice,
-            },
-            None => lane
-                .rotation
-                .choose(settings.routing.balance, weights, &bench),
-        };
-        slot.and_then(|slot| lane.seats[slot])
-            .map_or(Choice::Nobody, Choice::Seat)
-    }
-}
-
-/// Where a connection goes.
-enum Choice {
-    /// To this seat.
-    Seat(usize),
-    /// To a slot that does not take it yet.
-    Wait,
-    /// Nowhere: no slot takes any.
-    Nobody,
-}
-
-/// Its own slot; when that has not taken it for `--steal-after`, the key's next choice. A slot on hold is
-/// nobody's own.
-fn sticky_slot(
-    key: Key,
-    weights: &Weights,
-    bench: &Bench<'_>,
-    hand: &Hand,
-) -> Result<Option<usize>, Choice> {
-    let takes = |slot| bench.takes(slot);
-    if let Some(home) = key.choose(weights, |slot| !bench.on_hold[slot]) {
-        if takes(home) {
-            return Ok(Some(home));
-        }
-        let waited = bench.now.saturating_sub(hand.record.accepted_at);
-        if waited < bench.settings.steal_after.as_nanos() as u64 {
-            return Err(Choice::Wait);
-        }
-    }
-    let serves = |slot| weights.of(slot) != 0 && bench.serves(slot);
-    let last_resort = || {
-        let nobody = !(0..bench.slots()).any(serves);
-        nobody.then(|| key.last_resort(weights, takes)).flatten()
-    };
-    match key.choose(weights, takes).or_else(last_resort) {
-        Some(slot) => Ok(Some(slot)),
-        None => Err(Choice::Wait),
     }
 }

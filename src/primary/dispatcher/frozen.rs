@@ -13,6 +13,7 @@ use super::closing::Stage;
 use super::deal::Hand;
 use super::lane::{Door, Lane};
 use super::peek::FrozenPeek;
+use super::places::Vacancy;
 use super::seat::FrozenSeat;
 use super::state::{Finishing, State};
 use super::{Reports, Settings, Source};
@@ -58,6 +59,8 @@ struct FrozenLane {
     doors: Vec<FrozenDoor>,
     #[serde(default)]
     rotation: Rotation,
+    #[serde(default)]
+    vacant: Vec<Vacancy>,
     accepted: u64,
     ipv4_only: bool,
     ipv6_refused: bool,
@@ -72,7 +75,7 @@ struct FrozenDoor {
     leaving_until: Option<u64>,
 }
 
-/// A connection that was held.
+/// A connection that was in hand.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct FrozenHand {
     record: Vec<u8>,
@@ -108,7 +111,7 @@ impl Frozen {
         let lane_keys: Vec<usize> = state.lanes.iter().map(|(key, _)| key).collect();
         let seat_keys: Vec<usize> = state.seats.iter().map(|(key, _)| key).collect();
         let seats = state.seats.into_iter();
-        let held = state.held.into_iter();
+        let held = state.waiting.into_iter().chain(state.held);
         Self {
             recalled: { state.recalled.iter() }
                 .map(|&key| place(&seat_keys, key))
@@ -229,6 +232,7 @@ impl FrozenLane {
             stage: lane.stage,
             doors: lane.doors.into_iter().map(&mut door).collect(),
             rotation: lane.rotation,
+            vacant: lane.vacant,
             accepted: lane.accepted,
             ipv4_only: lane.ipv4_only,
             ipv6_refused: lane.ipv6_refused,
@@ -243,6 +247,9 @@ impl FrozenLane {
             door.leaving_until = frozen.leaving_until;
             door.watch(poll.registry(), Source::Listener(self.id, number as u16));
             lane.doors.push(door);
+        }
+        if self.vacant.len() == slots {
+            lane.vacant = self.vacant;
         }
         Ok(Lane {
             stage: self.stage,

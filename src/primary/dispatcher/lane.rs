@@ -10,6 +10,7 @@ use socket2::SockRef;
 use super::Source;
 use super::closing::Stage;
 use super::deal::Hand;
+use super::places::Vacancy;
 use super::state::State;
 use crate::policy::ids::ListenerId;
 use crate::policy::rotation::Rotation;
@@ -32,9 +33,13 @@ pub(super) struct Lane {
     pub rotation: Rotation,
     /// The seat by which each slot is dealt to, as a key into the state's seats.
     pub seats: Vec<Option<usize>>,
+    /// What there is to say of each slot's place if it is empty.
+    pub vacant: Vec<Vacancy>,
     pub accepted: u64,
-    /// How many of the connections held are its own.
+    /// How many connections of its own are in hand.
     pub held: usize,
+    /// How many of those wait for their own slot.
+    pub waiting: usize,
     /// In the retry that is under way, nobody took one of them.
     pub nobody_takes: bool,
     pub ipv4_only: bool,
@@ -65,8 +70,10 @@ impl Lane {
             stage: Stage::Closed,
             rotation: Rotation::default(),
             seats: vec![None; slots],
+            vacant: vec![Vacancy::at_first(clock::now_ns()); slots],
             accepted: 0,
             held: 0,
+            waiting: 0,
             nobody_takes: false,
             ipv4_only: false,
             ipv6_refused: false,
@@ -147,7 +154,15 @@ impl State {
         let known = self.lanes.iter().find(|(_, lane)| lane.id == id);
         match known {
             Some((index, _)) => index,
-            None => self.lanes.insert(Lane::new(id, self.settings.slots)),
+            None => {
+                let mut lane = Lane::new(id, self.settings.slots);
+                for (_, seat) in &self.seats {
+                    if let Some(vacancy) = lane.vacant.get_mut(seat.slot()) {
+                        vacancy.listens_elsewhere(clock::now_ns());
+                    }
+                }
+                self.lanes.insert(lane)
+            }
         }
     }
 
@@ -159,10 +174,21 @@ impl State {
     /// One more connection of this lane can be kept here if nobody takes it. Each lane has its share, so that
     /// one whose servers have all closed it does not keep the others from accepting.
     pub(super) fn has_room(&self, index: usize) -> bool {
+        self.lanes[index].held < self.share()
+    }
+
+    /// One that is safe in a channel can be got back. Where some wait for their own slot, the last place is left to
+    /// those who come: for them somebody would have to go where he does not belong.
+    pub(super) fn has_room_to_recall(&self, index: usize) -> bool {
+        let lane = &self.lanes[index];
+        let kept_free = usize::from(lane.waiting != 0);
+        lane.held + kept_free < self.share()
+    }
+
+    fn share(&self) -> usize {
         let lanes = self.lanes.iter();
         let sharing = lanes.filter(|(_, lane)| !lane.stage.is_final() || lane.held != 0);
-        let share = self.settings.max_held / sharing.count().max(1);
-        self.lanes[index].held < share.max(1)
+        (self.settings.max_held / sharing.count().max(1)).max(1)
     }
 
     /// One bounded batch from each socket that has something.

@@ -3,10 +3,13 @@
 //! allocates per connection, forks, or touches a file.
 //!
 //! `state` is the loop; `lane` is one listener with its seats, `closing` its end; `seat` is one worker on one
-//! listener, `places` which of them a slot is dealt by; `deal` chooses and sends; `recall` gets connections back;
-//! `peek` is where those wait of which something has to be read first; `probe` sends the primary's own; `frozen` is all of it as values, to go on with later. This file is the handle
+//! listener, `places` which of them a slot is dealt by; `peek` is where those wait of which something has to be read
+//! first; `choice` finds the seat for a connection, `deal` sends it there; in `waiting` are those whose slot does not
+//! take them yet; `recall` gets connections back; `probe` sends the primary's own; `frozen` is all of it as values, to
+//! go on with later. This file is the handle
 //! that the main thread holds.
 
+mod choice;
 mod closing;
 mod deal;
 mod frozen;
@@ -19,6 +22,7 @@ mod seat;
 mod state;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::io;
 use std::os::fd::RawFd;

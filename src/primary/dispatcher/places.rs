@@ -1,12 +1,65 @@
 //! Which seat a slot is dealt by, on each listener: the newest worker's that is admitted. Workers come and go
 //! here, slots too; what they had queued is then got back by `recall`.
 
+use serde::{Deserialize, Serialize};
+
 use super::seat::{SeatState, Standing};
 use super::state::State;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::primary::messages::{Report, Seat, SlotCounts};
 use crate::sys::clock;
 use crate::wire::Kind;
+
+/// What is known of a slot's place on a listener, if nobody sits there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Vacancy {
+    /// Since when it has been empty, `CLOCK_MONOTONIC`, ns.
+    pub since: u64,
+    expected: Expected,
+}
+
+/// Whom the place of a slot waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Expected {
+    /// The slot's first worker.
+    First,
+    /// The next one: there was one here.
+    Next,
+    /// Nobody: the slot is new or given up, or its workers listen elsewhere only.
+    Nobody,
+}
+
+impl Vacancy {
+    /// At the start.
+    pub fn at_first(now: u64) -> Self {
+        let (since, expected) = (now, Expected::First);
+        Self { since, expected }
+    }
+
+    /// Somebody has gone.
+    fn after_a_worker(now: u64) -> Self {
+        let (since, expected) = (now, Expected::Next);
+        Self { since, expected }
+    }
+
+    /// Nobody needs to wait at all: those who would come here have been served elsewhere so far, or have to be.
+    fn for_long() -> Self {
+        let (since, expected) = (0, Expected::Nobody);
+        Self { since, expected }
+    }
+
+    /// The slot has its first worker, but not here; not yet, perhaps.
+    pub fn listens_elsewhere(&mut self, now: u64) {
+        if self.expected == Expected::First {
+            (self.since, self.expected) = (now, Expected::Nobody);
+        }
+    }
+
+    /// Somebody will come who can take what waits.
+    pub fn is_expected(self) -> bool {
+        self.expected != Expected::Nobody
+    }
+}
 
 impl State {
     pub(super) fn admit(&mut self, seat: Seat) {
@@ -21,6 +74,11 @@ impl State {
             self.seats[key].standing = Standing::Evicted;
         }
         self.settle(lane, slot);
+        for (index, other) in &mut self.lanes {
+            if let Some(vacancy) = other.vacant.get_mut(slot).filter(|_| index != lane) {
+                vacancy.listens_elsewhere(clock::now_ns());
+            }
+        }
         self.watch(clock::now_ns());
     }
 
@@ -83,6 +141,7 @@ impl State {
         self.on_hold.resize(slots, false);
         for (_, lane) in &mut self.lanes {
             lane.seats.resize(slots, None);
+            lane.vacant.resize(slots, Vacancy::for_long());
             lane.rotation.begin_anew();
         }
         let seats = self.seats.iter();
@@ -106,6 +165,15 @@ impl State {
                 self.recall(key);
             } else {
                 self.recalled.retain(|&recalled| recalled != key);
+            }
+        }
+    }
+
+    /// Nobody waits for this slot, until it has a worker again.
+    pub(super) fn abandon(&mut self, slot: usize) {
+        for (_, lane) in &mut self.lanes {
+            if let Some(vacancy) = lane.vacant.get_mut(slot) {
+                *vacancy = Vacancy::for_long();
             }
         }
     }
@@ -158,9 +226,15 @@ impl State {
             seat.lane == lane && seat.slot() == slot && seat.standing == Standing::Admitted
         });
         let newest = seats.max_by_key(|(_, seat)| (seat.worker(), seat.channel()));
-        if let Some(place) = self.lanes[lane].seats.get_mut(slot) {
-            *place = newest.map(|(key, _)| key);
+        let newest = newest.map(|(key, _)| key);
+        let lane = &mut self.lanes[lane];
+        let Some(place) = lane.seats.get_mut(slot) else {
+            return;
+        };
+        if place.is_some() && newest.is_none() {
+            lane.vacant[slot] = Vacancy::after_a_worker(clock::now_ns());
         }
+        *place = newest;
     }
 
     pub(super) fn seats_of(&self, worker: WorkerId) -> Vec<usize> {

@@ -74,7 +74,7 @@ impl State {
     /// The first seat to get connections back from whose lane has room for one.
     pub(super) fn next_recalled(&self) -> Option<usize> {
         let mut recalled = self.recalled.iter().copied();
-        recalled.find(|&key| self.has_room(self.seats[key].lane))
+        recalled.find(|&key| self.has_room_to_recall(self.seats[key].lane))
     }
 
     /// A dead worker's seat goes; a native worker that drains is told that nothing more will come.
@@ -215,7 +215,7 @@ impl State {
         let mut wakes = 0;
         let mut probe = None;
         let lane = self.seats[key].lane;
-        while self.has_room(lane) {
+        while self.has_room_to_recall(lane) {
             match self.read_back(key) {
                 Recalled::Connection(hand) => {
                     count += 1;

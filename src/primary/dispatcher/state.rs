@@ -21,6 +21,7 @@ use crate::policy::ids::{ListenerId, WorkerId};
 use crate::policy::weights::Weights;
 use crate::primary::messages::{Command, SlotCounts, Snapshot};
 use crate::sys::clock;
+use crate::wire::Belongs;
 
 /// Everything the thread owns.
 #[derive(Debug)]
@@ -38,7 +39,14 @@ pub(super) struct State {
     pub recall_from: u64,
     /// Evicted from everything, and not reported yet.
     pub evicted: Vec<WorkerId>,
+    /// Those that no slot takes.
     pub held: VecDeque<Hand>,
+    /// Those that their own slot does not take.
+    pub waiting: VecDeque<Hand>,
+    /// When to look at those again.
+    pub waiting_until: Option<u64>,
+    /// When to look whose client has gone.
+    pub look_for_gone: u64,
     /// Those of which something has to be read first.
     pub peek: Peek,
     /// Of all slots that there ever were: what they were dealt stays in the ledger.
@@ -90,6 +98,9 @@ impl State {
             recall_from: 0,
             evicted: Vec::new(),
             held: VecDeque::with_capacity(settings.max_held + 1),
+            waiting: VecDeque::with_capacity(settings.max_held + 1),
+            waiting_until: None,
+            look_for_gone: 0,
             peek: Peek::new(&settings.routing),
             slots: vec![SlotCounts::default(); settings.slots],
             weights: Weights::equal(settings.slots),
@@ -130,6 +141,7 @@ impl State {
                 Some(Ending::Freeze) => return Some(self),
             }
             self.retry_held();
+            self.retry_waiting();
             self.pump_recalled();
             self.peek_round();
             self.accept_round();
@@ -153,12 +165,18 @@ impl State {
         let look = self.watching.then_some(self.next_look);
         let recall = recalled.then_some(self.recall_from);
         let next = resumes.chain(look).chain(self.retry_at).chain(recall);
-        let next = next.chain(self.peek.next_deadline()).min()?;
+        let next = next
+            .chain(self.waiting_until)
+            .chain(self.peek.next_deadline());
+        let next = next.min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
     fn obey(&mut self) {
         while let Ok(command) = self.inbox.try_recv() {
+            if !self.waiting.is_empty() {
+                self.look_at_waiting(0);
+            }
             match command {
                 Command::AddListener { id, socket, local } => self.add_listener(id, socket, local),
                 Command::RemoveListener(id) => self.remove_listener(id),
@@ -198,6 +216,7 @@ impl State {
     fn change(&mut self, command: Command) {
         match command {
             Command::Resize(slots) => self.resize(slots),
+            Command::Abandon(slot) => self.abandon(slot.index()),
             Command::Hold { slot, held } => self.hold_slot(slot.index(), held),
             Command::Weight { slot, weight } => {
                 self.weights.set(slot.index(), weight);
@@ -211,7 +230,9 @@ impl State {
                 queue_cap,
             } => {
                 self.settings.max_held = max_held;
-                self.held.reserve(max_held.saturating_sub(self.held.len()));
+                for deque in [&mut self.held, &mut self.waiting] {
+                    deque.reserve(max_held.saturating_sub(deque.len()));
+                }
                 self.settings.steal_after = steal_after;
                 self.settings.queue_cap = queue_cap.unwrap_or(self.settings.queue_cap);
                 self.next_look = 0;
@@ -221,7 +242,14 @@ impl State {
     }
 
     fn route(&mut self, routing: Routing) {
-        self.settings.routing = routing;
+        let former = std::mem::replace(&mut self.settings.routing, routing);
+        let now = &self.settings.routing;
+        if (former.key(), former.websocket_sticky) != (now.key(), now.websocket_sticky) {
+            // What they belonged to by the former key says nothing to this one; who they are does.
+            for hand in self.held.iter_mut().chain(&mut self.waiting) {
+                hand.record.belongs = Belongs::Address;
+            }
+        }
         self.affinity = affinity(&self.settings);
         self.read_otherwise();
     }
@@ -242,7 +270,7 @@ impl State {
         }
         let lanes = self.lanes.iter();
         Snapshot {
-            held: (self.held.len() + self.peek.len()) as u64,
+            held: self.in_hand() + self.peek.len() as u64,
             closed_by_policy: self.closed_by_policy,
             client_gone: self.client_gone,
             accepted: lanes.map(|(_, lane)| (lane.id, lane.accepted)).collect(),

@@ -213,6 +213,9 @@ impl Supervisor {
         if verdict != Verdict::Nothing {
             self.apps[app].last_words.insert(slot, why.to_owned());
         }
+        if matches!(verdict, Verdict::Finished | Verdict::Failed { .. }) {
+            self.apps[app].dispatcher.send(Command::Abandon(slot));
+        }
         let place = self.place(app, slot);
         match verdict {
             Verdict::Nothing => debug!("{place}: {why}"),
