@@ -255,8 +255,8 @@ impl Snapshot {
 pub struct KeyCounts {
     /// Connections whose first bytes are waited for now; these are in [`Snapshot::held`] too.
     pub reading: u64,
-    /// Keys found, by their kind.
-    pub found: FoundCounts,
+    /// Keys found, by their kind; with `--sticky ip` every one, though nothing is read.
+    pub found: KeysFound,
     /// Dealt by the client's address, since all that was read has no such thing.
     pub absent: u64,
     /// The same, since what was read cannot be understood.
@@ -272,9 +272,6 @@ pub struct KeyCounts {
     /// PROXY headers that were taken off, whatever the key is.
     pub proxied: u64,
 }
-
-/// Connections by the kind of the key that was found; with `--sticky ip` every one, though nothing is read.
-pub type FoundCounts = KeysFound;
 
 /// One slot's part of a [`Snapshot`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

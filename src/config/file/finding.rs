@@ -124,6 +124,11 @@ impl Marks {
         self.marks.push((offset, sentence.into()));
     }
 
+    /// How many things are wrong so far.
+    pub fn count(&self) -> usize {
+        self.marks.len()
+    }
+
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty()

@@ -9,6 +9,7 @@ const NETWORKS: &str = "a network, as in \"10.0.0.0/8\" or \"unix\", or an array
 
 /// Reads them.
 pub fn read(table: &Table<'_>, app: &mut AppConfig) {
+    let refused = table.refused();
     let routing = &mut app.routing;
     set(&mut routing.balance, table.word("balance", WORD, choice));
     routing.sticky = table.word("sticky", WORD, str::parse);
@@ -42,16 +43,14 @@ pub fn read(table: &Table<'_>, app: &mut AppConfig) {
         &mut app.max_held,
         table.word("max-held", NUMBER, config::max_held),
     );
-    check_together(table, &app.routing);
+    // What cannot be read is not there for the others, and that is no fault of theirs.
+    if table.refused() == refused {
+        check_together(table, &app.routing);
+    }
 }
 
-/// What no key says by itself, once each of them can be read.
+/// What no key says by itself.
 fn check_together(table: &Table<'_>, routing: &Routing) {
-    let key_is_unread = table.has("sticky") && routing.sticky.is_none();
-    let some_are_given = !table.list("trusted-proxies").is_empty();
-    if key_is_unread || some_are_given && routing.trusted_proxies.is_empty() {
-        return;
-    }
     for misfit in routing.misfits(Spelling::Keys, |key| table.has(key)) {
         table.refuse(table.place(misfit.key), misfit.sentence);
     }

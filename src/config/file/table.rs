@@ -57,6 +57,11 @@ impl<'a> Table<'a> {
         self.marks.borrow_mut().add(offset, sentence);
     }
 
+    /// How many things are wrong so far, here and elsewhere.
+    pub fn refused(&self) -> usize {
+        self.marks.borrow().count()
+    }
+
     /// Whether the file has this key.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)

@@ -511,6 +511,15 @@ fn everything_that_is_wrong_is_said_at_once_and_in_order() {
         ["1:1", "2:1", "2:1", "3:11", "4:11", "7:11"],
         "{said:#?}"
     );
+    // What cannot be read is no reason to find fault with what needs it.
+    for text in [
+        "sticky = \"sno\"\nsticky-down = \"hold\"\nmax-peeked = 1",
+        "proxy-protocol = 1\ntrusted-proxies = \"::1\"",
+        "proxy-protocol = true\ntrusted-proxies = \"lan\"",
+    ] {
+        let said = wrong(&format!("[[app]]\ncommand = [\"a\"]\n{text}"));
+        assert_eq!(said.len(), 1, "{said:#?}");
+    }
     let said = wrong("a = [\nb = 1\n[[app]\nx");
     assert!(said.len() > 1, "{said:#?}");
 }
