@@ -59,7 +59,7 @@ impl Supervisor {
                 let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
                 let others = match others {
                     0 => String::new(),
-                    _ => format!(" ({} more like it since the last such line)", others),
+                    _ => format!(" ({others} more were, since the last such line)"),
                 };
                 warn!(
                     "{}: a connection of {peer}, which is a trusted proxy, was closed: {why}{others}",

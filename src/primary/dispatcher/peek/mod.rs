@@ -17,10 +17,11 @@ use mio::Interest;
 use mio::event::Event;
 use mio::unix::SourceFd;
 
-use super::Source;
 use super::deal::Hand;
 use super::state::State;
+use super::{Settings, Source};
 use crate::config::{Routing, Sticky};
+use crate::policy::affinity::Affinity;
 use crate::policy::sniff::Why;
 use crate::primary::messages::KeyCounts;
 use crate::sys::clock;
@@ -168,21 +169,17 @@ impl State {
     /// What all that has come of it says; `None` if more is needed.
     fn look_at(&mut self, one: &mut Peeked, news: News) -> Option<Verdict> {
         let Peek { reader, counts, .. } = &mut self.peek;
-        match reader {
-            Some(reader) => reader.look(one, news, self.affinity.as_ref(), counts),
-            None => Some(Verdict::Deal(Belongs::Address)),
-        }
+        look(reader, one, news, self.affinity.as_ref(), counts)
     }
 
     /// Keeps it until more comes. The oldest gives way to it.
     fn await_more(&mut self, one: Peeked) {
-        let most = self
-            .settings
-            .routing
-            .max_peeked
-            .min(self.settings.peek_room);
+        let Settings {
+            routing, peek_room, ..
+        } = &self.settings;
+        let most = routing.max_peeked.min(*peek_room);
+        let deadline = deadline(&one.hand.record, one.awaits, routing);
         while self.peek.len() >= most.max(1) && self.crowd_out() {}
-        let deadline = deadline(&one.hand.record, one.awaits, &self.settings.routing);
         let key = self.peek.waiting.insert(one, deadline);
         self.watch_peeked(key);
     }
@@ -236,11 +233,7 @@ impl State {
         let Some(one) = waiting.get_mut(key) else {
             return;
         };
-        let verdict = match reader {
-            Some(reader) => reader.look(one, news, self.affinity.as_ref(), counts),
-            None => Some(Verdict::Deal(Belongs::Address)),
-        };
-        match verdict {
+        match look(reader, one, news, self.affinity.as_ref(), counts) {
             Some(verdict) => {
                 let one = self.take_out(key);
                 self.conclude(one, verdict);
@@ -313,6 +306,20 @@ impl State {
         for key in keys {
             self.look_again(key, News::default());
         }
+    }
+}
+
+/// Where nothing has to be read any more, nothing is.
+fn look(
+    reader: &mut Option<Reader>,
+    one: &mut Peeked,
+    news: News,
+    affinity: Option<&Affinity>,
+    counts: &mut KeyCounts,
+) -> Option<Verdict> {
+    match reader {
+        Some(reader) => reader.look(one, news, affinity, counts),
+        None => Some(Verdict::Deal(Belongs::Address)),
     }
 }
 

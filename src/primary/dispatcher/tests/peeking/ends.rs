@@ -61,6 +61,32 @@ fn with_header_complete_one_that_has_said_nothing_and_says_no_more_is_gone() {
     assert_eq!(worker.numbers(), [2]);
 }
 
+/// There a client that closes is gone in both directions, though all that it has said is to be read.
+#[test]
+fn what_came_over_a_unix_socket_is_read_though_its_client_has_closed() {
+    use std::os::unix::net::{UnixListener, UnixStream};
+    const UNIX: ListenerId = ListenerId(3);
+    let bench = Bench::new(1, by_cookie);
+    let worker = bench.hire_on(UNIX, 0, 10);
+    let path = std::env::temp_dir().join(format!("forkfront-peek-{}", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (socket, local) = (listener.into(), Address::default());
+    let id = UNIX;
+    bench.send(Command::AddListener { id, socket, local });
+    let mut client = UnixStream::connect(&path).unwrap();
+    let silent = UnixStream::connect(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    bench.wait_until_read(2);
+    client.write_all(REQUEST).unwrap();
+    drop((client, silent));
+    let now = bench.wait_until_dealt(2);
+    assert_eq!(now.keys.found.cookie, 1);
+    for (record, stream) in worker.take() {
+        reads(&stream, if record.connection == 1 { REQUEST } else { b"" });
+    }
+}
+
 #[test]
 fn at_the_end_who_waits_is_dealt_at_once() {
     let bench = Bench::new(2, by_cookie);

@@ -42,7 +42,7 @@ fn when_too_many_are_waited_for_the_oldest_gives_way() {
 fn with_header_complete_the_oldest_is_closed() {
     let bench = Bench::new(1, |settings| {
         by_head(settings);
-        settings.routing.max_peeked = 2;
+        settings.peek_room = 2;
     });
     let _worker = bench.hire(0, 10);
     let mut silent = bench.connect(5);
