@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -10,8 +11,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-
-use super::Site;
 
 /// What one client knows.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,8 +27,8 @@ pub struct Seen {
     pub connects: u32,
     /// Whether what it said last was answered, by the process it is connected to.
     pub said: Option<bool>,
-    /// What went wrong since the last answer.
-    pub errors: Vec<String>,
+    /// What went wrong so far, and how often.
+    pub errors: BTreeMap<String, u32>,
 }
 
 /// Clients at work.
@@ -40,29 +39,28 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// `count` socket.io clients of the site's server.
+    /// `count` socket.io clients of the server at `to`.
     #[track_caller]
-    pub fn io(site: &Site, count: usize, options: &Value) -> Self {
-        Self::start(site, "socketio_clients.js", "http", count, options)
+    pub fn io(to: SocketAddr, count: usize, options: &Value) -> Self {
+        Self::start(
+            "socketio_clients.js",
+            &format!("http://{to}"),
+            count,
+            options,
+        )
     }
 
-    /// `count` plain WebSocket clients of the site's server.
+    /// `count` clients of `program`, which is told the URL and the options.
     #[track_caller]
-    pub fn ws(site: &Site, count: usize) -> Self {
-        Self::start(site, "ws_clients.js", "ws", count, &Value::Null)
-    }
-
-    /// `count` clients of `program`.
-    #[track_caller]
-    pub fn start(site: &Site, program: &str, scheme: &str, count: usize, options: &Value) -> Self {
+    pub fn start(program: &str, url: &str, count: usize, options: &Value) -> Self {
         let mut child = Command::new("node")
             .arg(format!(
                 "{}/tests/programs/{program}",
                 env!("CARGO_MANIFEST_DIR")
             ))
-            .arg(format!("{scheme}://{}", site.to()))
+            .arg(url)
             .arg(count.to_string())
-            .args((!options.is_null()).then(|| options.to_string()))
+            .arg(options.to_string())
             .env("NODE_PATH", node_modules())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

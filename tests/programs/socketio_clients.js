@@ -7,10 +7,11 @@
 //            one     each client may try only once
 //            more    options for io()
 //   commands: settle MS   waits until all are connected and upgraded, or that long
+//             renewed MS  waits until all have connected a second time, or that long
 //             say         each client that is connected says something and waits for the answer
 //             again       all disconnect and connect anew
-//             quit
 const http = require('http');
+const https = require('https');
 const readline = require('readline');
 const { io } = require('socket.io-client');
 
@@ -20,13 +21,14 @@ const pollingOnly = String(options.more.transports) === 'polling';
 
 function client(number) {
   const localAddress = options.from === 'one' ? undefined : `127.200.${1 + (number >> 7)}.${1 + (number & 127)}`;
-  const agent = new http.Agent({ localAddress, keepAlive: options.kept, maxSockets: 6 });
-  const more = { agent, reconnection: !options.one, reconnectionDelay: 100, reconnectionDelayMax: 500, ...options.more };
+  const { Agent } = url.startsWith('https') ? https : http;
+  const agent = new Agent({ localAddress, keepAlive: options.kept, maxSockets: 6, rejectUnauthorized: false });
+  const more = { agent, rejectUnauthorized: false, reconnection: !options.one, reconnectionDelay: 100, reconnectionDelayMax: 500, ...options.more };
   if (options.uid === 'query') more.query = { uid: `user-${number}` };
   if (options.uid === 'header') more.extraHeaders = { 'X-User': `user-${number}` };
   const socket = io(url, { forceNew: true, ...more });
-  const state = { socket, slot: null, pid: null, connects: 0, errors: [], failed: false, said: null };
-  const lost = (why) => { Object.assign(state, { slot: null, pid: null, failed: true }); state.errors.push(why); };
+  const state = { socket, slot: null, pid: null, connects: 0, errors: {}, failed: false, said: null };
+  const lost = (why) => { Object.assign(state, { slot: null, pid: null, failed: true }); state.errors[why] = (state.errors[why] ?? 0) + 1; };
   socket.on('hello', ({ slot, pid }) => Object.assign(state, { slot, pid }));
   socket.on('connect', () => { state.connects += 1; });
   socket.on('connect_error', (error) => lost(error.message));
@@ -45,7 +47,7 @@ const report = () => clients.map((one) => ({
   pid: one.pid,
   connects: one.connects,
   said: one.said,
-  errors: one.errors.splice(0),
+  errors: one.errors,
 }));
 
 async function until(done, limit) {
@@ -55,6 +57,7 @@ async function until(done, limit) {
 
 const commands = {
   settle: (limit) => until(() => clients.every(settled), Number(limit)),
+  renewed: (limit) => until(() => clients.every(({ connects }) => connects > 1), Number(limit)),
   say: () => Promise.all(clients.map(async (one, number) => {
     one.said = null;
     if (!one.socket.connected) return;
@@ -69,7 +72,6 @@ const commands = {
     for (const { socket } of clients) socket.disconnect();
     for (const { socket } of clients) socket.connect();
   },
-  quit: () => process.exit(0),
 };
 
 (async () => {

@@ -6,14 +6,18 @@ const WebSocket = require('ws');
 
 const [url, count] = process.argv.slice(2);
 
+function lost(state, why) {
+  state.errors[why] = (state.errors[why] ?? 0) + 1;
+}
+
 function connect(state) {
   const socket = new WebSocket(url, { localAddress: state.localAddress });
   state.socket = socket;
-  socket.on('error', (error) => state.errors.push(error.message));
+  socket.on('error', (error) => lost(state, error.message));
   socket.on('close', (code) => {
     Object.assign(state, { slot: null, pid: null });
     state.answer?.(null);
-    if (code !== 1005) state.errors.push(`closed ${code}`);
+    if (code !== 1005) lost(state, `closed ${code}`);
     setTimeout(connect, 100, state);
   });
   socket.on('message', (message) => {
@@ -27,11 +31,11 @@ function connect(state) {
 
 const clients = Array.from({ length: Number(count) }, (_, number) => connect({
   localAddress: `127.200.${1 + (number >> 7)}.${1 + (number & 127)}`,
-  slot: null, pid: null, connects: 0, said: null, errors: [],
+  slot: null, pid: null, connects: 0, said: null, errors: {},
 }));
 const report = () => clients.map(({ socket, slot, pid, connects, said, errors }) => ({
   connected: slot !== null && socket.readyState === WebSocket.OPEN,
-  transport: 'websocket', slot, pid, connects, said, errors: errors.splice(0),
+  transport: 'websocket', slot, pid, connects, said, errors,
 }));
 
 async function until(done, limit) {

@@ -2,39 +2,52 @@
 //   HOST, PORT   where to listen
 //   JOURNAL      one line per engine.io request that knew a session this process does not
 //   ROUTE=1      session ids end in the slot             COOKIE=1   engine.io sets its cookie, `io`
-//   PAGES=close  answers to anything but engine.io end their connection
+//   TLS=DIR      https, with key.pem and cert.pem of DIR
+//   PAGES=close  answers to anything but engine.io end their connection; PAGES=cookie: the page sets sid=page.SLOT
 //   GET /        a page with a socket.io client (for browsers)     GET /ID   `slot pid ID`, as http.js
 const http = require('http');
+const https = require('https');
 const fs = require('fs');
 const { Server } = require('socket.io');
 
 const slot = process.env.FORKFRONT_SLOT ?? '-';
 const journal = process.env.JOURNAL ? fs.openSync(process.env.JOURNAL, 'a') : null;
 
-const page = (query) => `<!doctype html><meta charset="utf-8"><title>waiting</title>
-<script src="/socket.io/socket.io.js"></script><script>
-const socket = io(${query.get('to') ? JSON.stringify(query.get('to')) : ''});
-let attempts = 0;
-const tell = () => fetch('/told?' + new URLSearchParams({
-  page: '${slot}', slot: socket.slot ?? '', attempts, transport: socket.io.engine.transport.name }));
-socket.io.engine.on('upgrade', tell);
-socket.on('connect_error', () => { attempts += 1; });
-socket.io.on('reconnect_attempt', () => { attempts += 1; socket.io.engine.on('upgrade', tell); });
-socket.on('hello', (hello) => { socket.slot = hello.slot; tell(); });
-</script>`;
+// Loads a few more things, as pages do: the browser opens several connections and keeps them.
+const page = (query) => `<!doctype html><meta charset="utf-8"><title>socket.io</title>
+<script src="/socket.io/socket.io.js"></script>
+<img src="/1"><img src="/2"><img src="/3"><img src="/4">
+<script>addEventListener('load', () => {
+  const socket = io(${JSON.stringify(query.get('to') ?? '')} || undefined);
+  let failures = 0;
+  let slot = '';
+  const tell = () => fetch('/told?' + new URLSearchParams({
+    load: '${Number(query.get('load'))}', page: '${slot}', slot, failures, transport: socket.io.engine.transport.name }));
+  const fail = () => { failures += 1; };
+  socket.on('connect', () => socket.io.engine.on('upgrade', tell));
+  socket.on('connect_error', fail);
+  socket.on('disconnect', fail);
+  socket.on('hello', (hello) => { slot = hello.slot; tell(); });
+});</script>`;
 
-const server = http.createServer((request, response) => {
+const answer = (request, response) => {
   const url = new URL(request.url, 'http://server');
   if (process.env.PAGES === 'close') response.shouldKeepAlive = false;
   if (url.pathname === '/told') console.log(`told ${url.search}`);
   const html = url.pathname === '/';
   const text = html ? page(url.searchParams) : `${slot} ${process.pid} ${request.url.slice(1)}\n`;
+  if (html && process.env.PAGES === 'cookie') response.setHeader('Set-Cookie', `sid=page.${slot}; Path=/; HttpOnly`);
   response.writeHead(200, {
     'Content-Type': html ? 'text/html' : 'text/plain',
     'Content-Length': Buffer.byteLength(text),
   });
   response.end(text);
-});
+};
+const tls = process.env.TLS;
+const read = (file) => fs.readFileSync(`${tls}/${file}`);
+const server = tls
+  ? https.createServer({ key: read('key.pem'), cert: read('cert.pem') }, answer)
+  : http.createServer(answer);
 
 const io = new Server(server, {
   cors: { origin: true, credentials: true },
