@@ -100,6 +100,21 @@ fn a_change_of_size_in_the_middle_of_heads() {
 }
 
 #[test]
+fn the_death_of_all_workers_in_the_middle_of_heads() {
+    let site = Site::new();
+    let flags = [&FLAGS[..], &["--steal-after", "60s"]].concat();
+    let balancer = Balancer::nodes(&site, 3, &flags);
+    let usual = users(&site);
+    let halves = Halves::sent(&balancer, 40);
+    let workers = balancer.workers();
+    send_all(&workers, Signal::SIGKILL);
+    // Their keys are known while nobody is there to take them: each waits for its own slot.
+    assert_eq!(halves.answered(), usual);
+    balancer.replaced(&workers);
+    balancer.finish();
+}
+
+#[test]
 fn a_stop_in_the_middle_of_heads() {
     let site = Site::new().env("ON_TERM", "close");
     let mut balancer = Balancer::nodes(&site, 3, &FLAGS);

@@ -10,10 +10,12 @@ const BRINGERS: u32 = 3;
 /// How many keys, and how many clients without one: enough for each of four slots to get some, but once in a million.
 const MANY: u32 = 60;
 
-/// What holds of every key that HTTP can carry: `with` makes a request with a value, by its place in a list of ways
-/// to write it, and `without` has none.
+/// A way to write a request with a value.
+type Way<'a> = &'a dyn Fn(&str) -> Vec<u8>;
+
+/// What holds of every key that HTTP can carry: `ways` to write it, and a request `without` it.
 #[track_caller]
-fn keeps(words: &str, ways: &[&dyn Fn(&str) -> Vec<u8>], without: &[u8]) {
+fn keeps(words: &str, ways: &[Way<'_>], without: &[u8]) {
     let kind = words.split(':').next().expect("a kind");
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 4, &["--sticky", words]);
@@ -126,6 +128,41 @@ fn segments_of_the_path() {
     }
     assert_eq!(used.len(), 4);
     assert_eq!(balancer.keys().found("path"), u64::from(4 * MANY));
+    balancer.finish();
+}
+
+#[test]
+fn a_route_is_the_slot_itself() {
+    let site = Site::new();
+    let balancer = Balancer::nodes(&site, 4, &["--sticky", "route:sid"]);
+    for (n, to) in (0..40).zip([0, 1, 2, 3].into_iter().cycle()) {
+        let request = match n % 3 {
+            0 => get(
+                "1",
+                &format!("Cookie: theme=a.1; sid=s%3Aab.c.{to}.c2lnbmVk\r\n"),
+            ),
+            1 => get("1", &format!("sid: abc.{to}\r\n")),
+            _ => get(&format!("1?t=x.2&sid=abc.{to}"), ""),
+        };
+        assert_eq!(slot(&site, n, &request), to, "client {n}");
+    }
+    assert_eq!(balancer.keys().found("route"), 40);
+    // A slot that there is not: by the address. No route yet: by the policy, in turn.
+    let elsewhere = |n, to: &str| slot(&site, n, &get("1", &format!("Cookie: sid=abc.{to}\r\n")));
+    let odd = ["4", "9", "65535"];
+    for n in 0..8 {
+        let by: BTreeSet<u16> = odd.iter().map(|to| elsewhere(n, to)).collect();
+        assert_eq!(by.len(), 1, "client {n} by its address: {by:?}");
+    }
+    // What can be no slot of anybody's is no route.
+    elsewhere(9, "65536");
+    elsewhere(9, "99999999999999999999");
+    assert_eq!(balancer.keys().number("/balanced"), 2);
+    let new: Vec<u16> = (0..12).map(|_| slot(&site, 7, &get("1", ""))).collect();
+    let turns: BTreeSet<u16> = new[..4].iter().copied().collect();
+    assert_eq!(turns.len(), 4, "new sessions of one address: {new:?}");
+    assert!(new[4..].iter().eq(&new[..8]), "in turn: {new:?}");
+    assert_eq!(balancer.keys().number("/balanced"), 14);
     balancer.finish();
 }
 
