@@ -7,6 +7,7 @@ mod frozen;
 mod peeking;
 mod probes;
 mod random;
+mod sticky;
 mod successors;
 mod trouble;
 

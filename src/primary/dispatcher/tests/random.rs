@@ -3,6 +3,7 @@
 
 use super::super::probe::is_probe;
 use super::*;
+use crate::config::StickyDown;
 
 const SLOTS: u64 = 5;
 const STEPS: usize = 150;
@@ -73,14 +74,14 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.number(20) {
+        match self.number(22) {
             0..5 if self.clients.len() < self.taken.len() + 100 => {
                 let count = 1 + self.number(8) as usize;
                 let first = self.clients.len();
                 self.clients.extend(self.bench.connect(count));
                 for client in first..first + count {
                     let key = self.number(6);
-                    let request = format!("GET /?k={key} HTTP/1.1\r\ncookie: k={key}\r\n\r\n");
+                    let request = format!("GET /?k=.{key} HTTP/1.1\r\ncookie: k={key}\r\n\r\n");
                     self.owed.push((client, request.into_bytes()));
                     self.say_more(self.owed.len() - 1);
                 }
@@ -108,7 +109,11 @@ impl World {
                 self.bench.send(Command::Weight { slot, weight });
             }
             12 => self.change_policy(),
-            13 | 14 if !self.owed.is_empty() => {
+            13 => {
+                let slot = self.slot();
+                self.bench.send(Command::Abandon(slot));
+            }
+            14 | 15 if !self.owed.is_empty() => {
                 let one = self.number(self.owed.len() as u64) as usize;
                 self.say_more(one);
             }
@@ -131,13 +136,17 @@ impl World {
             None,
             Some(Sticky::Ip(Prefixes::default())),
             Some(Sticky::Cookie("k".into())),
-            Some(Sticky::Query("k".into())),
+            Some(Sticky::Route("k".into())),
         ];
+        let downs = [StickyDown::Spill, StickyDown::Hold];
+        let bound = (self.number(2) == 0).then(|| "1.01".parse().unwrap());
         let sticky = keys[self.number(if self.peeking { 4 } else { 2 }) as usize].clone();
         let header_complete = self.peeking && self.number(3) == 0;
         let mut routing = Routing {
             balance,
             sticky,
+            sticky_down: downs[self.number(2) as usize],
+            sticky_bound: bound,
             header_complete,
             ..Routing::default()
         };
