@@ -49,8 +49,8 @@ struct Sessions {
     ///   sni, alpn      the server name, or the protocols, that a TLS client asks for
     ///   proxy          the source in a PROXY header, which is left for the server to read
     ///
-    /// Where there is no such thing it is the client's address; who has no route yet goes by
-    /// --balance. The first request counts for its whole connection, which stays where it is.
+    /// Where there is no such thing it is the client's address (who has no route yet may go
+    /// anywhere). The first request counts for its whole connection, which stays where it is.
     /// A crash, restart or reload moves nobody; one slot more or fewer moves its share only.
     #[arg(
         long,
@@ -107,8 +107,8 @@ struct FirstBytes {
 
     /// How long a connection's first bytes are waited for [default: 10s]
     ///
-    /// Then it is dealt by the client's address; with --header-complete it is closed, and without the PROXY header
-    /// that it owes, too. The same goes for the oldest when --max-peeked are waited for.
+    /// Then it is dealt by the client's address, or closed if the PROXY header that it owes, or with
+    /// --header-complete its request, is not there. So is the oldest when --max-peeked are waited for.
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = config::positive_duration, help_heading = "Proxies in front, slow clients")]
     peek_timeout: Option<Duration>,
 
