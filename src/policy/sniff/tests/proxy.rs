@@ -4,6 +4,7 @@ use super::random::Random;
 use super::*;
 use crate::policy::sniff::proxy::{Header, read};
 
+mod haproxy;
 mod reference;
 
 pub(super) const V1: &[u8] = b"PROXY TCP4 198.51.100.7 203.0.113.9 5000 443\r\n";
@@ -300,34 +301,7 @@ fn many_nearly_right_headers_are_read_as_the_specification_has_them() {
 
 fn compare(rounds: usize, seed: u64) {
     let mut random = Random(seed);
-    let v4 = |fields: &[u8]| v2(0x21, 0x11, &[&V4_ADDRESSES[..], fields].concat());
-    let right = [
-        V1.to_vec(),
-        b"PROXY TCP6 2001:db8::7 ::ffff:1.2.3.4 5000 443\r\n".to_vec(),
-        b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(),
-        v4(b""),
-        v4(&[field(1, b"h2"), field(4, b"xyz")].concat()),
-        with_sum(&field(1, b"h2"), &field(2, b"a.example")),
-        v2(0x21, 0x21, &v6_addresses()),
-        v2(0x20, 0x00, b""),
-        v2(0x21, 0x31, &[b'/'; 216]),
-    ];
-    let inserts: [&[u8]; 14] = [
-        b" ",
-        b"\r\n",
-        b"\r",
-        b"0",
-        b"1",
-        b"9",
-        b".",
-        b":",
-        b"+",
-        b"\0",
-        b"\x03\0\x04",
-        b"\x20\x11",
-        b"f",
-        b"UNKNOWN",
-    ];
+    let (right, inserts) = examples();
     let mut taken = 0;
     for round in 0..rounds {
         let mut bytes = random.pick(&right).clone();
@@ -353,4 +327,37 @@ fn compare(rounds: usize, seed: u64) {
         taken > rounds / 100 && taken < rounds * 9 / 10,
         "{taken} taken"
     );
+}
+
+/// Right headers, and what to put into them.
+fn examples() -> (Vec<Vec<u8>>, Vec<&'static [u8]>) {
+    let v4 = |fields: &[u8]| v2(0x21, 0x11, &[&V4_ADDRESSES[..], fields].concat());
+    let right = vec![
+        V1.to_vec(),
+        b"PROXY TCP6 2001:db8::7 ::ffff:1.2.3.4 5000 443\r\n".to_vec(),
+        b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n".to_vec(),
+        v4(b""),
+        v4(&[field(1, b"h2"), field(4, b"xyz")].concat()),
+        with_sum(&field(1, b"h2"), &field(2, b"a.example")),
+        v2(0x21, 0x21, &v6_addresses()),
+        v2(0x20, 0x00, b""),
+        v2(0x21, 0x31, &[b'/'; 216]),
+    ];
+    let inserts: Vec<&'static [u8]> = vec![
+        b" ",
+        b"\r\n",
+        b"\r",
+        b"0",
+        b"1",
+        b"9",
+        b".",
+        b":",
+        b"+",
+        b"\0",
+        b"\x03\0\x04",
+        b"\x20\x11",
+        b"f",
+        b"UNKNOWN",
+    ];
+    (right, inserts)
 }
