@@ -8,7 +8,7 @@ use forkfront::config::Routing;
 use forkfront::policy::sniff::{HEAD_MAX, Sniffer, proxy};
 use forkfront::wire::{Address, Family};
 
-/// As a browser sends it: 728 bytes.
+/// As a browser sends it.
 const BROWSER: &[u8] = b"GET /shop/cart?session=8f14e45fceea167a5a36dedd4bea2543&page=2 HTTP/1.1\r\n\
     Host: shop.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
@@ -83,7 +83,9 @@ fn keys(c: &mut Criterion) {
         let mut sniffer = sniffer(key);
         let name = format!("request of {} bytes by {key}", BROWSER.len());
         group.bench_function(name, |b| {
-            b.iter(|| black_box(sniffer.read(black_box(BROWSER), &peer, false)));
+            b.iter(|| {
+                black_box(sniffer.read(black_box(BROWSER), &peer, false));
+            });
         });
     }
     for (key, hello) in [
@@ -100,7 +102,9 @@ fn keys(c: &mut Criterion) {
         };
         let name = format!("ClientHello of {} bytes in {records} by {key}", hello.len());
         group.bench_function(name, |b| {
-            b.iter(|| black_box(sniffer.read(black_box(&hello), &peer, false)));
+            b.iter(|| {
+                black_box(sniffer.read(black_box(&hello), &peer, false));
+            });
         });
     }
     group.finish();
@@ -142,7 +146,9 @@ fn slow(c: &mut Criterion) {
     for length in [100, 700, 4096, HEAD_MAX - 1] {
         let mut sniffer = sniffer("cookie:sid");
         group.bench_function(format!("request, {length} bytes so far"), |b| {
-            b.iter(|| black_box(sniffer.read(black_box(&long[..length]), &peer, false)));
+            b.iter(|| {
+                black_box(sniffer.read(black_box(&long[..length]), &peer, false));
+            });
         });
     }
     let lines = [
@@ -154,7 +160,9 @@ fn slow(c: &mut Criterion) {
     group.bench_function(
         format!("request, {} bytes so far, at a line's end", lines.len()),
         |b| {
-            b.iter(|| black_box(by_cookie.read(black_box(&lines), &peer, false)));
+            b.iter(|| {
+                black_box(by_cookie.read(black_box(&lines), &peer, false));
+            });
         },
     );
     let hello = hello(12_000, 1);
@@ -162,7 +170,9 @@ fn slow(c: &mut Criterion) {
     group.bench_function(
         "ClientHello in records of one byte, 16,383 bytes so far",
         |b| {
-            b.iter(|| black_box(by_name.read(black_box(&hello[..HEAD_MAX - 1]), &peer, false)));
+            b.iter(|| {
+                black_box(by_name.read(black_box(&hello[..HEAD_MAX - 1]), &peer, false));
+            });
         },
     );
     group.finish();

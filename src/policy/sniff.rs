@@ -139,6 +139,9 @@ impl Sniffer {
 
     /// Where the connection of `peer` belongs, by all that has come of it from the first byte on (after a PROXY
     /// header that was taken off). `end`: nothing more will come, or no more fits; the answer is not `More` then.
+    ///
+    /// It may be known without a single byte, where the peer is not believed. Once there is an answer it is not asked
+    /// for again: what is wrong with a head is seen where a line of it ends, and `More` is said in between.
     pub fn read<'a>(&'a mut self, bytes: &'a [u8], peer: &Address, end: bool) -> Reading<'a> {
         match self.look(bytes, peer) {
             Reading::More if end => fallback(Why::Unreadable),
