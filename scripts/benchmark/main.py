@@ -73,12 +73,12 @@ def raise_file_limit():
 def run(options, groups, say):
     """Measures and reports."""
     tools = Tools(options.binaries, not options.no_install, say)
-    options.kinds = {name: kind(tools) for name, kind in SERVERS.items()}
+    kinds = {name: kind(tools) for name, kind in SERVERS.items()}
     tools.note_version("forkfront", [tools.path("forkfront"), "--version"])
     tools.note_version("wrk", [tools.path("wrk"), "-v"])
     tools.path("visitors")
     with Place() as place:
-        bench = Bench(options, place, tools, Loads(place, tools, options.clients), say)
+        bench = Bench(options, kinds, place, tools, Loads(place, tools, options.clients), say)
         loads = {}
         for group in groups:
             loads.setdefault((group.question.load, group.server, group.peers), group)
@@ -91,7 +91,7 @@ def run(options, groups, say):
             bench.measure(group, budget.until(bench.weight(group)))
     for group in groups:
         source = loads[group.question.load, group.server, group.peers]
-        group.measured, group.missing = source.measured, source.missing
+        group.measured, group.missing, group.seconds = source.measured, source.missing, source.seconds
     return deliver(options, groups, found, say)
 
 
@@ -124,11 +124,13 @@ def deliver(options, groups, found, say):
 def tables(options, groups, results, found):
     """All tables, with the machine's facts above them."""
     about = {name: kind.about for name, kind in SERVERS.items()}
-    parts = [machine.sentence(found), f"{options.clients} clients\n"]
+    parts = [machine.sentence(found), ""]
     for question in dict.fromkeys(group.question for group in groups):
         own = [result for result in results if result["question"] == question.name]
         missing = [one for group in groups if group.question is question for one in group.missing]
-        title = f"{question.title}; {max(options.workers, question.workers)} workers"
+        size = f"{max(options.workers, question.workers)} workers"
+        size += f", {options.clients} clients" if question.crowd else ""
+        title = f"{question.title} ({size})"
         parts.append(report.table(question, title, own, missing, about))
     return "\n".join([*parts, report.legend(results)])
 

@@ -33,6 +33,8 @@ class Group:
     server: str
     peers: tuple
     measured: list = field(default_factory=list)
+    seconds: int = 0
+    """Of load in each round."""
     missing: list = field(default_factory=list)
     """Peers that were not measured, or not in every round, each with the reason."""
 
@@ -59,8 +61,9 @@ class Budget:
 class Bench:
     """One run: its options, its place, its programs."""
 
-    def __init__(self, options, place, tools, loads, say):
+    def __init__(self, options, kinds, place, tools, loads, say):
         self.options = options
+        self.kinds = kinds
         self.place = place
         self.tools = tools
         self.loads = loads
@@ -82,7 +85,7 @@ class Bench:
     def weight(self, group):
         """About how many seconds a group takes."""
         each = self.seconds_of(group.question) + group.question.extra
-        start = 1 + (WARM_UP if self.options.kinds[group.server].compiles else 0)
+        start = 1 + (WARM_UP if self.kinds[group.server].compiles else 0)
         return 3 + len(group.peers) * (start + each * self.rounds_of(group.question))
 
     def prepare(self, groups):
@@ -90,14 +93,14 @@ class Bench:
         for group in groups:
             for peer in group.peers:
                 try:
-                    peers.prepare(self.tools, self.options.kinds[group.server], peer)
+                    peers.prepare(self.tools, self.kinds[group.server], peer)
                 except Missing as missing:
                     group.leave_out(peer, missing)
 
     def measure(self, group, until):
         """All rounds of a group; none is begun past `until` except the first."""
-        question, server = group.question, self.options.kinds[group.server]
-        self.seconds = self.seconds_of(question)
+        question, server = group.question, self.kinds[group.server]
+        self.seconds = group.seconds = self.seconds_of(question)
         self.say(f"{question.name}, {group.server}: starting {', '.join(group.peers)}")
         systems = self.start(group, server)
         found = {system.peer: Measured(group.server, system.peer) for system in systems}

@@ -45,8 +45,14 @@ class Program:
         self.pid = self.child.pid
 
     def ended(self):
-        """Whether it is gone."""
-        return self.child.poll() is not None
+        """Whether it is gone. It is left a zombie, so that its pid belongs to nobody else before the end."""
+        if self.reaped():
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def reaped(self):
+        """Whether its pid may be another's by now."""
+        return self.child.returncode is not None
 
     def last_words(self):
         """The last line that it printed, for whoever wants to know why it failed."""
@@ -95,13 +101,12 @@ class Place:
     def end(self, programs):
         """Asks them to end, and kills what does not: them and all that descends from them."""
         programs = list(programs)
-        family = members([program.pid for program in programs if not program.ended()])
-        for program in programs:
-            signal_to(program.pid, signal.SIGTERM) if not program.ended() else None
+        roots = [program.pid for program in programs if not program.reaped()]
+        family = members(roots)
+        for pid in roots:
+            signal_to(pid, signal.SIGTERM)
         limit = time.monotonic() + PATIENCE
         while time.monotonic() < limit and any(alive(pid, born) for pid, born in family.items()):
-            for program in programs:
-                program.ended()
             time.sleep(0.02)
         for pid, born in family.items():
             if alive(pid, born):

@@ -44,6 +44,8 @@ class Question:
     seconds: int = 2
     extra: float = 0.3
     """Seconds that a round of one system takes beyond `seconds`, about."""
+    crowd: bool = True
+    """Whether as many clients as asked for come at one time; else the load has a size of its own."""
     workers: int = 0
     """At least so many workers."""
     env: tuple = ()
@@ -61,7 +63,8 @@ def keepalive(bench, system):
 
 def latency(bench, system):
     """One connection now and then."""
-    return bench.loads.visitors(system, bench.seconds, "--rate", RATE, "--clients", 8)
+    sample = bench.loads.visitors(system, bench.seconds, "--rate", RATE, "--clients", 8)
+    return {**sample, "limit": "rate" if sample["limit"] == "server" else sample["limit"]}
 
 
 def sticky(bench, system):
@@ -192,6 +195,7 @@ QUESTIONS = {
             (Column("p50", "p50 us", 0, "difference", "less"), Column("p99", "p99 us"), *CPU),
             latency,
             "latency",
+            crowd=False,
             rounds=3,
         ),
         Question(
@@ -223,6 +227,7 @@ QUESTIONS = {
             (Column("even_held", "of those that stay", 2, "ratio", "less"), Column("even_short", "of short ones", 2)),
             evenness,
             "evenness",
+            crowd=False,
             rounds=3,
             seconds=1,
             workers=MANY,

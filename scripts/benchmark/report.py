@@ -8,6 +8,7 @@ NOISY = 0.10
 LIMITS = {
     "generator": "the load generator was at its own limit: the servers could do more",
     "cores": "every core was busy: what the load generator took was not there for the servers",
+    "rate": "clients came at a given rate: nothing was at its limit",
     "server": "cores and load generator had time left: the servers, or the way to them, were the limit",
 }
 
@@ -49,6 +50,7 @@ def summary(group, question=None):
             "server": one.server,
             "peer": one.peer,
             "rounds": len(one.samples),
+            "seconds": group.seconds,
             "figures": {column.key: spread([s.get(column.key) for s in one.samples]) for column in question.columns},
             "forkfront_against_it": versus(one, reference, question.columns[0]),
             "answered": sum(sample["answered"] for sample in one.samples),
@@ -139,7 +141,7 @@ def notes(results):
     lines = []
     if rounds:
         count = str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
-        lines.append(f"  medians of {count} interleaved round{'s' if rounds[-1] > 1 else ''}")
+        lines.append(f"  medians of {count} interleaved round{'s' if rounds[-1] > 1 else ''} of {results[0]['seconds']} s")
     if len(rounds) and rounds[-1] < 3:
         lines.append("  fewer than 3 rounds: take no figure from it")
     others = max((result["others_share"]["max"] for result in results), default=0)

@@ -77,7 +77,7 @@ class Tools:
                 self.found["built"] = True
                 self.say("building forkfront and the two programs that measure it")
                 words = ["build", "--release", "--bin", "forkfront", "--example", "hello", "--example", "visitors"]
-                self.run(["cargo", *words], limit=1800, cwd=ROOT)
+                self.run(["cargo", *words], limit=3600, cwd=ROOT, errors=None)
         path = os.path.join(os.path.abspath(where), folder, program)
         if not os.path.exists(path):
             raise Missing(f"there is no {path}")
@@ -146,16 +146,18 @@ class Tools:
             for package in glob.glob(os.path.join(folder, f"{name}_*.deb")):
                 self.run(["dpkg", "-x", package, os.path.join(TOOLS, "root")], limit=60)
 
-    def run(self, argv, limit, cwd=None):
-        """Runs a step of an installation to its end. Raises Missing with the last thing that it said."""
+    def run(self, argv, limit, cwd=None, errors=subprocess.PIPE):
+        """Runs a step of an installation to its end; what it says is kept, or shown where `errors` is None. Raises
+        Missing with the last thing that it said."""
         try:
             done = subprocess.run(
-                argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False
+                argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                timeout=limit, check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Missing(str(error)) from error
         if done.returncode != 0:
-            said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+            said = [line for line in ((done.stderr or "") + done.stdout).splitlines() if line.strip()]
             raise Missing(f"{os.path.basename(argv[0])} {argv[1]}: {said[-1] if said else done.returncode}")
         return done.stdout
 
