@@ -180,7 +180,8 @@ const SET: &str = "\
 Change a setting of the running primary, for all that comes from now on: no worker is restarted.
 
   balance POLICY      as --balance of `run`; to or from kernel takes a restart
-  sticky KEY          as --sticky of `run`; off: none. Clients change their slots with another KEY
+  sticky KEY          as --sticky of `run`; off: none. With another KEY clients change their slots;
+                      --steal-after stays what it was at the start or in the file
   weight SLOT=N       1 to 1000; 100 is usual, 50 gets half of that
   log-level LEVEL     error, warn, info, debug or trace
 
