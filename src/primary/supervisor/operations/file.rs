@@ -137,6 +137,7 @@ impl Supervisor {
                 self.stop_app(app);
             }
         }
+        self.fit_queues();
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::config::AppConfig;
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::{Event, Why};
+use crate::primary::app::App;
 use crate::primary::app::room::Room;
 use crate::primary::messages::Command;
 use crate::protocol::{Size, SlotRef};
@@ -100,7 +101,27 @@ impl Supervisor {
         let app = &mut self.apps[id];
         app.held.retain(|slot| slot.index() < workers);
         app.dispatcher.send(Command::Resize(workers));
+        self.fit_queues();
         Ok(())
+    }
+
+    /// Shares the room for queues among the slots that there are now. The kernel counts what is in flight of all
+    /// of them together, and beyond the limit nobody's connections can be sent.
+    pub(super) fn fit_queues(&mut self) {
+        let apps: Vec<&AppConfig> = self.apps.iter().map(|app| &*app.config).collect();
+        let Ok(room) = Room::of(&apps, 0, self.open_files.now) else {
+            return;
+        };
+        self.means.room = room;
+        let outdated = |app: &&mut App| app.queue_cap != room.queue_cap;
+        for app in self.apps.iter_mut().filter(outdated) {
+            app.queue_cap = room.queue_cap;
+            app.dispatcher.send(Command::SetLimits {
+                max_held: app.config.max_held,
+                steal_after: app.config.steal_after,
+                queue_cap: Some(room.queue_cap),
+            });
+        }
     }
 
     /// Whether all apps still fit, with this one as `config` says.
