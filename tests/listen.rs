@@ -114,6 +114,24 @@ fn an_ipv4_listener_for_a_server_of_both_families() {
 }
 
 #[test]
+fn an_ipv6_address_before_a_server_of_ipv4() {
+    // Which has no name for its clients: one on this machine is shown as one on this machine.
+    for command in [["node", "node.js"], ["python3", "blocking.py"]] {
+        let site = Site::new();
+        let outside = Site::on("::1");
+        let listen = format!("{}={}", outside.bind(), site.port);
+        let script = server(&format!("peer/{}", command[1]));
+        let words = ["run", "-n", "1", "-l", &listen, "--", command[0], &script];
+        let balancer = Balancer::start(&site, &words);
+        let mut visitor = Visitor::with(outside.to(), b"");
+        let shown = format!("127.0.0.1 {}\n", visitor.address.port());
+        assert_eq!(visitor.ask("peer"), shown);
+        drop(visitor);
+        balancer.finish();
+    }
+}
+
+#[test]
 fn another_port_than_the_servers_own() {
     let outside = Site::new();
     let site = Site::new();

@@ -83,11 +83,9 @@ impl Server {
         }
     }
 
-    /// By every way it is shown `shown` (an IP address and a port) of a connection that `proxy` has made for
-    /// `client`. Returns what is shown of the proxy and of itself.
-    #[track_caller]
-    fn is_shown(&mut self, proxy: Proxy, client: &str, shown: &str) -> BTreeMap<String, String> {
-        self.dealer.deal(&proxy.record(client), &proxy.accepted);
+    /// What it says of a connection that comes with `record`, by line, and the connection.
+    fn asked(&self, record: &Record, proxy: Proxy) -> (BTreeMap<String, String>, TcpStream) {
+        self.dealer.deal(record, &proxy.accepted);
         drop(proxy.accepted);
         let stream = TcpStream::from(proxy.stream);
         let mut lines = BTreeMap::new();
@@ -98,6 +96,14 @@ impl Server {
             };
             lines.insert(way.to_string(), said.to_string());
         }
+        (lines, stream)
+    }
+
+    /// By every way it is shown `shown` (an IP address and a port) of a connection that `proxy` has made for
+    /// `client`. Returns what is shown of the proxy and of itself.
+    #[track_caller]
+    fn is_shown(&mut self, proxy: Proxy, client: &str, shown: &str) -> BTreeMap<String, String> {
+        let (mut lines, stream) = self.asked(&proxy.record(client), proxy);
         let wrong: Vec<_> = lines
             .iter()
             .filter(|(way, said)| match way.as_str() {
@@ -177,4 +183,24 @@ fn a_server_of_ipv6_is_shown_the_client_of_the_proxy() {
     assert!(lines["getsockname"].starts_with("::1 "), "{lines:?}");
     let lines = server.is_shown(Proxy::unix(), "[2001:db8::9]:2", "2001:db8::9 2");
     assert_eq!(lines["getsockname"], "::1 0");
+}
+
+#[test]
+fn a_server_of_ipv4_is_shown_nobody_for_an_ipv6_client_from_elsewhere() {
+    let place = Place::new();
+    let mut server = Server::at(&place, "127.0.0.1");
+    let proxy = Proxy::tcp("[::1]:0", "[::1]");
+    let port = proxy.address.expect("tcp").port();
+    // A proxy on this machine, for a client that IPv4 has no name for.
+    let shown = format!("127.0.0.1 {port}");
+    let lines = server.is_shown(proxy, "[2001:db8::7]:4321", &shown);
+    assert!(lines["getsockname"].starts_with("127.0.0.1 "), "{lines:?}");
+    // No proxy: the client itself is from elsewhere, by the record.
+    let direct = Proxy::tcp("[::1]:0", "[::1]");
+    let record = Record {
+        proxied: false,
+        ..direct.record("[2001:db8::7]:4321")
+    };
+    let (lines, _stream) = server.asked(&record, direct);
+    assert_eq!(lines["accept"], "0.0.0.0 4321");
 }
