@@ -204,6 +204,7 @@ fn note(connection: i32, shown: u8) {
 
 /// The peer's address in the family that the server bound, and how the socket's addresses are to be shown
 /// from now on.
+#[inline(always)]
 fn in_family(connection: i32, peer: &Address, family: Family) -> (Address, u8) {
     let shown = match (family, peer.family) {
         (Family::V4, Family::V6) => {

@@ -115,7 +115,8 @@ impl SockAddr {
     pub unsafe fn write_whole(&self, to: *mut u8, len: *mut u32) -> Result<usize, Errno> {
         // SAFETY: the caller's promise.
         let room = *unsafe { len.as_ref() }.ok_or(EFAULT)? as usize;
-        let asked = self.bytes[..self.len].get(..room).ok_or(EINVAL)?;
+        let whole = self.bytes.get(..self.len).unwrap_or(&[]);
+        let asked = whole.get(..room).ok_or(EINVAL)?;
         if to.is_null() && room > 0 {
             return Err(EFAULT);
         }

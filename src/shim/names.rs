@@ -33,24 +33,13 @@ fn is_translated(byte: u8) -> bool {
     table::is_connection(byte) && byte & (AS_V4 | AS_V6) != 0
 }
 
-/// What is noted of `fd`; nothing if it is known that the number was closed unseen and given out again.
-fn noted(fd: i32) -> u8 {
-    let byte = table::get(fd);
-    if table::is_proxied(byte) && sources::of(fd).is_none() {
-        return 0;
-    }
-    byte
-}
-
-/// The address at the other end of the connection `fd`, where that is not what the kernel says.
-fn peer_of(fd: i32) -> Option<Result<Address, Errno>> {
-    let byte = table::get(fd);
-    let client = if table::is_proxied(byte) {
-        Some(sources::of(fd)?)
-    } else if is_translated(byte) {
-        None
-    } else {
-        return None;
+/// The address at the other end of the connection `fd`, of which the table says `byte`, where that is not what
+/// the kernel says.
+#[cold]
+fn altered_peer(fd: i32, byte: u8) -> Option<Result<Address, Errno>> {
+    let client = match table::is_proxied(byte) {
+        true => Some(sources::of(fd)?),
+        false => None,
     };
     // Whether it is still connected is for the kernel to say, whoever the client is.
     Some(name(fd, byte, sys::peer_address).map(|peer| client.unwrap_or(peer)))
@@ -61,8 +50,10 @@ fn peer_of(fd: i32) -> Option<Result<Address, Errno>> {
 /// # Safety
 /// `out` must be good as for getsockname(2).
 pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
-    let byte = noted(fd);
-    if is_translated(byte) {
+    let byte = table::get(fd);
+    // A number that was closed unseen and given out again may be known as that.
+    let is_stale = || table::is_proxied(byte) && sources::of(fd).is_none();
+    if is_translated(byte) && !is_stale() {
         let address = name(fd, byte, sys::local_address)?;
         // SAFETY: the caller's promise.
         unsafe { SockAddr::encode(&address).write(out.address, out.len) }?;
@@ -84,12 +75,15 @@ pub unsafe fn getsockname(fd: i32, out: Out) -> Result<usize, Errno> {
 /// # Safety
 /// `out` must be good as for getpeername(2).
 pub unsafe fn getpeername(fd: i32, out: Out) -> Result<usize, Errno> {
-    if let Some(peer) = peer_of(fd) {
+    let byte = table::get(fd);
+    if table::is_altered(byte)
+        && let Some(peer) = altered_peer(fd, byte)
+    {
         // SAFETY: the caller's promise.
         unsafe { SockAddr::encode(&peer?).write(out.address, out.len) }?;
         return Ok(0);
     }
-    if may_be_channel(fd, table::get(fd)) && channel_of(fd).is_some() {
+    if may_be_channel(fd, byte) && channel_of(fd).is_some() {
         return Err(ENOTCONN);
     }
     let arguments = [fd as usize, out.address as usize, out.len as usize, 0, 0, 0];
@@ -112,14 +106,16 @@ pub unsafe fn getsockopt(
         let arguments = [fd as usize, level, name, value as usize, len as usize, 0];
         forward(nr::GETSOCKOPT, arguments)
     };
+    let byte = table::get(fd);
     if (level, name) == (SOL_SOCKET, SO_PEERNAME)
-        && let Some(peer) = peer_of(fd)
+        && table::is_altered(byte)
+        && let Some(peer) = altered_peer(fd, byte)
     {
         let peer = SockAddr::encode(&peer.map_err(|_| ENOTCONN)?);
         // SAFETY: the caller's promise.
         return unsafe { peer.write_whole(value, len) };
     }
-    let listener = may_be_channel(fd, table::get(fd)).then(|| channel_of(fd));
+    let listener = may_be_channel(fd, byte).then(|| channel_of(fd));
     let Some(listener) = listener.flatten() else {
         return native(fd);
     };
@@ -205,6 +201,7 @@ fn may_be_channel(fd: i32, byte: u8) -> bool {
 }
 
 /// What `call` says of the connection `fd`, as its server is to see it.
+#[cold]
 fn name(
     fd: i32,
     byte: u8,

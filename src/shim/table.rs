@@ -64,11 +64,16 @@ pub fn is_proxied(byte: u8) -> bool {
     is_connection(byte) && byte & PROXIED != 0
 }
 
-/// The byte of a duplicate, if it is to be known as one: of a connection whose addresses are not shown as the
-/// kernel has them.
+/// `byte` stands for a connection whose addresses are not all shown as the kernel has them.
+#[inline(always)]
+pub fn is_altered(byte: u8) -> bool {
+    is_connection(byte) && byte & (AS_V4 | AS_V6 | PROXIED) != 0
+}
+
+/// The byte of a duplicate, if it is to be known as one.
 #[inline(always)]
 pub fn copy_of(byte: u8) -> Option<u8> {
-    (is_connection(byte) && byte & (AS_V4 | AS_V6 | PROXIED) != 0).then_some(byte | COPY)
+    is_altered(byte).then_some(byte | COPY)
 }
 
 /// The index of the listener that `byte` stands for.
