@@ -105,10 +105,14 @@ fn a_page_in_a_real_browser() {
     browse(what, &flag, "PAGES=close", false);
     let what = "--websocket-sticky, a port of its own for socket.io";
     browse(what, &flag, "", true);
-    let route = ["--sticky", "route:sid"];
-    browse("--sticky route:sid", &route, "ROUTE=1", false);
-    let what = "--sticky route:sid, and the page has set a cookie sid";
-    browse(what, &route, "ROUTE=1 PAGES=cookie", false);
+    browse(
+        "--sticky route:sid",
+        &["--sticky", "route:sid"],
+        "ROUTE=1",
+        false,
+    );
+    let what = "--sticky route:slot, a cookie of the page";
+    browse(what, &["--sticky", "route:slot"], "PAGES=cookie", false);
 }
 
 /// `ROUNDS` browsers, each with a profile of its own, one after the other; prints what came of each. `env`: for the

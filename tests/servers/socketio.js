@@ -3,7 +3,7 @@
 //   JOURNAL      one line per engine.io request that knew a session this process does not
 //   ROUTE=1      session ids end in the slot             COOKIE=1   engine.io sets its cookie, `io`
 //   TLS=DIR      https, with key.pem and cert.pem of DIR
-//   PAGES=close  answers to anything but engine.io end their connection; PAGES=cookie: the page sets sid=page.SLOT
+//   PAGES=close  answers to anything but engine.io end their connection; PAGES=cookie: the page sets slot=page.SLOT
 //   GET /        a page with a socket.io client (for browsers)     GET /ID   `slot pid ID`, as http.js
 const http = require('http');
 const https = require('https');
@@ -32,11 +32,10 @@ const page = (query) => `<!doctype html><meta charset="utf-8"><title>socket.io</
 
 const answer = (request, response) => {
   const url = new URL(request.url, 'http://server');
-  if (process.env.PAGES === 'close') response.shouldKeepAlive = false;
   if (url.pathname === '/told') console.log(`told ${url.search}`);
   const html = url.pathname === '/';
   const text = html ? page(url.searchParams) : `${slot} ${process.pid} ${request.url.slice(1)}\n`;
-  if (html && process.env.PAGES === 'cookie') response.setHeader('Set-Cookie', `sid=page.${slot}; Path=/; HttpOnly`);
+  if (html && process.env.PAGES === 'cookie') response.setHeader('Set-Cookie', `slot=page.${slot}; Path=/; HttpOnly`);
   response.writeHead(200, {
     'Content-Type': html ? 'text/html' : 'text/plain',
     'Content-Length': Buffer.byteLength(text),
@@ -53,6 +52,11 @@ const io = new Server(server, {
   cors: { origin: true, credentials: true },
   cookie: process.env.COOKIE === '1',
 });
+if (process.env.PAGES === 'close') {
+  server.prependListener('request', (request, response) => {
+    if (!request.url.includes('EIO=')) response.shouldKeepAlive = false;
+  });
+}
 if (process.env.ROUTE === '1') {
   const { randomUUID } = require('crypto');
   io.engine.generateId = () => `${randomUUID()}.${slot}`;
