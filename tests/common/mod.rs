@@ -12,6 +12,7 @@ mod census;
 mod clients;
 mod command;
 mod endless;
+mod front;
 mod load;
 mod nobody;
 mod pairs;
@@ -33,6 +34,7 @@ pub use census::{
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
 pub use endless::Endless;
+pub use front::Front;
 pub use load::{Failure, Load, Mix, Report};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use pairs::{Deed, Pairs};

@@ -71,13 +71,14 @@ fn an_upgrade_in_the_middle_of_heads() {
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 3, &FLAGS);
     let usual = users(&site);
-    let halves = Halves::sent(&balancer, 40);
+    let halves = Halves::sent(&balancer, 1000);
     let found = balancer.keys().found("header");
+    balancer.command(&["upgrade"]).done();
     balancer.command(&["upgrade"]).done();
     let keys = balancer.keys();
     assert_eq!(
         (keys.reading(), keys.found("header")),
-        (40, found),
+        (1000, found),
         "{keys:?}"
     );
     assert_eq!(halves.answered(), usual);

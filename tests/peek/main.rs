@@ -7,6 +7,7 @@ mod common;
 mod bytes;
 mod changes;
 mod complete;
+mod forwarded;
 mod keys;
 mod odd;
 mod places;

@@ -275,3 +275,35 @@ fn a_thousand_drips_at_a_time() {
     assert_eq!((keys.found("header"), keys.reading()), (500, 0), "{keys:?}");
     balancer.finish();
 }
+
+#[test]
+fn who_says_nothing_keeps_nobody_out_when_descriptors_are_scarce() {
+    // D1: as many descriptors as are open; half of them by clients that are waited for.
+    let site = Site::new();
+    let flags = ["--sticky", "header:x-user", "--peek-timeout", "1h"];
+    let balancer = Balancer::nodes(&site, 2, &flags);
+    let half = |n| Raw::sending(client(n), site.to(), HALF);
+    let mut clients: Vec<Raw> = (0..100).map(half).collect();
+    balancer.reads(100);
+    let most = descriptors(balancer.pid())
+        .keys()
+        .max()
+        .map_or(0, |most| most + 1);
+    let limit = |soft: u32| {
+        let pid = balancer.pid().to_string();
+        let mut prlimit = std::process::Command::new("prlimit");
+        prlimit.args(["--pid", &pid, &format!("--nofile={soft}:")]);
+        assert!(prlimit.status().expect("prlimit").success());
+    };
+    limit(most);
+    let before = cpu_ticks(balancer.pid());
+    Crowd::gather(site.to(), 0..200).answers().all_answered(200);
+    let ticks = cpu_ticks(balancer.pid()) - before;
+    limit(1024);
+    assert!(ticks < 100, "{ticks}0 ms of CPU");
+    for one in &mut clients {
+        one.send(REST);
+        one.slot();
+    }
+    balancer.finish();
+}

@@ -73,7 +73,7 @@ fn every_form_of_a_header() {
     let (own, client) = (Some(proxy(1).to_string()), Some(him.ip().to_string()));
     let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(107 - 16));
     let table: [(&str, Vec<u8>, &Option<String>); 17] = [
-        ("v1", v1(him, to), &client),
+        ("v1", proxy_v1(him), &client),
         ("UNKNOWN", b"PROXY UNKNOWN\r\n".to_vec(), &own),
         (
             "UNKNOWN with addresses",
@@ -103,7 +103,7 @@ fn every_form_of_a_header() {
         assert_eq!(&&outcome(&site, header), expected, "{what}");
     }
     // A server that bound IPv4 has no room for an IPv6 client's address: it is shown the proxy.
-    for header in [v1(six, six), v2(six, six, b"")] {
+    for header in [proxy_v1(six), v2(six, six, b"")] {
         assert_eq!(outcome(&site, &header), own);
     }
     assert_eq!(balancer.status().closed_by_policy, 0);
@@ -209,7 +209,7 @@ fn headers_byte_by_byte_from_many_at_a_time() {
     let mut all: Vec<(Vec<u8>, Raw)> = (0..600)
         .map(|n| {
             let header = match n % 3 {
-                0 => v1(told(n), site.to()),
+                0 => proxy_v1(told(n)),
                 1 => v2(told(n), site.to(), b""),
                 _ => v2(told(n), site.to(), &tlv(0xe0, &[n as u8; 20])),
             };
@@ -241,7 +241,7 @@ fn a_header_that_never_comes_is_waited_for_three_seconds() {
     let site = Site::new();
     let balancer = behind(&site, "echo.js", 2, &["--peek-timeout", "100ms"]);
     let start = Instant::now();
-    let header = v1(told(1), site.to());
+    let header = proxy_v1(told(1));
     let mut silent: Vec<Raw> = (0..30).map(|n| Raw::connect(proxy(n), site.to())).collect();
     silent
         .iter_mut()

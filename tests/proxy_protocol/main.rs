@@ -39,19 +39,6 @@ fn behind<'a>(site: &'a Site, file: &str, n: u16, flags: &[&str]) -> Balancer<'a
     Balancer::start(site, &words)
 }
 
-/// A header of version 1: `source` speaks to `to`.
-fn v1(source: SocketAddr, to: SocketAddr) -> Vec<u8> {
-    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
-    format!(
-        "PROXY {family} {} {} {} {}\r\n",
-        source.ip(),
-        to.ip(),
-        source.port(),
-        to.port()
-    )
-    .into_bytes()
-}
-
 /// What each header of version 2 begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 

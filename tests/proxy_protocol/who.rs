@@ -21,7 +21,7 @@ fn a_forged_header_is_bytes() {
     let balancer = behind(&site, "echo.js", 2, &FOREVER);
     for n in 0..6 {
         let forged = [
-            v1(told(50), site.to()),
+            proxy_v1(told(50)),
             v2(told(50), site.to(), b""),
             v2_of(0x20, 0, b""),
             b"PROXY UNKNOWN\r\n".to_vec(),
@@ -96,7 +96,7 @@ fn the_server_sees_the_client_and_what_it_sent() {
     let balancer = behind(&site, "echo.js", 2, &FOREVER);
     for n in 0..10 {
         let header = if n % 2 == 0 {
-            v1(told(n), site.to())
+            proxy_v1(told(n))
         } else {
             v2(told(n), site.to(), b"")
         };
@@ -133,9 +133,7 @@ fn the_client_has_its_slot_whichever_way_it_comes() {
         one.send(&get("1", ""));
         one.slot()
     };
-    let first: Vec<u16> = (0..30)
-        .map(|n| through(n, v1(told(n), site.to())))
-        .collect();
+    let first: Vec<u16> = (0..30).map(|n| through(n, proxy_v1(told(n)))).collect();
     let second: Vec<u16> = (0..30)
         .map(|n| through(n + 1, v2(told(n), site.to(), b"")))
         .collect();
@@ -204,7 +202,7 @@ fn the_source_outlives_the_worker_and_the_primary() {
     let balancer = behind(&site, "echo.js", 2, &flags);
     let workers = balancer.workers();
     let begun = |n: u32| {
-        let header = v1(told(n), site.to());
+        let header = proxy_v1(told(n));
         Raw::sending(
             proxy(n),
             site.to(),
@@ -213,7 +211,7 @@ fn the_source_outlives_the_worker_and_the_primary() {
     };
     let mut all: Vec<Raw> = (0..20).map(begun).collect();
     // And some of which not even the header is there.
-    let header = v1(told(77), site.to());
+    let header = proxy_v1(told(77));
     let mut half: Vec<Raw> = (0..10)
         .map(|n| Raw::sending(proxy(n), site.to(), &header[..9]))
         .collect();
@@ -266,7 +264,7 @@ fn a_header_that_the_server_reads_itself() {
     let mut used = BTreeSet::new();
     for n in 0..16 {
         let direct = Raw::sending(client(n), site.to(), b"GET").greeted_by();
-        for header in [v1(told(n), site.to()), v2(told(n), site.to(), b"")] {
+        for header in [proxy_v1(told(n)), v2(told(n), site.to(), b"")] {
             let sent = [&header[..], b"and more"].concat();
             let mut one = Raw::connect(proxy(n), site.to());
             one.drip(&sent);
@@ -275,8 +273,7 @@ fn a_header_that_the_server_reads_itself() {
             one.finish_sending();
             assert_eq!(one.rest(), sent);
             // From others it is a claim.
-            let claimed =
-                Raw::sending(client(n), site.to(), &v1(told(n + 1), site.to())).greeted_by();
+            let claimed = Raw::sending(client(n), site.to(), &proxy_v1(told(n + 1))).greeted_by();
             assert_eq!(claimed, direct);
         }
         used.insert(direct);
