@@ -9,7 +9,7 @@ use core::sync::atomic::{
     Ordering::{AcqRel, Relaxed},
 };
 
-use crate::address::{SockAddr, shown_in, translated};
+use crate::address::{SockAddr, shown_in};
 use crate::listeners::{self, Listener};
 use crate::process::{self, Asleep};
 use crate::received::{self, Received};
@@ -153,12 +153,7 @@ fn present(
     if record.nonblocking != nonblocking {
         let _ = sys::set_nonblocking(connection, nonblocking);
     }
-    let family = listener.asked().family;
-    let (peer, shown) = if record.proxied {
-        behind_proxy(connection, record, family)
-    } else {
-        in_family(connection, &record.peer, family)
-    };
+    let (peer, shown) = in_family(connection, record, listener.asked().family);
     if !out.address.is_null() {
         // SAFETY: checked by `accept` before anything was received; good by its caller's promise.
         unsafe { SockAddr::encode(&peer).write(out.address, out.len) }?;
@@ -202,43 +197,45 @@ fn note(connection: i32, shown: u8) {
     process::note_opened();
 }
 
-/// The peer's address in the family that the server bound, and how the socket's addresses are to be shown
+/// The client's address in the family that the server bound, and how the socket's addresses are to be shown
 /// from now on.
 #[inline(always)]
-fn in_family(connection: i32, peer: &Address, family: Family) -> (Address, u8) {
-    let shown = match (family, peer.family) {
+fn in_family(connection: i32, record: &Record, family: Family) -> (Address, u8) {
+    if record.proxied {
+        return behind_proxy(connection, record, family);
+    }
+    match alter(connection, record.peer.family, family) {
+        None => (record.peer, 0),
+        Some(shown) => (shown_in(&record.peer, family), shown),
+    }
+}
+
+/// As [`in_family`] for a connection that a proxy has made: its socket is of the listener's family, whoever the
+/// client is.
+#[cold]
+fn behind_proxy(connection: i32, record: &Record, family: Family) -> (Address, u8) {
+    let shown = alter(connection, record.local.family, family).unwrap_or(0);
+    let client = shown_in(&record.peer, family);
+    if sources::keep(connection, &client) {
+        (client, shown | PROXIED)
+    } else {
+        (client, shown)
+    }
+}
+
+/// Makes a socket that is none of the family that the server bound look as one; how its addresses are to be shown.
+#[inline(always)]
+fn alter(connection: i32, own: Family, bound: Family) -> Option<u8> {
+    match (bound, own) {
         (Family::V4, Family::V6) => {
             // Refused once the client has half-closed; then the addresses are translated at each call.
             let form = AF_INET.to_ne_bytes();
-            let done = peer.mapped_v4().is_some()
-                && sys::set_option(connection, IPPROTO_IPV6, IPV6_ADDRFORM, &form).is_ok();
-            if done { 0 } else { AS_V4 }
+            let done = sys::set_option(connection, IPPROTO_IPV6, IPV6_ADDRFORM, &form).is_ok();
+            Some(if done { 0 } else { AS_V4 })
         }
-        (Family::V4, Family::None) => AS_V4,
-        (Family::V6, Family::V4 | Family::None) => AS_V6,
-        _ => return (*peer, 0),
-    };
-    (shown_in(peer, family), shown)
-}
-
-/// As [`in_family`] for a connection that a proxy has made. A server that cannot be shown the client, because
-/// that is an IPv6 one and it bound IPv4, is shown the proxy.
-#[cold]
-fn behind_proxy(connection: i32, record: &Record, family: Family) -> (Address, u8) {
-    let mut name = [0; 128];
-    let proxy = sys::peer_address(connection, &mut name)
-        .ok()
-        .and_then(|len| SockAddr::decode(name.get(..len)?))
-        // It came over a Unix socket, or has gone; the listener has the connection's family.
-        .unwrap_or(Address {
-            family: record.local.family,
-            ..Address::default()
-        });
-    let (proxy, shown) = in_family(connection, &proxy, family);
-    match translated(&record.peer, family) {
-        Some(client) if sources::keep(connection, &client) => (client, shown | PROXIED),
-        Some(client) => (client, shown),
-        None => (proxy, shown),
+        (Family::V4, Family::None) => Some(AS_V4),
+        (Family::V6, Family::V4 | Family::None) => Some(AS_V6),
+        _ => None,
     }
 }
 

@@ -156,7 +156,7 @@ impl SharedAddress {
 }
 
 /// The same endpoint in this family; `None` if the family has no name for it.
-pub fn translated(address: &Address, family: Family) -> Option<Address> {
+fn translated(address: &Address, family: Family) -> Option<Address> {
     let mut ip = [0; 16];
     match (family, address.family) {
         (Family::V4, Family::V6) => ip[..4].copy_from_slice(&address.mapped_v4()?),
@@ -175,17 +175,17 @@ pub fn translated(address: &Address, family: Family) -> Option<Address> {
 }
 
 /// What a server of this family is shown of an endpoint, whatever it is. One that the family has no name for is
-/// the loopback address if it is on this machine for certain (a Unix socket, `::1`), and otherwise the
-/// unspecified address, by which nobody is let in.
+/// the loopback address if it is that by its own word (a Unix socket, `::1`), and otherwise the unspecified
+/// address, which is nobody's and so is let in nowhere.
 pub fn shown_in(address: &Address, family: Family) -> Address {
     const LOOPBACK: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let is_local = address.family == Family::None || address.ip == LOOPBACK;
     translated(address, family).unwrap_or_else(|| {
         let mut ip = [0; 16];
-        if address.family == Family::None || address.ip == LOOPBACK {
-            match family {
-                Family::V6 => ip = LOOPBACK,
-                Family::V4 | Family::None => ip[..4].copy_from_slice(&[127, 0, 0, 1]),
-            }
+        match family {
+            Family::V4 if is_local => ip[..4].copy_from_slice(&[127, 0, 0, 1]),
+            Family::V6 if is_local => ip = LOOPBACK,
+            _ => {}
         }
         Address {
             family,
