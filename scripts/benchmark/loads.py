@@ -138,8 +138,8 @@ class Watch:
     def __exit__(self, *_):
         self.wall = time.monotonic() - self.start
         self.generator = children_cpu() - self.generator
-        busy, every = machine_cpu()
-        self.busy = (busy - self.machine[0]) / max(every - self.machine[1], 1e-9)
+        taken, idle, every = (now - before for now, before in zip(machine_cpu(), self.machine))
+        self.taken, self.busy = taken, 1 - idle / max(every, 1e-9)
         self.used = {pid: max(0.0, cpu_seconds(pid) - start) for pid, start in self.before.items()}
 
     def figures(self, answered):
@@ -147,13 +147,12 @@ class Watch:
         servers = sum(self.used.values())
         front = sum(used for pid, used in self.used.items() if pid in self.front)
         each = 1e6 / answered if answered else None
-        busy = self.busy * self.cores * self.wall
         return {
             "cpu_us": servers * each if each else None,
             "front_us": front * each if each and self.system.front else None,
             "generator": self.generator / self.wall,
             "servers": servers / self.wall,
-            "others": max(0.0, busy - servers - self.generator) / (self.wall * self.cores),
+            "others": max(0.0, self.taken - servers - self.generator) / (self.wall * self.cores),
             "limit": self.limit(),
         }
 
@@ -171,9 +170,12 @@ def children_cpu():
 
 
 def machine_cpu():
-    """Busy and all time of all cores so far, in seconds."""
+    """What processes (and the host, of a virtual machine) took, idle time and all time so far, in seconds, of the cores
+    that this process may use."""
+    ours = {f"cpu{core}" for core in os.sched_getaffinity(0)}
+    tick = os.sysconf("SC_CLK_TCK")
     with open("/proc/stat", encoding="ascii") as file:
-        fields = [int(field) for field in file.readline().split()[1:9]]
-    every = sum(fields)
-    # proc(5): idle and iowait are the fourth and fifth.
-    return (every - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK"), every / os.sysconf("SC_CLK_TCK")
+        lines = [line.split() for line in file if line.startswith("cpu")]
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal.
+    fields = [sum(column) / tick for column in zip(*([int(f) for f in line[1:9]] for line in lines if line[0] in ours))]
+    return sum(fields[:3]) + fields[7], sum(fields[3:5]), sum(fields)

@@ -4,7 +4,7 @@ import platform
 import time
 
 
-def facts(tools):
+def facts(tools, load):
     """The machine and the programs."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M %Z"),
@@ -12,7 +12,7 @@ def facts(tools):
         "cpu": first("/proc/cpuinfo", "model name", ":"),
         "memory_mb": int(first("/proc/meminfo", "MemTotal", ":").split()[0] or 0) // 1024,
         "kernel": platform.release(),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": round(load, 2),
         "commit": tools.commit(),
         "python": platform.python_version(),
         "versions": tools.versions,

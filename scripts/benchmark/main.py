@@ -37,7 +37,7 @@ def main(arguments):
         signal.signal(number, interrupt)
     raise_file_limit()
     try:
-        return run(options, groups, say)
+        return run(options, groups, os.getloadavg()[0], say)
     except KeyboardInterrupt:
         print("scripts/bench: interrupted; what it had started has ended", file=sys.stderr)
     except (Missing, OSError) as error:
@@ -70,8 +70,8 @@ def raise_file_limit():
             continue
 
 
-def run(options, groups, say):
-    """Measures and reports."""
+def run(options, groups, load, say):
+    """Measures and reports; `load` is what the machine had before anything was built or installed."""
     tools = Tools(options.binaries, not options.no_install, say)
     kinds = {name: kind(tools) for name, kind in SERVERS.items()}
     tools.note_version("forkfront", [tools.path("forkfront"), "--version"])
@@ -83,7 +83,7 @@ def run(options, groups, say):
         for group in groups:
             loads.setdefault((group.question.load, group.server, group.peers), group)
         bench.prepare(loads.values())
-        found = machine.facts(tools)
+        found = machine.facts(tools, load)
         budget = Budget(LIMIT, [bench.weight(group) for group in loads.values()])
         expected = min(LIMIT, budget.weights)
         say(f"about {expected / 60:.0f} minutes" if expected > 90 else f"about {expected:.0f} seconds")

@@ -130,8 +130,8 @@ class Bench:
                 if program.ended():
                     raise Failed(f"ended: {program.last_words()}")
             sample = question.sample(self, system)
-        except (Failed, Missing) as failed:
-            group.leave_out(system.peer, f"round {number + 1}: {failed}")
+        except (Failed, Missing, OSError, ValueError, KeyError) as failed:
+            group.leave_out(system.peer, f"round {number + 1}: {failed or type(failed).__name__}")
             self.place.end(system.programs)
             return None
         column = question.columns[0]
@@ -162,7 +162,7 @@ class Bench:
                 self.wait_for(system)
                 self.warm(system, server.compiles)
                 ready.append(system)
-            except (Missing, Failed) as failed:
+            except (Failed, Missing, OSError, ValueError, KeyError) as failed:
                 group.leave_out(system.peer, failed)
                 self.place.end(system.programs)
         return ready

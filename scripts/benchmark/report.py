@@ -34,9 +34,9 @@ def versus(measured, reference, column):
     return spread(pairs)
 
 
-def summary(group, question=None):
-    """What a group found, ready for JSON, in the words of its question or of another of the same load."""
-    question = question or group.question
+def summary(group):
+    """What a group found, ready for JSON."""
+    question = group.question
     reference = next((one for one in group.measured if one.peer == REFERENCE), None)
     results = []
     for one in group.measured:
@@ -146,7 +146,7 @@ def notes(results):
         lines.append("  fewer than 3 rounds: take no figure from it")
     others = max((result["others_share"]["max"] for result in results), default=0)
     if others > NOISY:
-        lines.append(f"  NOT QUIET: others on this machine took up to {others:.0%} of it meanwhile; ask again when it is")
+        lines.append(f"  NOT QUIET: others on this machine, or on its host, took up to {others:.0%} of it meanwhile; ask again when it is")
     if any(result["failed"] for result in results):
         lines.append("  some requests failed (see the column): compare their rates with care")
     return lines

@@ -6,12 +6,13 @@ from .peers import PEERS
 from .questions import QUESTIONS
 from .servers import SERVERS
 
-MOST = {"seconds": 60, "rounds": 50, "workers": 64, "clients": 1000, "connections": 60_000}
+MOST = {"seconds": 30, "rounds": 50, "workers": 64, "clients": 1000, "connections": 60_000}
 """A run is bounded: no option goes past this."""
 
 HEAD = """\
 Measures forkfront beside the other ways to put one server on several cores: same machine, same server program, same
-run, in turn. One QUESTION at a time, or `all` within 15 minutes. Only loopback addresses are used.
+run, in turn. One QUESTION at a time, or `all` within 15 minutes: rounds for which there is no time are left out, which
+the tables say. Only loopback addresses are used.
 """
 
 READING = """\
@@ -114,7 +115,7 @@ def names(known):
     """A list of names that are known."""
 
     def read(text):
-        found = [name for name in text.split(",") if name]
+        found = list(dict.fromkeys(name for name in text.split(",") if name))
         for name in found:
             if name not in known:
                 raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
