@@ -1,8 +1,8 @@
 //! What a TLS ClientHello names (RFC 8446, 4.1.2): the server, by SNI (RFC 6066, 3), and the protocols, by ALPN
 //! (RFC 7301).
 //!
-//! By hand, since no library does it without allocating: rustls wants to answer, and tls-parser (with nom and
-//! fourteen crates more) makes a vector of every list in it and does not put records together.
+//! By hand, since no library does it without allocating: rustls wants to answer, and tls-parser (on nom and its
+//! macros) makes a vector of every list in it and does not put records together.
 
 use std::ops::Range;
 
