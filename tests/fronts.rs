@@ -92,7 +92,7 @@ fn site() -> Site {
 
 #[track_caller]
 fn four<'a>(site: &'a Site, flags: &[&str]) -> Balancer<'a> {
-    let fixed = ["run", "-n", "4", "--trusted-proxies", "127.0.0.1"];
+    let fixed = ["run", "-n", "4"];
     let server = server("socketio.js");
     Balancer::start(site, &[&fixed, flags, &["--", "node", &server]].concat())
 }
@@ -114,7 +114,8 @@ fn together(site: &Site, balancer: Balancer<'_>, front: Front) {
     balancer.finish();
 }
 
-const FORWARDED: [&str; 2] = ["--sticky", "header:X-Forwarded-For"];
+const TRUSTED: [&str; 2] = ["--trusted-proxies", "127.0.0.1"];
+const FORWARDED: [&str; 4] = ["--sticky", "header:X-Forwarded-For", TRUSTED[0], TRUSTED[1]];
 
 #[test]
 fn behind_nginx() {
@@ -122,6 +123,19 @@ fn behind_nginx() {
     let balancer = four(&site, &FORWARDED);
     let front = Front::nginx(&site, &readme("# nginx.conf"));
     together(&site, balancer, front);
+}
+
+#[test]
+fn behind_nginx_by_route() {
+    let site = site().env("ROUTE", 1);
+    let balancer = four(&site, &["--sticky", "route:sid"]);
+    let front = Front::nginx(&site, &readme("# nginx.conf"));
+    let mut clients = Sockets::io(front.at, 60, &json!({ "from": "one" }));
+    assert_eq!(spread(&clients.upgraded(), 4), [15; 4]);
+    clients.all_say();
+    clients.leave();
+    drop(front);
+    balancer.finish();
 }
 
 #[test]
@@ -135,7 +149,8 @@ fn behind_haproxy() {
 #[test]
 fn behind_haproxy_by_connection() {
     let site = site();
-    let balancer = four(&site, &["--sticky", "ip", "--proxy-protocol"]);
+    let flags = ["--sticky", "ip", "--proxy-protocol"];
+    let balancer = four(&site, &[&flags[..], &TRUSTED].concat());
     let front = Front::haproxy(&site, &readme("# haproxy.cfg, by connection"));
     together(&site, balancer, front);
 }
@@ -150,7 +165,7 @@ fn a_pool_of_connections_mixes_clients() {
     let http = pool.to_owned() + &http.replace("http://127.0.0.1:8080", "http://pool");
     let front = Front::nginx(&site, &http);
     let mut clients = Sockets::io(front.at, 60, &json!({ "one": true }));
-    let seen = clients.settle();
+    let seen = clients.tell("settle 5000");
     assert!(seen.iter().any(|one| !one.connected), "{seen:#?}");
     clients.leave();
     drop(front);

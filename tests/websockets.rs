@@ -62,7 +62,7 @@ fn without_stickiness_socketio_fails() {
     let site = site();
     let balancer = socketio(&site, &[]);
     let mut clients = Sockets::io(site.to(), 24, &json!({ "one": true }));
-    let seen = clients.settle();
+    let seen = clients.tell("settle 5000");
     assert!(seen.iter().any(|one| !one.connected), "{seen:#?}");
     assert!(strays(&site) > 0);
     clients.leave();
@@ -166,6 +166,27 @@ fn polling_alone_lasts_through_a_reload() {
     clients.tell("renewed 30000");
     assert_eq!(slots_of(&clients.settle()), slots);
     clients.all_say();
+    clients.leave();
+    balancer.finish();
+}
+
+#[test]
+fn clients_that_come_while_a_reload_goes_on() {
+    let site = site();
+    let balancer = socketio(&site, &["--websocket-sticky"]);
+    let former = balancer.workers();
+    let reload = balancer.begin(&["reload"]);
+    let mut clients = Sockets::io(site.to(), 60, &json!({}));
+    everywhere(&clients.upgraded());
+    reload.end().done();
+    balancer.gone(&former);
+    everywhere(&clients.upgraded());
+    clients.all_say();
+    let last = clients.settle();
+    assert!(
+        last.iter()
+            .all(|one| !former.contains(&one.pid.unwrap_or(0)))
+    );
     clients.leave();
     balancer.finish();
 }
