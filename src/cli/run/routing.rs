@@ -79,6 +79,10 @@ struct Sessions {
     sticky_bound: Option<Bound>,
 
     /// Only WebSockets and socket.io's polling are sticky, by --sticky or else by ip; the rest goes by --balance
+    ///
+    /// For socket.io in browsers only where the page comes from another host or port: over a connection that a
+    /// browser has kept from the page it polls whatever slot the page was dealt to. There, --sticky ip keeps all
+    /// together.
     #[arg(long, help_heading = "The same client to the same slot")]
     websocket_sticky: bool,
 }
