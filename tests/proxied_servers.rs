@@ -215,6 +215,24 @@ fn java() {
 }
 
 #[test]
+fn a_native_worker() {
+    // It is told, so it knows IPv6 clients too, whatever it has bound.
+    let site = Site::new();
+    let (program, address) = (env!("CARGO_BIN_EXE_forkfront"), site.bind());
+    let balancer = behind_proxy(&site, &[], &[program, "demo-worker", &address]);
+    for client in ["192.0.2.7:4321", "[2001:db8::7]:4321"] {
+        let header = proxy_v2(client.parse().expect("an address"));
+        let body = Visitor::with(site.to(), &header).ask("api/who");
+        let who: serde_json::Value = serde_json::from_str(&body).expect("an object");
+        assert_eq!(
+            (&who["peer"], &who["proxied"]),
+            (&client.into(), &true.into())
+        );
+    }
+    balancer.finish();
+}
+
+#[test]
 fn redis() {
     let site = Site::new();
     let (port, directory) = (site.port.to_string(), site.directory.display().to_string());
