@@ -1,7 +1,7 @@
 //! accept: a connection out of the channel instead of the kernel's queue.
 //!
-//! The rules are those of accept(2): the same errors in the same order, the flags as asked, the peer's
-//! address in the family that the server bound. A connection is never taken off the channel unless there is
+//! The rules are those of accept(2): the same errors in the same order, the flags as asked, the client's
+//! address (behind a proxy the one that it named) in the family that the server bound. A connection is never taken off the channel unless there is
 //! a number to put it under.
 
 use core::sync::atomic::{

@@ -34,6 +34,16 @@ def listener():
     describe("listening again", server)
 
 
+def show_copies(taken, peer):
+    """Whatever is a duplicate has the same names."""
+    numbers = [os.dup(taken.fileno()), os.dup2(taken.fileno(), 90), taken.dup().detach()]
+    numbers.append(fcntl.fcntl(taken, fcntl.F_DUPFD, 91))
+    for number in numbers:
+        copy = socket.socket(fileno=number)
+        say("a duplicate is the same", copy.getpeername() == peer.getsockname() and copy.getsockname() == peer.getpeername())
+        copy.close()
+
+
 def connection():
     """What is accepted, by every way of accepting."""
     server = listening()
@@ -49,6 +59,7 @@ def connection():
             say("flags", flags(taken))
             for name in KINDS:
                 attempt(name, taken.getsockopt, SOL, getattr(socket, name))
+            show_copies(taken, peer)
             taken.setblocking(blocking_client)
             taken.setblocking(True)
             say(echo(taken, peer))
@@ -170,6 +181,7 @@ def half_closed():
     taken, address = take(server)
     say("address is the client's", address == peer.getsockname())
     say("getpeername is the client's", taken.getpeername() == peer.getsockname())
+    show_copies(taken, peer)
     say("read", taken.recv(10) + taken.recv(10))
     taken.sendall(b"answer")
     say("client reads", peer.recv(10))
