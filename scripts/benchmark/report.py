@@ -142,7 +142,7 @@ def notes(results):
     if rounds:
         count = str(rounds[0]) if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
         lines.append(f"  medians of {count} interleaved round{'s' if rounds[-1] > 1 else ''} of {results[0]['seconds']} s")
-    if len(rounds) and rounds[-1] < 3:
+    if rounds and rounds[0] < 3:
         lines.append("  fewer than 3 rounds: take no figure from it")
     others = max((result["others_share"]["max"] for result in results), default=0)
     if others > NOISY:

@@ -20,14 +20,15 @@ how to read it:
   Every peer of a group is started, and then each is measured in turn, as many rounds as asked. A line shows the median
   of the rounds, the least and the most of them, and `forkfront/it`: forkfront's figure over this peer's, taken round by
   round, since two figures of one round were measured within seconds of each other. 1.20x of conn/s means that forkfront
-  is a fifth faster than that peer; of microseconds or MB, that it needs a fifth more. Where the spreads of two peers
-  overlap, nothing was shown.
+  is a fifth faster than that peer; of microseconds or MB, that it needs a fifth more. `forkfront-it` is the difference
+  instead. Where the spreads of two peers overlap, nothing was shown.
 
   failed     requests without a good answer, by kind: connect, read, write, timeout, status (not 200), closed, reset,
              lost. They are in no rate. A peer with many of them is not fast.
   load gen   cores that the load generator took of the machine that servers and balancers share with it.
   limit      what kept the figure from being higher: `generator`, the load generator; `cores`, all of them were busy, so
-             that servers and load generator took the CPU from each other; `server`, neither.
+             that servers and load generator took the CPU from each other; `server`, neither;
+             `rate`, clients came at a given rate, and nothing was at its limit.
              With `cores`, CPU per connection tells more than connections per second: with the load generator on a
              machine of its own, the servers would have all the cores.
   CPU us     microseconds of CPU per request in all server processes (of everything below the started ones, from
