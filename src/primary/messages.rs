@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Routing;
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
+use crate::primary::app::room::Room;
 use crate::status::KeysFound;
 use crate::sys::board::Board;
 use crate::wire::Address;
@@ -101,8 +102,8 @@ pub enum Command {
         max_held: usize,
         /// Age at which a queue that does not move is read back.
         steal_after: Duration,
-        /// Most connections queued for one worker on one listener, if that changes.
-        queue_cap: Option<usize>,
+        /// What the limit of open files allows, if that changes.
+        room: Option<Room>,
     },
     /// Hand this connection, which no listener here has accepted, to this worker and to no other. If it does not
     /// get it, it is closed and [`Report::ProbeReturned`] says so.

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Routing;
 use crate::policy::ids::{ListenerId, WorkerId};
+use crate::primary::app::room::Room;
 use crate::primary::messages::{Command, Report, Snapshot};
 use crate::sys::board::Board;
 use crate::sys::handover::Luggage;
@@ -62,6 +63,15 @@ pub struct Settings {
     pub fd_ceiling: RawFd,
     /// Most connections whose first bytes are waited for, as far as descriptors go.
     pub peek_room: usize,
+}
+
+impl Settings {
+    /// As far as descriptors go.
+    fn fit(&mut self, room: Room) {
+        self.queue_cap = room.queue_cap;
+        self.fd_ceiling = room.fd_ceiling;
+        self.peek_room = room.peeked;
+    }
 }
 
 /// The main thread's hold on the dispatcher.

@@ -227,14 +227,16 @@ impl State {
             Command::SetLimits {
                 max_held,
                 steal_after,
-                queue_cap,
+                room,
             } => {
                 self.settings.max_held = max_held;
                 for deque in [&mut self.held, &mut self.waiting] {
                     deque.reserve(max_held.saturating_sub(deque.len()));
                 }
                 self.settings.steal_after = steal_after;
-                self.settings.queue_cap = queue_cap.unwrap_or(self.settings.queue_cap);
+                if let Some(room) = room {
+                    self.settings.fit(room);
+                }
                 self.next_look = 0;
             }
             _ => unreachable!("all others are carried out where they are taken"),

@@ -1,6 +1,7 @@
 //! What may change while connections come: slots, weights, the policy, the bounds.
 
 use super::*;
+use crate::primary::app::room::Room;
 
 fn slot(number: u16, held: bool) -> Command {
     Command::Hold {
@@ -178,7 +179,11 @@ fn bounds_change() {
     bench.send(Command::SetLimits {
         max_held: 6,
         steal_after: Duration::from_millis(20),
-        queue_cap: Some(3),
+        room: Some(Room {
+            queue_cap: 3,
+            fd_ceiling: i32::MAX,
+            peeked: 10,
+        }),
     });
     bench.wait_for("six held", |now| now.held == 6);
     let worker = bench.hire(0, 10);

@@ -66,7 +66,7 @@ impl Bench {
         self.send(Command::SetLimits {
             max_held: 100,
             steal_after,
-            queue_cap: None,
+            room: None,
         });
     }
 
@@ -89,8 +89,8 @@ fn only_the_first_clients_of_a_slot_that_is_down_wait() {
     let bench = spill(3, WAIT);
     let workers = crew(&bench, 3);
     let (home, _) = bench.homes(&workers);
-    bench.send(Command::Forget(workers[home].id));
     let since = Instant::now();
+    bench.send(Command::Forget(workers[home].id));
     let _first = bench.connect(2);
     bench.in_hand(2);
     let now = bench.in_hand(0);

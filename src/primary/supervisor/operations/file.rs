@@ -137,7 +137,7 @@ impl Supervisor {
                 self.stop_app(app);
             }
         }
-        self.fit_queues();
+        self.share_room();
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Supervisor {
             } => app.dispatcher.send(Command::SetLimits {
                 max_held,
                 steal_after,
-                queue_cap: None,
+                room: None,
             }),
             Live::Scale(workers) => self.scale_app(id, workers)?,
             Live::Close(at) => self.close_listener(id, &at),

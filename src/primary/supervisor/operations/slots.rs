@@ -12,7 +12,6 @@ use crate::config::AppConfig;
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::{Event, Why};
-use crate::primary::app::App;
 use crate::primary::app::room::Room;
 use crate::primary::messages::Command;
 use crate::protocol::{Size, SlotRef};
@@ -101,25 +100,26 @@ impl Supervisor {
         let app = &mut self.apps[id];
         app.held.retain(|slot| slot.index() < workers);
         app.dispatcher.send(Command::Resize(workers));
-        self.fit_queues();
+        self.share_room();
         Ok(())
     }
 
-    /// Shares the room for queues among the slots that there are now. The kernel counts what is in flight of all
-    /// of them together, and beyond the limit nobody's connections can be sent.
-    pub(super) fn fit_queues(&mut self) {
+    /// Shares the room among the slots and apps that there are now. The kernel counts what is in flight of all of
+    /// them together, and beyond the limit nobody's connections can be sent.
+    pub(super) fn share_room(&mut self) {
         let apps: Vec<&AppConfig> = self.apps.iter().map(|app| &*app.config).collect();
         let Ok(room) = Room::of(&apps, 0, self.open_files.now) else {
             return;
         };
-        self.means.room = room;
-        let outdated = |app: &&mut App| app.queue_cap != room.queue_cap;
-        for app in self.apps.iter_mut().filter(outdated) {
+        if std::mem::replace(&mut self.means.room, room) == room {
+            return;
+        }
+        for app in self.apps.iter_mut() {
             app.queue_cap = room.queue_cap;
             app.dispatcher.send(Command::SetLimits {
                 max_held: app.config.max_held,
                 steal_after: app.config.steal_after,
-                queue_cap: Some(room.queue_cap),
+                room: Some(room),
             });
         }
     }
