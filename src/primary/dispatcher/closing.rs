@@ -87,8 +87,10 @@ impl State {
             {
                 self.accept_the_last(index);
                 self.close_doors(index);
-                self.settle_waiting(Some(index));
+                // From here on nobody waits for his own slot.
                 self.lanes[index].stage = Stage::Emptying;
+                self.settle_waiting(Some(index));
+                self.look_at_waiting(0);
             }
             if self.lanes[index].stage.is_final() {
                 self.empty_lane(index);
@@ -128,9 +130,10 @@ impl State {
         for slot in 0..self.on_hold.len() {
             self.hold_slot(slot, false);
         }
-        self.settle_waiting(None);
         self.finishing = Finishing::Asked;
         self.watching = true;
+        self.settle_waiting(None);
+        self.look_at_waiting(0);
     }
 
     /// Accepts all that has come, room or not. Where they come faster than they can be accepted, that is never

@@ -177,12 +177,28 @@ impl State {
         self.lanes[index].held < self.share()
     }
 
-    /// One that is safe in a channel can be got back. Where some wait for their own slot, the last place is left to
-    /// those who come: for them somebody would have to go where he does not belong.
-    pub(super) fn has_room_to_recall(&self, index: usize) -> bool {
-        let lane = &self.lanes[index];
-        let kept_free = usize::from(lane.waiting != 0);
-        lane.held + kept_free < self.share()
+    /// One that is safe in this seat's channel can be got back. Where some wait for their own slot, and this one
+    /// would too, the last place is left to those who come: for them somebody would have to go where he does not
+    /// belong.
+    pub(super) fn has_room_to_recall(&self, key: usize) -> bool {
+        let seat = &self.seats[key];
+        let lane = &self.lanes[seat.lane];
+        let kept_free = lane.waiting != 0 && self.is_waited_for(seat.lane, seat.slot());
+        lane.held + usize::from(kept_free) < self.share()
+    }
+
+    /// Who belongs to this slot would have to wait for it now.
+    fn is_waited_for(&self, lane: usize, slot: usize) -> bool {
+        let on_hold = self.on_hold.get(slot).copied().unwrap_or(true);
+        let lane = &self.lanes[lane];
+        match lane.seats.get(slot).copied().flatten() {
+            _ if on_hold => false,
+            Some(key) => !self.seats[key].takes(clock::now_ns(), self.settings.queue_cap),
+            None => lane
+                .vacant
+                .get(slot)
+                .is_some_and(|place| place.is_expected()),
+        }
     }
 
     fn share(&self) -> usize {

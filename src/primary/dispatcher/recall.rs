@@ -71,10 +71,10 @@ impl State {
         }
     }
 
-    /// The first seat to get connections back from whose lane has room for one.
+    /// The first seat to get connections back from for one of which there is room.
     pub(super) fn next_recalled(&self) -> Option<usize> {
         let mut recalled = self.recalled.iter().copied();
-        recalled.find(|&key| self.has_room_to_recall(self.seats[key].lane))
+        recalled.find(|&key| self.has_room_to_recall(key))
     }
 
     /// A dead worker's seat goes; a native worker that drains is told that nothing more will come.
@@ -214,8 +214,7 @@ impl State {
         let mut count = 0;
         let mut wakes = 0;
         let mut probe = None;
-        let lane = self.seats[key].lane;
-        while self.has_room_to_recall(lane) {
+        while self.has_room_to_recall(key) {
             match self.read_back(key) {
                 Recalled::Connection(hand) => {
                     count += 1;

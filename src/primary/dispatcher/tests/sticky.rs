@@ -174,6 +174,44 @@ fn what_a_dead_worker_left_stays_in_its_channel_rather_than_going_elsewhere() {
 }
 
 #[test]
+fn those_held_for_one_slot_do_not_keep_others_in_the_channels_of_former_workers() {
+    let bench = hold(3, 6);
+    let workers = crew(&bench, 3);
+    let (home, other) = bench.homes(&workers);
+    let there = bench.connect_from(other);
+    let now = bench.wait_for("queued", |now| {
+        now.slots.iter().any(|slot| slot.queued != 0)
+    });
+    let at = now.slots.iter().position(|slot| slot.queued != 0).unwrap();
+    let _there: Vec<_> = (0..11).map(|_| bench.connect_from(other)).collect();
+    bench.queued(at, 12);
+    drop(workers[at].take());
+    let _queued: Vec<_> = (0..12).map(|_| bench.connect_from(other)).collect();
+    bench.queued(at, 12);
+    drop(there);
+    bench.send(Command::Forget(workers[home].id));
+    let _waiting = bench.connect(20);
+    bench.in_hand(5);
+    // A reload: the next worker is there before the former one goes.
+    let heir = bench.hire(at as u16, 30);
+    bench.evict(&workers[at]);
+    let gone = |report| {
+        matches!(report, Report::Evicted { worker, .. } if worker == workers[at].id).then_some(())
+    };
+    bench.report(gone);
+    assert_eq!(heir.take().len(), 12);
+    bench.in_hand(5);
+    // One that is given up.
+    let _more: Vec<_> = (0..12).map(|_| bench.connect_from(other)).collect();
+    bench.queued(at, 12);
+    bench.send(Command::Forget(heir.id));
+    bench.send(Command::Abandon(SlotId(at as u16)));
+    bench.wait_for("read back", |now| {
+        now.slots[at].queued == 0 && now.slots[at].read_back == 24
+    });
+}
+
+#[test]
 fn a_stuck_workers_clients_are_held_for_it_or_go_on_at_once() {
     for down in [StickyDown::Hold, StickyDown::Spill] {
         let bench = Bench::new(2, |settings| {
