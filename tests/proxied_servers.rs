@@ -215,6 +215,33 @@ fn java() {
 }
 
 #[test]
+fn more_clients_than_a_block_of_numbers_has_room_for() {
+    let site = Site::new();
+    let balancer = behind_proxy(&site, &[], &["node", &peer("node.js")]);
+    let visit = |number: u16| {
+        let client = SocketAddr::from(([198, 51, 100, 1], number));
+        let shown = format!("198.51.100.1 {number}\n");
+        (Visitor::with(site.to(), &proxy_v2(client)), shown)
+    };
+    let mut visitors: Vec<_> = (1..=1200).map(visit).collect();
+    let ask_all = |visitors: &mut [(Visitor, String)]| {
+        for (visitor, shown) in visitors.iter_mut().rev() {
+            assert_eq!(visitor.ask("peer"), *shown);
+        }
+    };
+    ask_all(&mut visitors);
+    // Others are given every second number.
+    visitors = visitors.into_iter().step_by(2).collect();
+    balancer.until("half of them have gone", |status| {
+        status.slots[0].open == 600
+    });
+    visitors.extend((1201..=1800).map(visit));
+    ask_all(&mut visitors);
+    drop(visitors);
+    balancer.finish();
+}
+
+#[test]
 fn a_native_worker() {
     // It is told, so it knows IPv6 clients too, whatever it has bound.
     let site = Site::new();
