@@ -21,26 +21,26 @@ const HALF: &[u8] = b"GET /7 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
 fn a_thousand_silent_clients_do_not_occupy_one_blocking_worker() {
     let site = Site::new();
     let balancer = blocking(&site, &["--peek-timeout", "1h"]);
-    let mut silent: Vec<Raw> = (0..900)
+    let mut silent: Vec<Raw> = (0..1000)
         .map(|n| Raw::connect(client(n), site.to()))
         .collect();
     silent.iter_mut().step_by(3).for_each(|one| one.send(HALF));
-    balancer.reads(900);
+    balancer.reads(1000);
     // None of them would ever end by itself: one that was dealt would keep the worker for ever.
     Crowd::gather(site.to(), 0..100).answers().all_answered(100);
-    balancer.reads(900);
+    balancer.reads(1000);
     assert!(silent.iter_mut().all(Raw::is_silent));
     let finished = silent.iter_mut().step_by(3);
     for one in finished {
         one.send(b"\r\n");
         assert_eq!(one.slot(), 0);
     }
-    balancer.reads(600);
+    balancer.reads(666);
     drop(silent);
     let status = balancer.until("none is read", |status| status.held == 0);
     assert_eq!(
         (status.dealt + status.client_gone, status.closed_by_policy),
-        (1000, 0)
+        (1100, 0)
     );
     balancer.finish();
 }

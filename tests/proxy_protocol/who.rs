@@ -115,6 +115,90 @@ fn the_server_sees_the_client_and_what_it_sent() {
 }
 
 #[test]
+fn a_proxy_is_trusted_whichever_way_its_address_is_written() {
+    // M1: on a socket for both families an IPv4 peer has a mapped address, and so has the client it tells of.
+    let site = Site::on("::");
+    let balancer = behind(&site, "echo.js", 2, &FOREVER);
+    let him = client(5);
+    let mapped: SocketAddr = format!("[::ffff:{him}]:4000").parse().expect("an address");
+    let six: SocketAddr = "[2001:db8::7]:4000".parse().expect("an address");
+    for (source, seen) in [
+        (told(5), format!("::ffff:{him}")),
+        (mapped, format!("::ffff:{him}")),
+        (six, "2001:db8::7".to_string()),
+    ] {
+        for header in [proxy_v1(source), v2_like(source)] {
+            let mut one = Raw::sending(proxy(1), site.to(), &header);
+            assert_eq!(greeting(&mut one).1, seen);
+        }
+    }
+    // And who is not trusted is none by being mapped.
+    let forged = proxy_v1(told(50));
+    let mut one = Raw::sending(client(6), site.to(), &forged);
+    assert_eq!(greeting(&mut one).1, format!("::ffff:{}", client(6)));
+    assert_eq!(one.exactly(forged.len()), forged);
+    drop(one);
+    balancer.finish();
+}
+
+/// A header of version 2 for this client, to an address of the same family.
+fn v2_like(source: SocketAddr) -> Vec<u8> {
+    v2(source, source, b"")
+}
+
+#[test]
+fn a_proxy_on_the_same_machine_by_a_unix_socket() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let site = Site::new();
+    let path = site.file("front.sock");
+    let (bound, file) = (
+        format!("unix:{}={}", path.display(), site.port),
+        server("echo.js"),
+    );
+    let words = [
+        "run",
+        "-n",
+        "4",
+        "-l",
+        &bound,
+        "--sticky",
+        "ip",
+        "--proxy-protocol",
+        "--trusted-proxies",
+        "unix",
+    ];
+    let all = [&words[..], &FOREVER, &["--", "node", &file]].concat();
+    let balancer = Balancer::start(&site, &all);
+    let ask = |header: &[u8]| {
+        let mut stream = UnixStream::connect(&path).expect("connected");
+        stream.write_all(header).expect("sent");
+        stream.shutdown(std::net::Shutdown::Write).expect("FIN");
+        let mut all = String::new();
+        // Closed with something unread: a reset.
+        let _ = stream.read_to_string(&mut all);
+        all
+    };
+    let mut used = BTreeSet::new();
+    for n in 0..16 {
+        let (one, other) = (ask(&proxy_v1(told(n))), ask(&v2(told(n), site.to(), b"")));
+        assert_eq!(one, other, "one client, one slot");
+        let words: Vec<&str> = one.trim_end().split(' ').collect();
+        assert_eq!(words[2], client(n).to_string());
+        used.insert(words[0].to_string());
+    }
+    assert!(used.len() > 1);
+    assert_eq!(ask(b"GET / HTTP/1.1\r\n\r\n"), "");
+    let keys = balancer.keys();
+    assert_eq!(
+        (keys.number("/proxied"), keys.number("/refused")),
+        (32, 1),
+        "{keys:?}"
+    );
+    balancer.finish();
+}
+
+#[test]
 fn the_client_has_its_slot_whichever_way_it_comes() {
     // Directly, and through this proxy and that: `--sticky ip` is by the true source.
     let site = Site::new();
