@@ -85,7 +85,7 @@ impl Bench {
 
 #[test]
 fn only_the_first_clients_of_a_slot_that_is_down_wait() {
-    const WAIT: Duration = Duration::from_secs(1);
+    const WAIT: Duration = Duration::from_secs(2);
     let bench = spill(3, WAIT);
     let workers = crew(&bench, 3);
     let (home, _) = bench.homes(&workers);
@@ -214,12 +214,10 @@ fn those_held_for_one_slot_do_not_keep_others_in_the_channels_of_former_workers(
 #[test]
 fn a_stuck_workers_clients_are_held_for_it_or_go_on_at_once() {
     for down in [StickyDown::Hold, StickyDown::Spill] {
-        let bench = Bench::new(2, |settings| {
-            by_ip(settings, down);
-            settings.steal_after = Duration::from_millis(50);
-        });
+        let bench = Bench::new(2, |settings| by_ip(settings, down));
         let workers = crew(&bench, 2);
         let (home, _) = bench.homes(&workers);
+        bench.steal_after(Duration::from_millis(50));
         let _clients = bench.connect(10);
         bench.report(|report| matches!(report, Report::Stolen { .. }).then_some(()));
         if down == StickyDown::Spill {
@@ -294,7 +292,14 @@ fn a_change_of_the_key_lets_go_whom_it_does_not_hold() {
         ..Routing::default()
     };
     bench.send(Command::Route(routing(StickyDown::Spill)));
-    bench.in_hand(0);
+    let deadline = Instant::now() + PATIENCE;
+    let mut taken = 0;
+    while taken < 6 {
+        let others = workers.iter().map(|worker| worker.take().len());
+        taken += others.sum::<usize>();
+        assert!(Instant::now() < deadline, "{taken} of 6");
+        std::thread::yield_now();
+    }
     bench.send(Command::Route(routing(StickyDown::Hold)));
     let _again = bench.connect(4);
     bench.in_hand(4);
@@ -339,7 +344,6 @@ fn a_slot_by_its_own_word_is_the_slot_whatever_the_address() {
     let bench = Bench::new(4, |settings| {
         settings.routing.sticky = Some(Sticky::Route("sid".into()));
         settings.routing.sticky_bound = Some("1.25".parse().unwrap());
-        settings.steal_after = Duration::from_millis(50);
     });
     let workers = crew(&bench, 4);
     let ask = |slot: usize| {
@@ -351,6 +355,10 @@ fn a_slot_by_its_own_word_is_the_slot_whatever_the_address() {
     let _clients: Vec<_> = (0..20).map(|_| ask(2)).collect();
     bench.queued(2, 20);
     workers[2].take();
+    bench.send(Command::Route(Routing {
+        sticky: Some(Sticky::Route("sid".into())),
+        ..Routing::default()
+    }));
     // One that is drained or never was is none: its client goes by the address, as one does that waits too long.
     let slot = SlotId(2);
     bench.send(Command::Hold { slot, held: true });
@@ -364,6 +372,7 @@ fn a_slot_by_its_own_word_is_the_slot_whatever_the_address() {
     bench.send(Command::Hold { slot, held: false });
     let _back = ask(2);
     bench.queued(2, 1);
+    bench.steal_after(Duration::from_millis(50));
     bench.send(Command::Forget(workers[2].id));
     let _down = ask(2);
     bench.wait_for("both elsewhere", |now| {
