@@ -300,6 +300,21 @@ fn an_ipv6_client_is_shown_to_a_server_of_ipv6_only() {
 }
 
 #[test]
+fn a_proxy_that_comes_by_ipv6_to_a_server_of_ipv4() {
+    // An IPv6 client would be turned away there.
+    let site = Site::on("0.0.0.0");
+    let port = site.port.to_string();
+    let balancer = behind_proxy(&site, &["-l", &port], &["node", &peer("node.js")]);
+    let to = format!("[::1]:{port}").parse().expect("an address");
+    for Named(client, shown, _) in CLIENTS {
+        let header = proxy_v1(client.parse().expect("an address"));
+        let mut visitor = Visitor::with(to, &header);
+        assert_eq!(visitor.ask("peer").trim_end(), shown);
+    }
+    balancer.finish();
+}
+
+#[test]
 fn a_proxy_that_comes_through_a_unix_socket() {
     for (host, shown) in [("127.0.0.1", CLIENTS[0].1), ("::1", CLIENTS[0].2)] {
         let site = Site::on(host);

@@ -304,7 +304,9 @@ impl State {
         nonblocking: bool,
     ) {
         let lane = &self.lanes[index];
-        if lane.ipv4_only && peer.family == Family::V6 && peer.mapped_v4().is_none() {
+        let is_ipv6 = peer.family == Family::V6 && peer.mapped_v4().is_none();
+        // Whom a proxy is there for is another matter.
+        if lane.ipv4_only && is_ipv6 && !self.is_proxy(&peer) {
             self.refuse_ipv6(index, &fd);
             return;
         }

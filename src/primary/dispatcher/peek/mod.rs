@@ -25,7 +25,7 @@ use crate::policy::affinity::Affinity;
 use crate::policy::sniff::Why;
 use crate::primary::messages::KeyCounts;
 use crate::sys::clock;
-use crate::wire::{Belongs, Record};
+use crate::wire::{Address, Belongs, Record};
 pub(super) use frozen::FrozenPeek;
 use reader::{News, Reader};
 use settle::{Refusals, Verdict};
@@ -164,6 +164,13 @@ impl State {
             Some(verdict) => self.conclude(one, verdict),
             None => self.await_more(one),
         }
+    }
+
+    /// Whether this peer has to say in a PROXY header whom it is there for.
+    pub(super) fn is_proxy(&self, peer: &Address) -> bool {
+        let reader = self.peek.reader.as_ref();
+        let awaits = reader.and_then(|reader| reader.awaits(peer));
+        matches!(awaits, Some(Awaits::ProxyHeader))
     }
 
     /// What all that has come of it says; `None` if more is needed.
