@@ -32,7 +32,7 @@ fn affinity() -> Affinity {
 /// Neighbours, as clients are: every second one has an IPv6 address.
 fn address(client: u32) -> Address {
     let mut address = Address::default();
-    if client % 2 == 0 {
+    if client.is_multiple_of(2) {
         address.family = Family::V4;
         address.ip[..4].copy_from_slice(&(0x0a00_0000 + client / 2).to_be_bytes());
     } else {

@@ -89,7 +89,7 @@ impl State {
                 self.close_doors(index);
                 // From here on nobody waits for his own slot.
                 self.lanes[index].stage = Stage::Emptying;
-                self.settle_waiting(Some(index));
+                self.settle_peeked(Some(index));
                 self.look_at_waiting(0);
             }
             if self.lanes[index].stage.is_final() {
@@ -132,7 +132,7 @@ impl State {
         }
         self.finishing = Finishing::Asked;
         self.watching = true;
-        self.settle_waiting(None);
+        self.settle_peeked(None);
         self.look_at_waiting(0);
     }
 

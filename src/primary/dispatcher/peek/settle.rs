@@ -108,9 +108,9 @@ impl State {
         true
     }
 
-    /// Nobody waits any longer, on this lane or on all: its sockets are closed. Who has not said anything yet to a
+    /// No first bytes are waited for any longer, on this lane or on all: its sockets are closed. Who has not said anything to a
     /// server that is not to be kept waiting, or not even who he is, is not dealt.
-    pub(in super::super) fn settle_waiting(&mut self, lane: Option<usize>) {
+    pub(in super::super) fn settle_peeked(&mut self, lane: Option<usize>) {
         for key in self.peek.waiting.keys().collect::<Vec<_>>() {
             let waiting = &self.peek.waiting;
             let concerned = |one: &Peeked| lane.is_none_or(|lane| one.hand.lane == lane);
