@@ -54,6 +54,17 @@ fn ip(peer: &Address) -> Option<IpAddr> {
     }
 }
 
+/// A network of v4-mapped addresses is one of IPv4 addresses, as its members are.
+fn canonical(net: IpNet) -> IpNet {
+    let within = net.prefix_len().checked_sub(96);
+    match (net.addr().to_canonical(), within) {
+        (IpAddr::V4(v4), Some(bits)) if matches!(net, IpNet::V6(_)) => {
+            IpNet::new(v4.into(), bits).unwrap_or(net)
+        }
+        _ => net,
+    }
+}
+
 impl FromStr for Networks {
     type Err = String;
 
@@ -73,7 +84,7 @@ impl FromStr for Networks {
             let net = net.ok_or_else(|| {
                 format!("'{word}' is no network: it is written as 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or unix")
             })?;
-            this.nets.push(net);
+            this.nets.push(canonical(net));
         }
         Ok(this)
     }
@@ -92,6 +103,20 @@ impl fmt::Display for Networks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_mapped_addresses_is_one_of_ipv4() {
+        for (words, canonical) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:0:0/95", "::ffff:0.0.0.0/95"),
+            ("2001:db8::/100", "2001:db8::/100"),
+        ] {
+            let networks: Networks = words.parse().unwrap();
+            assert_eq!(networks.to_string(), canonical);
+        }
+    }
 
     #[test]
     fn networks_are_read_and_asked() {
