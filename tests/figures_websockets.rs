@@ -111,6 +111,8 @@ fn a_page_in_a_real_browser() {
         "ROUTE=1",
         false,
     );
+    let what = "--sticky route:sid, a port of its own for socket.io";
+    browse(what, &["--sticky", "route:sid"], "ROUTE=1", true);
     let what = "--sticky route:slot, a cookie of the page";
     browse(what, &["--sticky", "route:slot"], "PAGES=cookie", false);
 }

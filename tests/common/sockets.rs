@@ -98,7 +98,14 @@ impl Sockets {
     /// As [`Sockets::settle`], where every client must be connected by a WebSocket; the slot of each.
     #[track_caller]
     pub fn upgraded(&mut self) -> Vec<u16> {
-        let seen = self.settle();
+        self.upgraded_from(&[])
+    }
+
+    /// As [`Sockets::upgraded`], once none is connected to one of `former` any more.
+    #[track_caller]
+    pub fn upgraded_from(&mut self, former: &[u32]) -> Vec<u16> {
+        let former: String = former.iter().map(|pid| format!(" {pid}")).collect();
+        let seen = self.tell(&format!("settle 30000{former}"));
         let upgraded = |one: &Seen| one.connected && one.transport.as_deref() == Some("websocket");
         let others: Vec<&Seen> = seen.iter().filter(|one| !upgraded(one)).collect();
         let all = seen.len();
@@ -148,6 +155,14 @@ pub fn spread(slots: &[u16], n: u16) -> Vec<usize> {
         .iter()
         .for_each(|slot| *counts.entry(*slot).or_default() += 1);
     counts.into_values().collect()
+}
+
+/// Four slots have had their turns: the counts differ by no more than what a busy machine may cost, a tenth.
+#[track_caller]
+pub fn even(slots: &[u16]) {
+    let counts = spread(slots, 4);
+    let most = counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0);
+    assert!(most <= slots.len() / 10, "not even: {counts:?}");
 }
 
 /// Where `scripts/test` has put the npm packages of `tests/programs/package.json`: the value for `NODE_PATH`.

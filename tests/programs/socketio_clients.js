@@ -6,7 +6,8 @@
 //            uid     each client sends `uid` of its own: "query" or "header"
 //            one     each client may try only once
 //            more    options for io()
-//   commands: settle MS   waits until all are connected and upgraded, or that long
+//   commands: settle MS   waits until all are connected and upgraded, or that long; settle MS PID...: and
+//                         none of them to one of these processes
 //             renewed MS  waits until all have connected a second time, or that long
 //             say         each client that is connected says something and waits for the answer
 //             again       all disconnect and connect anew
@@ -23,12 +24,16 @@ function client(number) {
   const localAddress = options.from === 'one' ? undefined : `127.200.${1 + (number >> 7)}.${1 + (number & 127)}`;
   const { Agent } = url.startsWith('https') ? https : http;
   const agent = new Agent({ localAddress, keepAlive: options.kept, maxSockets: 6, rejectUnauthorized: false });
-  const more = { agent, rejectUnauthorized: false, reconnection: !options.one, reconnectionDelay: 100, reconnectionDelayMax: 500, ...options.more };
+  const again = { reconnection: !options.one, reconnectionDelay: 100, reconnectionDelayMax: 500 };
+  const more = { agent, rejectUnauthorized: false, ...again, ...options.more };
   if (options.uid === 'query') more.query = { uid: `user-${number}` };
   if (options.uid === 'header') more.extraHeaders = { 'X-User': `user-${number}` };
   const socket = io(url, { forceNew: true, ...more });
   const state = { socket, slot: null, pid: null, connects: 0, errors: {}, failed: false, said: null };
-  const lost = (why) => { Object.assign(state, { slot: null, pid: null, failed: true }); state.errors[why] = (state.errors[why] ?? 0) + 1; };
+  const lost = (why) => {
+    Object.assign(state, { slot: null, pid: null, failed: true });
+    state.errors[why] = (state.errors[why] ?? 0) + 1;
+  };
   socket.on('hello', ({ slot, pid }) => Object.assign(state, { slot, pid }));
   socket.on('connect', () => { state.connects += 1; });
   socket.on('connect_error', (error) => lost(error.message));
@@ -56,7 +61,8 @@ async function until(done, limit) {
 }
 
 const commands = {
-  settle: (limit) => until(() => clients.every(settled), Number(limit)),
+  settle: (limit, ...former) => until(
+    () => clients.every((one) => settled(one) && !former.includes(`${one.pid}`)), Number(limit)),
   renewed: (limit) => until(() => clients.every(({ connects }) => connects > 1), Number(limit)),
   say: () => Promise.all(clients.map(async (one, number) => {
     one.said = null;

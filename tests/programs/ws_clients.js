@@ -44,7 +44,8 @@ async function until(done, limit) {
 }
 
 const commands = {
-  settle: (limit) => until(() => clients.every(({ slot }) => slot !== null), Number(limit)),
+  settle: (limit, ...former) => until(
+    () => clients.every(({ slot, pid }) => slot !== null && !former.includes(`${pid}`)), Number(limit)),
   say: () => Promise.all(clients.map((one, number) => new Promise((resolve) => {
     one.answer = (text) => { one.said = text === `${number}`; resolve(); };
     one.socket.send(`${number}`, (error) => error && one.answer(null));
