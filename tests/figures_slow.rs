@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// How many send a byte a second.
 const SLOW: u32 = 5000;
@@ -64,8 +63,6 @@ fn drip(clients: &mut [Raw], stop: &AtomicBool) {
 #[test]
 #[ignore = "figure"]
 fn five_thousand_clients_that_send_a_byte_a_second() {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("its own hard limit");
     let site = Site::new();
     let flags = [
         "--sticky",
@@ -76,6 +73,7 @@ fn five_thousand_clients_that_send_a_byte_a_second() {
         "6000",
     ];
     let balancer = Balancer::nodes(&site, 2, &flags);
+    many_connections();
     let pid = balancer.pid();
     let tell = |what: &str, took: &[Duration], ticks: u64| {
         let at = |share: f64| took[(took.len() as f64 * share) as usize];

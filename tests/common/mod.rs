@@ -41,7 +41,7 @@ pub use pairs::{Deed, Pairs};
 pub use place::{Dealer, Place, Preloaded};
 pub use proxies::{Visitor, proxy_v1, proxy_v2};
 pub use random::Random;
-pub use raw::{Keys, Raw, client, get};
+pub use raw::{Keys, Raw, client, get, many_connections};
 pub use readme::readme;
 pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, even, node_modules, slots_of, spread};

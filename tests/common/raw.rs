@@ -201,6 +201,13 @@ fn slot_in(words: &str) -> u16 {
         .unwrap_or_else(|| panic!("no slot in {words:?}"))
 }
 
+/// Lets this test have as many connections as it may; a primary that runs already has a limit of its own.
+pub fn many_connections() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("its own hard limit");
+}
+
 /// The address of the `n`th of a test's clients: all far from each other and from any site's own.
 pub fn client(n: u32) -> IpAddr {
     Ipv4Addr::from(0x7fc0_0000 + n * 257).into()

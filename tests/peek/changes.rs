@@ -71,6 +71,7 @@ fn an_upgrade_in_the_middle_of_heads() {
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 3, &FLAGS);
     let usual = users(&site);
+    many_connections();
     let halves = Halves::sent(&balancer, 1000);
     let found = balancer.keys().found("header");
     balancer.command(&["upgrade"]).done();
@@ -241,11 +242,11 @@ fn another_key_holds_from_the_next_connection_on() {
         one.send(rest.as_bytes());
         one.slot();
     }
-    let mut silent: Vec<Raw> = (0..4).map(|n| Raw::connect(client(n), site.to())).collect();
+    let mut silent: Vec<Raw> = (0..8).map(|_| Raw::connect(client(1), site.to())).collect();
     balancer.until("dealt unread", |status| status.held == 0);
     silent.iter_mut().for_each(|one| one.send(&get("1", "")));
     let turns: BTreeSet<u16> = silent.iter_mut().map(Raw::slot).collect();
-    assert_eq!(turns.len(), 4, "in turn: {turns:?}");
+    assert!(turns.len() > 1, "in turn: {turns:?}");
     balancer.command(&["set", "sticky", "header:x-user"]).done();
     assert_eq!((0..20).map(|n| both(n, n, n)).collect::<Vec<_>>(), by_user);
     balancer.finish();

@@ -105,9 +105,12 @@ fn the_file_read_again_changes_the_key_of_what_comes() {
     };
     let slots: BTreeSet<u16> = (0..20).map(|n| by(n, 1)).collect();
     assert_eq!(slots.len(), 1, "{slots:?}");
+    let timed_out = || balancer.keys().fallback("timed_out");
+    let before = timed_out();
     let mut silent = Raw::connect(client(1), site.to());
-    balancer.reads(1);
-    balancer.reads(0);
+    eventually("the new time is over", || {
+        (timed_out() > before).then_some(())
+    });
     silent.send(&get("1", ""));
     silent.slot();
     balancer.until("the reload is over", |status| status.operation.is_none());

@@ -28,6 +28,7 @@ fn wakes(primary: u32) -> u64 {
 fn what_was_handed_over_wakes_the_primary_no_more() {
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 2, &["--sticky", "query:u", "--peek-timeout", "1h"]);
+    many_connections();
     // Each head is waited for, so that each connection was in the poll; the last thousand stay.
     let mut kept = Vec::new();
     for _ in 0..10 {
