@@ -1,15 +1,16 @@
-//! What it costs to choose a slot: each policy, and the sticky hash, at 2 to 1,024 slots.
+//! What it costs to choose a slot: each policy, and the sticky hash, at 4 to 1,024 slots.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use forkfront::config::{Balance, Prefixes, Sticky};
 use forkfront::policy::affinity::Affinity;
+use forkfront::policy::affinity::bounded::Ceiling;
 use forkfront::policy::rotation::{Fleet, Rotation};
 use forkfront::policy::weights::Weights;
 use forkfront::wire::{Address, Family};
 
-const SLOTS: [usize; 4] = [2, 16, 64, 1024];
+const SLOTS: [usize; 4] = [4, 16, 64, 1024];
 
 /// Workers that keep up: nothing queued, a few connections open, all asleep.
 struct Calm {
@@ -96,5 +97,32 @@ fn sticky(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, policies, sticky);
+/// With a bound, how much all have is summed up for each connection.
+fn bounded(c: &mut Criterion) {
+    let affinity = Affinity::new(&Sticky::Ip(Prefixes::default()), (1, 2));
+    let mut peer = Address {
+        family: Family::V4,
+        ..Address::default()
+    };
+    let bound = "1.25".parse().expect("a bound");
+    for slots in SLOTS {
+        let weights = Weights::equal(slots);
+        let fleet = Calm {
+            open: vec![100; slots],
+        };
+        let mut group = c.benchmark_group("sticky ip, bounded");
+        group.bench_function(BenchmarkId::from_parameter(slots), |b| {
+            b.iter(|| {
+                peer.ip[3] = peer.ip[3].wrapping_add(1);
+                let key = affinity.key(black_box(&peer)).expect("an address");
+                let (weights, fleet) = (black_box(&weights), black_box(&fleet));
+                let ceiling = Ceiling::new(bound, weights, fleet);
+                key.choose(weights, |slot| ceiling.fits(slot, weights, fleet))
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, policies, sticky, bounded);
 criterion_main!(benches);

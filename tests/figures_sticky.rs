@@ -209,7 +209,7 @@ fn one_key_with_half_of_all_connections() {
             let hot = keys(1).next().expect("one");
             let mut at_home = 0;
             for (number, key) in keys(CLIENTS).enumerate() {
-                let key = if number % 2 == 0 { hot } else { key };
+                let key = if number.is_multiple_of(2) { hot } else { key };
                 let fits = |slot: usize| {
                     bound.is_none_or(|bound| {
                         Ceiling::new(bound, &weights, &open).fits(slot, &weights, &open)
@@ -217,7 +217,7 @@ fn one_key_with_half_of_all_connections() {
                 };
                 let slot = key.choose(&weights, fits).expect("one has room");
                 open.0[slot] += 1;
-                at_home += u32::from(number % 2 != 0 && slot == home(key, &weights));
+                at_home += u32::from(!number.is_multiple_of(2) && slot == home(key, &weights));
             }
             let most = open.0.iter().max().copied().unwrap_or(0);
             println!(

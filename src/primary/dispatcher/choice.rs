@@ -18,6 +18,8 @@ use crate::wire::{Belongs, Record};
 /// How soon what is held is tried again while workers are ready but full, ns. Not by writability: a
 /// channel that was full polls writable only when three quarters are drained (KF2).
 pub(super) const RETRY: u64 = 2_000_000;
+/// The same for what waits for a worker that was found stuck, ns: that is tried again far less often.
+const RETRY_STUCK: u64 = 20_000_000;
 
 /// Where a connection goes.
 pub(super) enum Choice {
@@ -157,6 +159,7 @@ impl Bench<'_> {
             None => after(self.vacant[slot].since),
         };
         let look_at = match self.seat(slot) {
+            Some(seat) if seat.progress.is_stuck() => until.min(self.now + RETRY_STUCK),
             Some(_) => until.min(self.now + RETRY),
             None => until,
         };
