@@ -48,19 +48,16 @@ impl Front {
         Self::nginx_with(site, "", &how, to)
     }
 
-    /// nginx for TCP, with PROXY headers; `None` without its stream module.
+    /// nginx for TCP, with PROXY headers; its stream module is a package of its own.
     #[track_caller]
-    pub fn nginx_stream(site: &Site, source: IpAddr) -> Option<Self> {
-        let module = Path::new("/usr/lib/nginx/modules/ngx_stream_module.so");
-        let load = format!("load_module {};\n", module.display());
+    pub fn nginx_stream(site: &Site, source: IpAddr) -> Self {
+        let load = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;\n";
         let to = beside(site);
         let how = format!(
             "stream {{ server {{ listen {to}; proxy_pass {}; proxy_protocol on; proxy_bind {source}; }} }}\n",
             site.to()
         );
-        module
-            .exists()
-            .then(|| Self::nginx_with(site, &load, &how, to))
+        Self::nginx_with(site, load, &how, to)
     }
 
     #[track_caller]

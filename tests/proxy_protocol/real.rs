@@ -102,9 +102,9 @@ fn a_reload_behind_haproxy() {
 fn nginx_as_a_stream_proxy() {
     let site = Site::new();
     let balancer = behind(&site, "http.js", 4, &STICKY);
-    if let Some(front) = Front::nginx_stream(&site, proxy(9)) {
-        transparent(&site, &front);
-    }
+    let front = Front::nginx_stream(&site, proxy(9));
+    transparent(&site, &front);
+    drop(front);
     balancer.finish();
 }
 
