@@ -72,6 +72,9 @@ impl FromStr for Sticky {
                 _ => Err(unknown()),
             };
         }
+        if let "header" | "cookie" | "query" | "route" = words {
+            return Err(format!("a name is missing, as in {words}:NAME"));
+        }
         let (kind, prefixes) = match words.split_once('/') {
             Some((kind, prefixes)) => (kind, Some(prefixes)),
             None => (words, None),
@@ -202,7 +205,7 @@ mod tests {
             ("", "key is written as"),
             ("IP", "key is written as"),
             ("sni/24", "key is written as"),
-            ("cookie", "key is written as"),
+            ("cookie", "a name is missing, as in cookie:NAME"),
             ("coockie:sid", "key is written as"),
             ("cookie:", "no name of a cookie"),
             ("cookie:a b", "no name of a cookie"),

@@ -24,7 +24,11 @@ pub fn lines(out: &mut String, section: &Section) {
         return;
     }
     out.push('\n');
-    wrapped(out, "", &format!("keys: {}", said.join(", ")));
+    let what = match section.sticky {
+        Some(_) => "keys",
+        None => "first bytes",
+    };
+    wrapped(out, "", &format!("{what}: {}", said.join(", ")));
     if let (Some(evenness), Some(_), true) =
         (section.evenness, section.sticky, section.slots.len() > 1)
     {

@@ -242,7 +242,7 @@ fn keys_are_told_in_words() {
     status.sticky = None;
     let text = table(&status);
     assert!(
-        text.contains("keys: ") && !text.contains("busiest"),
+        text.contains("\nfirst bytes: 4512 by") && !text.contains("busiest"),
         "{text}"
     );
     status.sticky = Some("ip".into());

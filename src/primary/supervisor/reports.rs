@@ -1,6 +1,7 @@
 //! What the dispatcher reports, and what comes of it.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 
 use log::{debug, error, info, warn};
 
@@ -56,7 +57,10 @@ impl Supervisor {
                 why,
                 others,
             } => {
-                let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                let peer = peer.map_or_else(
+                    || "a Unix socket".to_owned(),
+                    |peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string(),
+                );
                 let others = match others {
                     0 => String::new(),
                     _ => format!(" ({others} more were, since the last such line)"),
