@@ -82,14 +82,6 @@ fn placed(text: &str, listen: &str, here: &str, site: &Site) -> String {
         .replace("127.0.0.1:8080", &site.bind())
 }
 
-/// A site for four workers of the socket.io server.
-fn site() -> Site {
-    let site = Site::new();
-    let journal = site.file("journal").display().to_string();
-    site.env("NODE_PATH", node_modules())
-        .env("JOURNAL", journal)
-}
-
 #[track_caller]
 fn four<'a>(site: &'a Site, flags: &[&str]) -> Balancer<'a> {
     let fixed = ["run", "-n", "4"];
@@ -119,7 +111,7 @@ const FORWARDED: [&str; 4] = ["--sticky", "header:X-Forwarded-For", TRUSTED[0], 
 
 #[test]
 fn behind_nginx() {
-    let site = site();
+    let site = socketio_site();
     let balancer = four(&site, &FORWARDED);
     let front = Front::nginx(&site, &readme("# nginx.conf"));
     together(&site, balancer, front);
@@ -127,7 +119,7 @@ fn behind_nginx() {
 
 #[test]
 fn behind_nginx_by_route() {
-    let site = site().env("ROUTE", 1);
+    let site = socketio_site().env("ROUTE", 1);
     let balancer = four(&site, &["--sticky", "route:sid"]);
     let front = Front::nginx(&site, &readme("# nginx.conf"));
     let mut clients = Sockets::io(front.at, 60, &json!({ "from": "one" }));
@@ -140,7 +132,7 @@ fn behind_nginx_by_route() {
 
 #[test]
 fn behind_haproxy() {
-    let site = site();
+    let site = socketio_site();
     let balancer = four(&site, &FORWARDED);
     let front = Front::haproxy(&site, &readme("# haproxy.cfg"));
     together(&site, balancer, front);
@@ -148,7 +140,7 @@ fn behind_haproxy() {
 
 #[test]
 fn behind_haproxy_by_connection() {
-    let site = site();
+    let site = socketio_site();
     let flags = ["--sticky", "ip", "--proxy-protocol"];
     let balancer = four(&site, &[&flags[..], &TRUSTED].concat());
     let front = Front::haproxy(&site, &readme("# haproxy.cfg, by connection"));
@@ -158,7 +150,7 @@ fn behind_haproxy_by_connection() {
 #[test]
 fn a_pool_of_connections_mixes_clients() {
     // Why the README's configuration ends the connection after each request.
-    let site = site();
+    let site = socketio_site();
     let balancer = four(&site, &FORWARDED);
     let pool = "upstream pool { server 127.0.0.1:8080; keepalive 32; }\n";
     let http = readme("# nginx.conf").replace("''      close;", "''      '';");

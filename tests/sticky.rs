@@ -83,10 +83,13 @@ fn mapped_and_plain_addresses_are_the_same_client() {
     balancer.finish();
 }
 
-/// Slots whose file `broken-SLOT` is there do not start.
-fn breakable(site: &Site) -> String {
+/// Three slots of which any does not start while its file `broken-SLOT` is there.
+#[track_caller]
+fn breakable<'a>(site: &'a Site, flags: &[&str]) -> Balancer<'a> {
     let (broken, script) = (site.file("broken").display().to_string(), server("http.js"));
-    format!("[ -e {broken}-$FORKFRONT_SLOT ] && exit 3; exec node {script}")
+    let line = format!("[ -e {broken}-$FORKFRONT_SLOT ] && exit 3; exec node {script}");
+    let fixed = ["run", "-n", "3", "--sticky", "ip"];
+    Balancer::start(site, &[&fixed, flags, &["--", "sh", "-c", &line]].concat())
 }
 
 /// Slot 1 is killed and does not come back until [`mend`].
@@ -132,19 +135,7 @@ fn reload_restart_and_upgrade_move_nobody() {
 #[test]
 fn a_slot_down_for_long_lets_its_clients_go_at_once_and_gets_them_back() {
     let site = Site::new();
-    let words = [
-        "run",
-        "-n",
-        "3",
-        "--sticky",
-        "ip",
-        "--steal-after",
-        "1s",
-        "--",
-        "sh",
-        "-c",
-    ];
-    let balancer = Balancer::start(&site, &[&words[..], &[&breakable(&site)]].concat());
+    let balancer = breakable(&site, &["--steal-after", "1s"]);
     let before = slots(&site, clients(90));
     let homeless = of_slot_1(&before);
     assert!(homeless.len() >= 8, "{before:?}");
@@ -169,21 +160,7 @@ fn a_slot_down_for_long_lets_its_clients_go_at_once_and_gets_them_back() {
 #[test]
 fn held_clients_are_answered_by_their_own_slot_when_it_is_back() {
     let site = Site::new();
-    let words = [
-        "run",
-        "-n",
-        "3",
-        "--sticky",
-        "ip",
-        "--sticky-down",
-        "hold",
-        "--steal-after",
-        "50ms",
-        "--",
-        "sh",
-        "-c",
-    ];
-    let balancer = Balancer::start(&site, &[&words[..], &[&breakable(&site)]].concat());
+    let balancer = breakable(&site, &["--sticky-down", "hold", "--steal-after", "50ms"]);
     let before = slots(&site, clients(60));
     let (held, others): (Vec<_>, Vec<_>) = clients(60).partition(|client| before[client] == 1);
     take_down(&site, &balancer);

@@ -7,14 +7,6 @@ use common::*;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// A site whose workers find the npm packages; what engine.io did not know is written down.
-fn site() -> Site {
-    let site = Site::new();
-    let journal = site.file("journal").display().to_string();
-    site.env("NODE_PATH", node_modules())
-        .env("JOURNAL", journal)
-}
-
 /// Four workers of the socket.io server.
 #[track_caller]
 fn socketio<'a>(site: &'a Site, flags: &[&str]) -> Balancer<'a> {
@@ -59,7 +51,7 @@ fn lasts(balancer: &Balancer<'_>, clients: &mut Sockets, slots: &[u16]) {
 
 #[test]
 fn without_stickiness_socketio_fails() {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &[]);
     let mut clients = Sockets::io(site.to(), 24, &json!({ "one": true }));
     let seen = clients.tell("settle 5000");
@@ -71,7 +63,7 @@ fn without_stickiness_socketio_fails() {
 
 #[test]
 fn without_stickiness_socketio_works_by_websocket_alone() {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &[]);
     let options = json!({ "from": "one", "more": { "transports": ["websocket"] } });
     let mut clients = Sockets::io(site.to(), 24, &options);
@@ -83,7 +75,7 @@ fn without_stickiness_socketio_works_by_websocket_alone() {
 
 #[test]
 fn sticky_addresses_keep_socketio_sessions_together() {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &["--sticky", "ip"]);
     let mut clients = Sockets::io(site.to(), 60, &json!({}));
     let slots = clients.upgraded();
@@ -101,7 +93,7 @@ fn sticky_addresses_keep_socketio_sessions_together() {
 /// connect anew, after a reload and after a crash, each to the slot that it had; everything else goes in turn.
 #[track_caller]
 fn together(flags: &[&str], options: &Value) -> Vec<u16> {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &[&["--websocket-sticky"], flags].concat());
     let mut clients = Sockets::io(site.to(), 60, options);
     let slots = clients.upgraded();
@@ -152,7 +144,7 @@ fn websocket_sticky_by_a_header_of_the_clients() {
 
 #[test]
 fn polling_alone_lasts_through_a_reload() {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &["--websocket-sticky"]);
     let options = json!({ "more": { "transports": ["polling"] } });
     let mut clients = Sockets::io(site.to(), 40, &options);
@@ -172,7 +164,7 @@ fn polling_alone_lasts_through_a_reload() {
 
 #[test]
 fn clients_that_come_while_a_reload_goes_on() {
-    let site = site();
+    let site = socketio_site();
     let balancer = socketio(&site, &["--websocket-sticky"]);
     let former = balancer.workers();
     let reload = balancer.begin(&["reload"]);
@@ -188,7 +180,7 @@ fn clients_that_come_while_a_reload_goes_on() {
 
 #[test]
 fn the_slot_in_socketios_own_session_id() {
-    let site = site();
+    let site = socketio_site();
     let file = site.file("chat.js");
     std::fs::write(&file, readme("// chat.js")).expect("written");
     let listen = format!("{}=8080", site.bind());
@@ -208,7 +200,7 @@ fn the_slot_in_socketios_own_session_id() {
 
 #[test]
 fn websockets_in_tls_are_sticky_by_address() {
-    let site = site();
+    let site = socketio_site();
     let directory = site.directory.display().to_string();
     let files = ["-keyout", "key.pem", "-out", "cert.pem"];
     let made = std::process::Command::new("openssl")
@@ -233,7 +225,7 @@ fn websockets_in_tls_are_sticky_by_address() {
 /// Plain WebSockets in turn and, by address, each with its slot; a reload and a crash.
 #[track_caller]
 fn plain(command: &[&str]) {
-    let site = site();
+    let site = socketio_site();
     let balancer = four(&site, &[], command);
     let mut clients = Sockets::start(
         "ws_clients.js",

@@ -44,7 +44,7 @@ pub use random::Random;
 pub use raw::{Keys, Raw, client, get, many_connections};
 pub use readme::readme;
 pub use site::{Site, python, server};
-pub use sockets::{Seen, Sockets, even, node_modules, slots_of, spread};
+pub use sockets::{Seen, Sockets, even, node_modules, slots_of, socketio_site, spread};
 pub use turns::{TURNS, in_turn, renewed, serves, slots};
 
 use std::time::{Duration, Instant};

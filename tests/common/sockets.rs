@@ -12,6 +12,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Site;
+
 /// What one client knows.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Seen {
@@ -175,4 +177,12 @@ pub fn node_modules() -> String {
         made.display()
     );
     made.display().to_string()
+}
+
+/// A site whose workers find the npm packages; what engine.io did not know is written down in `journal`.
+pub fn socketio_site() -> Site {
+    let site = Site::new();
+    let journal = site.file("journal").display().to_string();
+    site.env("NODE_PATH", node_modules())
+        .env("JOURNAL", journal)
 }
