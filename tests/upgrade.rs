@@ -193,6 +193,8 @@ fn workers_that_start_or_drain_go_on_with_it() {
     balancer.reload().done();
     let status = balancer.status();
     assert!(!status.leaving.is_empty(), "{status:#?}");
+    // Without a connection, the worker that is replaced now would be gone too soon to be seen leaving.
+    endless.extend((0..2).map(|_| Endless::open(site.to())));
     let restart = balancer.begin(&["restart", "0"]);
     let upgrade = balancer.begin(&["upgrade"]);
     restart.end().done();
