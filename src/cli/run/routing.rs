@@ -81,8 +81,8 @@ struct Sessions {
     /// Only WebSockets and socket.io's polling are sticky, by --sticky or else by ip; the rest goes by --balance
     ///
     /// For socket.io in browsers only where the page comes from another host or port: over a connection that a
-    /// browser has kept from the page it polls whatever slot the page was dealt to. There, --sticky ip keeps all
-    /// together.
+    /// browser has kept from the page it polls whatever slot the page was dealt to. Where both come from one, use
+    /// --sticky ip.
     #[arg(long, help_heading = "The same client to the same slot")]
     websocket_sticky: bool,
 }

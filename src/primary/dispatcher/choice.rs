@@ -89,9 +89,7 @@ impl Bench<'_> {
         let (now, cap) = (self.now, self.settings.queue_cap);
         self.takes(slot) || self.holds() && self.seat(slot).is_some_and(|seat| seat.takes(now, cap))
     }
-}
 
-impl Bench<'_> {
     /// Its own slot; when that does not take it, is not to be waited for, or has more than its share, the key's
     /// next choice.
     fn sticky_place(
