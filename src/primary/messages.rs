@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Routing;
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::primary::app::room::Room;
-use crate::status::KeysFound;
+use crate::status::Keys;
 use crate::sys::board::Board;
 use crate::wire::Address;
 
@@ -238,7 +238,7 @@ pub struct Snapshot {
     /// Per slot, indexed by slot number, those that are gone included: dealt less read back, read back, queued now.
     pub slots: Vec<SlotCounts>,
     /// By what connections were dealt.
-    pub keys: KeyCounts,
+    pub keys: Keys,
 }
 
 impl Snapshot {
@@ -247,31 +247,6 @@ impl Snapshot {
         let now: u64 = self.accepted.iter().map(|(_, count)| count).sum();
         now + self.accepted_formerly
     }
-}
-
-/// By what connections were dealt, where anything is sticky or read: each connection is counted once, when it is
-/// known. Zero where nothing is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct KeyCounts {
-    /// Connections whose first bytes are waited for now; these are in [`Snapshot::held`] too.
-    pub reading: u64,
-    /// Keys found, by their kind; with `--sticky ip` every one, though nothing is read.
-    pub found: KeysFound,
-    /// Dealt by the client's address, since all that was read has no such thing.
-    pub absent: u64,
-    /// The same, since what was read cannot be understood.
-    pub unreadable: u64,
-    /// The same, since it did not come in time.
-    pub timed_out: u64,
-    /// The same, since too many were waited for.
-    pub crowded: u64,
-    /// Dealt by `--balance`: no route yet, or neither a WebSocket nor engine.io where only those are sticky.
-    pub balanced: u64,
-    /// Closed: a PROXY header missing or wrong, or a request head that `--header-complete` has waited for in vain.
-    pub refused: u64,
-    /// PROXY headers that were taken off, whatever the key is.
-    pub proxied: u64,
 }
 
 /// One slot's part of a [`Snapshot`].

@@ -243,7 +243,7 @@ fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
         balance: routing.balance,
         sticky: routing.key().as_ref().map(ToString::to_string),
         websocket_sticky: routing.websocket_sticky,
-        keys: keys::keys(routing, &snapshot.keys),
+        keys: keys::keys(routing, snapshot.keys),
         evenness: keys::evenness(&slots.copied().collect::<Vec<_>>()),
         generation: app.release.generation,
         workers: app.config.workers,

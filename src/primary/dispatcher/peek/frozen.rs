@@ -8,14 +8,14 @@ use super::{Awaits, Peek, Peeked};
 use crate::primary::dispatcher::deal::Hand;
 use crate::primary::dispatcher::frozen::FrozenHand;
 use crate::primary::dispatcher::state::State;
-use crate::primary::messages::KeyCounts;
+use crate::status::Keys;
 
 /// All of them, the one whose time is up first before the others.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(in super::super) struct FrozenPeek {
     waiting: Vec<FrozenPeeked>,
-    counts: KeyCounts,
+    counts: Keys,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

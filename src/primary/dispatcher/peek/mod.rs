@@ -23,7 +23,7 @@ use super::{Settings, Source};
 use crate::config::{Routing, Sticky};
 use crate::policy::affinity::Affinity;
 use crate::policy::sniff::Why;
-use crate::primary::messages::KeyCounts;
+use crate::status::Keys;
 use crate::sys::clock;
 use crate::wire::{Address, Belongs, Record};
 pub(super) use frozen::FrozenPeek;
@@ -47,7 +47,7 @@ pub(super) struct Peek {
     /// `None`: nothing of any connection has to be read.
     reader: Option<Reader>,
     waiting: Waiting,
-    pub counts: KeyCounts,
+    pub counts: Keys,
     refusals: Refusals,
     /// The client's address is the key itself.
     by_ip: bool,
@@ -100,7 +100,7 @@ impl Peek {
         Self {
             reader: Reader::new(routing),
             waiting: Waiting::default(),
-            counts: KeyCounts::default(),
+            counts: Keys::default(),
             refusals: Refusals::default(),
             by_ip: is_by_ip(routing),
         }
@@ -111,9 +111,9 @@ impl Peek {
         self.waiting.len()
     }
 
-    /// As [`KeyCounts`] go into a snapshot.
-    pub fn counts_now(&self) -> KeyCounts {
-        KeyCounts {
+    /// As [`Keys`] go into a snapshot.
+    pub fn counts_now(&self) -> Keys {
+        Keys {
             reading: self.waiting.len() as u64,
             ..self.counts
         }
@@ -322,7 +322,7 @@ fn look(
     one: &mut Peeked,
     news: News,
     affinity: Option<&Affinity>,
-    counts: &mut KeyCounts,
+    counts: &mut Keys,
 ) -> Option<Verdict> {
     match reader {
         Some(reader) => reader.look(one, news, affinity, counts),

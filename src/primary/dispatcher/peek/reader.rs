@@ -8,7 +8,7 @@ use super::{Awaits, Peeked, is_by_ip};
 use crate::config::{Networks, Routing};
 use crate::policy::affinity::Affinity;
 use crate::policy::sniff::{Found, HEAD_MAX, Kind, Reading, Sniffer, Why, proxy};
-use crate::primary::messages::KeyCounts;
+use crate::status::Keys;
 use crate::sys::socket::{self, peek, take_off};
 use crate::wire::{Address, Belongs};
 
@@ -74,7 +74,7 @@ impl Reader {
         one: &mut Peeked,
         news: News,
         affinity: Option<&Affinity>,
-        counts: &mut KeyCounts,
+        counts: &mut Keys,
     ) -> Option<Verdict> {
         if news.gone {
             return Some(Verdict::Gone);
@@ -139,7 +139,7 @@ impl Reader {
         range: Range<usize>,
         end: bool,
         affinity: Option<&Affinity>,
-        counts: &mut KeyCounts,
+        counts: &mut Keys,
     ) -> Option<Verdict> {
         let bytes = &self.buffer[range];
         if self.head_complete {
@@ -162,7 +162,7 @@ impl Reader {
 }
 
 /// What a connection belongs to by what was found; counted.
-fn belongs(found: Found<'_>, affinity: Option<&Affinity>, counts: &mut KeyCounts) -> Belongs {
+fn belongs(found: Found<'_>, affinity: Option<&Affinity>, counts: &mut Keys) -> Belongs {
     // Where nothing is sticky, only the head was waited for.
     let Some(affinity) = affinity else {
         return Belongs::Address;
@@ -195,16 +195,16 @@ fn belongs(found: Found<'_>, affinity: Option<&Affinity>, counts: &mut KeyCounts
 }
 
 /// Counts a connection that goes by its client's address for want of its key.
-pub(super) fn note_fallback(why: Why, counts: &mut KeyCounts) {
+pub(super) fn note_fallback(why: Why, counts: &mut Keys) {
     *match why {
-        Why::Absent => &mut counts.absent,
-        Why::Unreadable => &mut counts.unreadable,
-        Why::TimedOut => &mut counts.timed_out,
-        Why::Crowded => &mut counts.crowded,
+        Why::Absent => &mut counts.fallback.absent,
+        Why::Unreadable => &mut counts.fallback.unreadable,
+        Why::TimedOut => &mut counts.fallback.timed_out,
+        Why::Crowded => &mut counts.fallback.crowded,
     } += 1;
 }
 
-fn counter(kind: Kind, counts: &mut KeyCounts) -> &mut u64 {
+fn counter(kind: Kind, counts: &mut Keys) -> &mut u64 {
     let found = &mut counts.found;
     match kind {
         Kind::Ip => &mut found.ip,

@@ -5,7 +5,7 @@ mod many;
 mod proxies;
 
 use super::*;
-use crate::primary::messages::KeyCounts;
+use crate::status::Keys;
 use crate::wire::Belongs;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\ncookie: sid=alice\r\n\r\n";
@@ -139,7 +139,10 @@ fn what_a_request_does_not_say_is_decided_by_the_address() {
         bench.say(&[0xff; 20_000]),
     ];
     let now = bench.wait_until_dealt(3);
-    assert_eq!((now.keys.absent, now.keys.unreadable), (1, 2));
+    assert_eq!(
+        (now.keys.fallback.absent, now.keys.fallback.unreadable),
+        (1, 2)
+    );
     let taken = taken(&workers);
     for (slot, record, _) in &taken {
         assert_eq!((*slot, record.belongs), (taken[0].0, Belongs::Address));
@@ -162,7 +165,7 @@ fn who_says_nothing_is_dealt_when_the_time_is_up_and_keeps_nobody_waiting() {
     assert_eq!((now.held, now.keys.reading), (4, 4));
     let now = bench.wait_until_dealt(5);
     assert!(begun.elapsed() >= Duration::from_millis(200));
-    assert_eq!((now.keys.timed_out, now.held), (4, 0));
+    assert_eq!((now.keys.fallback.timed_out, now.held), (4, 0));
     // What a client takes its time for is not what it waits for a worker.
     let clock = crate::sys::clock::now_ns();
     for (_, record, _) in taken(&workers) {
@@ -184,9 +187,9 @@ fn with_header_complete_only_whole_heads_are_dealt() {
     let now = bench.wait_until_dealt(2);
     assert_eq!(
         now.keys,
-        KeyCounts {
+        Keys {
             reading: now.keys.reading,
-            ..KeyCounts::default()
+            ..Keys::default()
         }
     );
     let now = bench.wait_for("closed", |now| now.closed_by_policy == 6);
@@ -227,7 +230,7 @@ fn other_rules_judge_those_that_wait() {
         ..Routing::default()
     }));
     let now = bench.wait_until_dealt(2);
-    assert_eq!(now.keys.timed_out, 1);
+    assert_eq!(now.keys.fallback.timed_out, 1);
     let _silent = bench.connect(2);
     bench.send(Command::Route(Routing {
         sticky: Some(Sticky::Query("a".into())),

@@ -1,35 +1,12 @@
 //! What `status` says of stickiness: by what connections were dealt, and how even the slots are.
 
 use crate::config::Routing;
-use crate::primary::messages::{KeyCounts, SlotCounts};
-use crate::status::{Keys, KeysMissing};
+use crate::primary::messages::SlotCounts;
+use crate::status::Keys;
 
 /// By what connections were dealt, if that is any question.
-pub fn keys(routing: &Routing, counts: &KeyCounts) -> Option<Keys> {
-    let KeyCounts {
-        reading,
-        found,
-        absent,
-        unreadable,
-        timed_out,
-        crowded,
-        balanced,
-        refused,
-        proxied,
-    } = *counts;
-    (routing.reads() || routing.key().is_some()).then_some(Keys {
-        reading,
-        found,
-        fallback: KeysMissing {
-            absent,
-            unreadable,
-            timed_out,
-            crowded,
-        },
-        balanced,
-        refused,
-        proxied,
-    })
+pub fn keys(routing: &Routing, counts: Keys) -> Option<Keys> {
+    (routing.reads() || routing.key().is_some()).then_some(counts)
 }
 
 /// The busiest slot's connections against its fair share by weight, in thousandths; `None` before the first.
@@ -45,6 +22,7 @@ pub fn evenness(slots: &[SlotCounts]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::KeysMissing;
 
     fn slots(slots: &[(u64, u16)]) -> Vec<SlotCounts> {
         let of = |&(dealt, weight): &(u64, u16)| SlotCounts {
@@ -75,23 +53,26 @@ mod tests {
 
     #[test]
     fn keys_are_told_where_there_are_any() {
-        let counts = KeyCounts {
+        let counts = Keys {
             reading: 1,
-            timed_out: 2,
-            ..KeyCounts::default()
+            fallback: KeysMissing {
+                timed_out: 2,
+                ..KeysMissing::default()
+            },
+            ..Keys::default()
         };
         let plain = Routing::default();
-        assert_eq!(keys(&plain, &counts), None);
+        assert_eq!(keys(&plain, counts), None);
         let shielded = Routing {
             header_complete: true,
             ..Routing::default()
         };
-        let told = keys(&shielded, &counts).unwrap();
+        let told = keys(&shielded, counts).unwrap();
         assert_eq!((told.reading, told.fallback.timed_out), (1, 2));
         let sticky = Routing {
             sticky: "ip".parse().ok(),
             ..Routing::default()
         };
-        assert!(keys(&sticky, &counts).is_some());
+        assert!(keys(&sticky, counts).is_some());
     }
 }

@@ -30,7 +30,7 @@ fn a_client_that_says_no_more_is_judged_by_what_it_has_said() {
     silent.shutdown(Shutdown::Write).unwrap();
     half.shutdown(Shutdown::Write).unwrap();
     let now = bench.wait_until_dealt(2);
-    assert_eq!(now.keys.unreadable + now.keys.absent, 2);
+    assert_eq!(now.keys.fallback.unreadable + now.keys.fallback.absent, 2);
     for (record, stream) in worker.take() {
         reads(
             &stream,
@@ -95,7 +95,7 @@ fn at_the_end_who_waits_is_dealt_at_once() {
     bench.wait_until_read(2);
     bench.send(Command::Finish);
     let now = bench.wait_until_dealt(2);
-    assert_eq!((now.keys.timed_out, now.held), (2, 0));
+    assert_eq!((now.keys.fallback.timed_out, now.held), (2, 0));
     assert_eq!(taken(&workers).len(), 2);
     bench.report(|report| matches!(report, Report::Dry).then_some(()));
 }

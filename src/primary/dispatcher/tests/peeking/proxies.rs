@@ -98,7 +98,7 @@ fn from_others_it_is_not_looked_at() {
     let worker = bench.hire(0, 10);
     let _clients = [bench.say(HEADER), bench.say(b"")];
     let now = bench.wait_until_dealt(2);
-    assert_eq!(now.keys, KeyCounts::default());
+    assert_eq!(now.keys, Keys::default());
     let (record, stream) = worker.take().swap_remove(0);
     assert!(!record.proxied);
     assert_eq!(record.peer.ip[..4], [127, 0, 0, 1]);
