@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::{FromArgMatches, Parser};
 
 use crate::client::Target;
 use crate::config::{self, Config};
@@ -16,6 +16,7 @@ use crate::protocol::Request;
 
 mod change;
 mod demo;
+mod groups;
 mod run;
 mod usage;
 mod values;
@@ -89,18 +90,6 @@ Examples:
   forkfront stop                            finish what is open, then end
 
 Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found.";
-
-/// The commands in the order in which people need them.
-const GROUPS: [(&str, &[&str]); 3] = [
-    ("Start", &["run", "demo"]),
-    ("Look", &["status", "check"]),
-    (
-        "Change what runs, and wait until it is done",
-        &[
-            "reload", "restart", "scale", "drain", "resume", "set", "upgrade", "stop",
-        ],
-    ),
-];
 
 #[derive(Debug, Parser)]
 #[command(
@@ -177,7 +166,7 @@ to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     let words: Vec<OsString> = words.into_iter().collect();
     let verb = words.get(1).and_then(|verb| verb.to_str());
-    let words = command()
+    let words = groups::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Words::from_arg_matches(&matches));
     let words = match words {
@@ -200,49 +189,4 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
         }
         Verb::Stop { target } => Action::Stop(target.into()),
     })
-}
-
-/// All words there are; the commands in groups, which clap itself has for options only.
-fn command() -> clap::Command {
-    let command = Words::command();
-    let about = |name: &str| {
-        command
-            .find_subcommand(name)
-            .and_then(clap::Command::get_about)
-    };
-    let mut template = String::from("{about-section}\n{usage-heading} {usage}\n");
-    for (title, names) in GROUPS {
-        template.push_str(&format!("\n{title}:\n"));
-        for name in names {
-            let about = about(name).map(ToString::to_string).unwrap_or_default();
-            template.push_str(&format!("  {name:<9} {about}\n"));
-        }
-    }
-    template.push_str("\nOptions:\n{options}{after-help}\n");
-    command
-        .help_template(template)
-        .mut_subcommand("run", run::exclude_beside_config)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_is_in_one_group() {
-        let command = Words::command();
-        command.clone().debug_assert();
-        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
-        let mut shown: Vec<&str> = shown.map(clap::Command::get_name).collect();
-        let mut grouped: Vec<&str> = GROUPS
-            .iter()
-            .flat_map(|(_, names)| *names)
-            .copied()
-            .collect();
-        assert!(grouped.iter().all(|name| name.len() <= 9), "{grouped:?}");
-        shown.sort_unstable();
-        grouped.sort_unstable();
-        assert_eq!(shown, grouped);
-        assert_eq!(shown.len(), usage::VERBS.len());
-    }
 }

@@ -2,17 +2,12 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::groups;
 use crate::error::Error;
-
-/// The commands that people are told of.
-pub const VERBS: [&str; 12] = [
-    "run", "demo", "status", "check", "reload", "restart", "scale", "drain", "resume", "set",
-    "upgrade", "stop",
-];
 
 /// One sentence, with the nearest word that exists, and where to read on. `verb` is the first word given.
 pub fn sentence(error: &clap::Error, verb: Option<&str>) -> Error {
-    let verb = verb.filter(|verb| VERBS.contains(verb));
+    let verb = verb.filter(|verb| groups::verbs().any(|known| known == *verb));
     let said = said(error, verb);
     let read_on = match verb {
         Some(verb) => format!("see 'forkfront {verb} --help'"),
@@ -47,7 +42,10 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             format!("there is no command '{verb}'")
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            format!("what is to be done is missing: {}", listed(&VERBS))
+            format!(
+                "what is to be done is missing: {}",
+                listed(&groups::verbs().collect::<Vec<_>>())
+            )
         }
         ErrorKind::InvalidValue => match value.filter(|value| !value.is_empty()) {
             Some(value) => {

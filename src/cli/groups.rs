@@ -1,0 +1,67 @@
+//! The commands as people find them: in groups, in the order in which they are needed. The one list of them, for
+//! help, for the sentences of [`super::usage`] and for whatever is generated from the definitions.
+
+use clap::CommandFactory;
+use clap::builder::StyledStr;
+
+use super::{Words, run};
+
+/// The commands in the order in which people need them. Whatever is a command stands in one group.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Start", &["run", "demo"]),
+    ("Look", &["status", "check"]),
+    (
+        "Change what runs, and wait until it is done",
+        &[
+            "reload", "restart", "scale", "drain", "resume", "set", "upgrade", "stop",
+        ],
+    ),
+];
+
+/// The commands that people are told of.
+pub fn verbs() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied()
+}
+
+/// All words there are; the commands in groups, which clap itself has for options only.
+pub fn command() -> clap::Command {
+    let command = Words::command();
+    let header = *command.get_styles().get_header();
+    let about = |verb: &str| {
+        let verb = command.find_subcommand(verb);
+        verb.and_then(clap::Command::get_about)
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    };
+    let mut template = String::from("{about-section}\n{usage-heading} {usage}\n");
+    let title = |title: &str| format!("\n{header}{title}:{header:#}\n");
+    let widest = verbs().map(str::len).max().unwrap_or(0);
+    for (group, verbs) in GROUPS {
+        template.push_str(&title(group));
+        for verb in verbs {
+            template.push_str(&format!("  {verb:<widest$}  {}\n", about(verb)));
+        }
+    }
+    template.push_str(&title("Options"));
+    template.push_str("{options}{after-help}\n");
+    command
+        .help_template(StyledStr::from(template))
+        .mut_subcommand("run", run::exclude_beside_config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let command = command();
+        command.clone().debug_assert();
+        let shown = command.get_subcommands().filter(|one| !one.is_hide_set());
+        let mut shown: Vec<&str> = shown.map(clap::Command::get_name).collect();
+        let mut grouped: Vec<&str> = verbs().collect();
+        shown.sort_unstable();
+        grouped.sort_unstable();
+        assert_eq!(shown, grouped);
+    }
+}
