@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use forkfront::config::Routing;
+use forkfront::config::{Routing, Speed};
 use forkfront::policy::ids::{ListenerId, SlotId, WorkerId};
 use forkfront::primary::dispatcher::{Dispatcher, Settings};
 use forkfront::primary::messages::{Command, Seat};
@@ -160,6 +160,7 @@ fn settings() -> Settings {
         queue_cap: 128,
         max_held: 256,
         steal_after: Duration::from_secs(60),
+        gather_max: Speed::default().gather_max,
         fd_ceiling: i32::MAX,
         peek_room: usize::MAX,
     }

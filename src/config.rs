@@ -26,6 +26,7 @@ mod probe;
 mod restarts;
 mod routing;
 mod size;
+pub mod speed;
 mod sticky;
 
 pub use app::{AppConfig, ONLY};
@@ -44,6 +45,7 @@ pub use networks::Networks;
 pub use restarts::{exit_codes, max_restarts};
 pub use routing::{Routing, StickyDown};
 pub use size::size;
+pub use speed::{Speed, defer_accept, gather_max};
 pub use sticky::{Prefixes, Sticky};
 
 /// The most workers one primary runs.

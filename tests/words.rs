@@ -7,7 +7,7 @@ use std::time::Duration;
 use forkfront::cli::{self, Action};
 use forkfront::client::Target;
 use forkfront::config::{
-    AppConfig, Balance, Health, Limits, Probe, Restart, RestartWhen, Routing, StickyDown,
+    AppConfig, Balance, Health, Limits, Probe, Restart, RestartWhen, Routing, Speed, StickyDown,
 };
 use forkfront::protocol::{Request, Setting, Size, SlotRef};
 
@@ -109,6 +109,27 @@ fn every_word_about_where_connections_go_is_heeded() {
             "{words}"
         );
     }
+}
+
+#[test]
+fn every_word_about_speed_is_heeded() {
+    let usual = Speed {
+        gather_max: Duration::from_micros(200),
+        defer_accept: None,
+        pin: false,
+    };
+    assert_eq!(app("").speed, usual);
+    let given = Speed {
+        gather_max: Duration::from_millis(1),
+        defer_accept: Some(Duration::from_secs(5)),
+        pin: true,
+    };
+    assert_eq!(app("--gather-max 1ms --defer-accept 5s --pin").speed, given);
+    let defer = |words| app(words).speed.defer_accept;
+    assert_eq!(defer("--defer-accept"), Some(Duration::from_secs(1)));
+    assert_eq!(app("--gather-max 0").speed.gather_max, Duration::ZERO);
+    // What needs connections to be seen is not given there; the rest is.
+    assert!(app("--balance kernel --defer-accept --pin").speed.pin);
 }
 
 #[test]

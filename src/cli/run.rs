@@ -7,6 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use self::routing::RoutingWords;
+use self::speed::SpeedWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::file::Origin;
@@ -14,6 +15,7 @@ use crate::config::{self, AppConfig, Config, Listen, Orphans};
 use crate::error::{Error, Result};
 
 mod routing;
+mod speed;
 mod upkeep;
 
 /// What `run` is.
@@ -97,6 +99,9 @@ pub struct RunWords {
 
     #[command(flatten)]
     health: HealthWords,
+
+    #[command(flatten)]
+    speed: SpeedWords,
 
     /// Time from a worker's start to its listen()
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::positive_duration, help_heading = "Times (500ms, 10s, 2m; a plain number is seconds)")]
@@ -213,6 +218,7 @@ impl RunWords {
             ..AppConfig::new(self.command)
         };
         self.succession.apply(&mut app);
+        self.speed.apply(&mut app)?;
         Ok(Config {
             name: self.name,
             control: self.control,

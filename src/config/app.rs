@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Health, Identity, Limits, Listen, Orphans, Restart, Routing, STEAL_AFTER};
+use super::{Health, Identity, Limits, Listen, Orphans, Restart, Routing, STEAL_AFTER, Speed};
 use crate::sys::handover;
 
 /// What one app is to be.
@@ -23,6 +23,8 @@ pub struct AppConfig {
     pub workers: usize,
     /// Where connections go.
     pub routing: Routing,
+    /// What has to do with speed alone.
+    pub speed: Speed,
     /// Listen backlog; default: what the server asks for, or the system's maximum.
     pub backlog: Option<i32>,
     /// Most connections held in the primary while no worker can take them.
@@ -74,6 +76,7 @@ impl AppConfig {
             listen: Vec::new(),
             workers: 1,
             routing: Routing::default(),
+            speed: Speed::default(),
             backlog: None,
             max_held: 1024,
             ready_timeout: Duration::from_secs(30),
@@ -120,6 +123,11 @@ mod tests {
         let fields = state.as_object_mut().unwrap();
         fields.remove("max_old").unwrap();
         fields.insert("of_a_later_version".to_owned(), true.into());
+        fields["speed"]
+            .as_object_mut()
+            .unwrap()
+            .remove("gather_max")
+            .unwrap();
         let routing = fields["routing"].as_object_mut().unwrap();
         routing.remove("max_peeked").unwrap();
         routing.insert("of_a_later_version".to_owned(), 1.into());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{AppConfig, Balance, Config, Listen, ListenAt, Routing};
+use super::{AppConfig, Balance, Config, Listen, ListenAt, Routing, Speed};
 
 mod listeners;
 
@@ -60,6 +60,10 @@ pub enum Live {
         /// Age at which what is queued is dealt again.
         steal_after: Duration,
     },
+    /// Let connections gather for so long at most.
+    Gather(Duration),
+    /// Have the kernel wait for a client's first bytes for so long, or not.
+    DeferAccept(Option<Duration>),
     /// So many slots.
     Scale(usize),
     /// Listen here no more, and reset nobody who has come already.
@@ -209,6 +213,7 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
         listen,
         workers,
         routing: _,
+        speed: _,
         backlog,
         max_held: _,
         ready_timeout,
@@ -262,7 +267,7 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
     })
 }
 
-/// What the dispatcher goes by.
+/// What the dispatcher and the listeners go by.
 fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
     let kernel = |app: &AppConfig| app.routing.balance == Balance::Kernel;
     if kernel(to) != kernel(old) {
@@ -273,6 +278,7 @@ fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
         );
     }
     routing(&old.routing, &to.routing, found);
+    speed(&old.speed, &to.speed, found);
     let bounds = Live::Bounds {
         max_held: to.max_held,
         steal_after: to.steal_after,
@@ -314,6 +320,20 @@ fn routing(old: &Routing, to: &Routing, found: &mut Found) {
         let (from, to) = (old.clone(), to.clone());
         found.live(key, differs, Live::Routing { from, to });
     }
+}
+
+fn speed(old: &Speed, to: &Speed, found: &mut Found) {
+    let Speed {
+        gather_max,
+        defer_accept,
+        pin,
+    } = to;
+    let gather = Live::Gather(*gather_max);
+    found.live("gather-max", *gather_max != old.gather_max, gather);
+    let defer = Live::DeferAccept(*defer_accept);
+    found.live("defer-accept", *defer_accept != old.defer_accept, defer);
+    // Threads that a worker has started are bound with it only before it starts them.
+    found.renew("pin", *pin != old.pin);
 }
 
 /// What was found different so far.

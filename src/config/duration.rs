@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `500ms`, `10s`, `2m`, `1h`, or a plain number of seconds.
+//! Lengths of time as people write them: `200us`, `500ms`, `10s`, `2m`, `1h`, or a plain number of seconds.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ pub fn duration(words: &str) -> Result<Duration, String> {
     let (number, unit) = words.split_at(end);
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let seconds = match unit {
+        "us" => number / 1_000_000.0,
         "ms" => number / 1000.0,
         "s" | "" => number,
         "m" => number * 60.0,
@@ -53,6 +54,7 @@ mod tests {
     fn lengths_of_time_are_read() {
         let table = [
             ("500ms", 500),
+            ("2000us", 2),
             ("10s", 10_000),
             ("10", 10_000),
             ("0", 0),
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn what_is_no_length_of_time_is_refused() {
         for words in [
-            "", "s", "ms", ".", "-1", "+1", "1d", "1 s", "1,5s", "1e3", "inf", "nan", "1.2.3",
+            "", "s", "ms", "us", ".", "-1", "+1", "1d", "1 s", "1,5s", "1e3", "inf", "nan", "1.2.3",
         ] {
             let sentence = duration(words).unwrap_err();
             assert!(sentence.contains("written as"), "{words:?}: {sentence}");
@@ -80,6 +82,7 @@ mod tests {
             assert!(duration(words).unwrap_err().contains("week"), "{words}");
         }
         assert!(positive_duration("0").unwrap_err().contains("1ms"));
+        assert!(positive_duration("999us").unwrap_err().contains("1ms"));
         assert!(positive_duration("1ms").is_ok());
     }
 }

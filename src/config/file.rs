@@ -45,6 +45,9 @@
 //! health-interval = "10s"
 //! health-timeout = "5s"
 //! health-failures = 3
+//! gather-max = "200us"           # or 0
+//! defer-accept = true            # or "3s"
+//! pin = true                     # each worker to a CPU
 //! orphans = "drain"              # or kill
 //! cwd = "web"                    # default: the directory of this file
 //! user = "root"
@@ -59,6 +62,7 @@ mod app;
 mod finding;
 mod nearest;
 mod routing;
+mod speed;
 mod table;
 mod text;
 mod whole;

@@ -13,14 +13,14 @@ pub enum Spelling {
 }
 
 impl Spelling {
-    fn name(self, key: &str) -> String {
+    pub(super) fn name(self, key: &str) -> String {
         match self {
             Self::Options => format!("--{key}"),
             Self::Keys => format!("'{key}'"),
         }
     }
 
-    fn with(self, key: &str, value: &str) -> String {
+    pub(super) fn with(self, key: &str, value: &str) -> String {
         match self {
             Self::Options => format!("--{key} {value}"),
             Self::Keys => format!("{key} = \"{value}\""),

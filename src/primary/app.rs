@@ -162,6 +162,7 @@ impl Prepared {
             queue_cap: means.room.queue_cap,
             max_held: config.max_held,
             steal_after: config.steal_after,
+            gather_max: config.speed.gather_max,
             fd_ceiling: means.room.fd_ceiling,
             peek_room: means.room.peeked,
         };
@@ -195,6 +196,7 @@ pub fn listener_settings(config: &AppConfig) -> listeners::Settings {
     let own = nix::unistd::geteuid().as_raw();
     listeners::Settings {
         backlog: config.backlog,
+        defer_accept: config.speed.defer_accept,
         own_user: config.identity.as_ref().is_none_or(|who| who.uid == own),
     }
 }

@@ -5,6 +5,7 @@
 //! `bind` of an address makes its listener, as the server asked, and its errno is the server's. Never
 //! accepts: that is the dispatcher's, which gets copies. Called by the supervisor only.
 
+mod deferral;
 pub mod door;
 mod frozen;
 pub mod live;
@@ -17,6 +18,7 @@ mod sharing;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use crate::config::Listen;
 use crate::error::Result;
@@ -38,6 +40,9 @@ pub struct Settings {
     pub backlog: Option<i32>,
     /// The workers run as the primary's own user, so options that need privileges may be set for them.
     pub own_user: bool,
+    /// `--defer-accept`.
+    #[serde(default)]
+    pub defer_accept: Option<Duration>,
 }
 
 /// All listeners of one primary.
@@ -62,6 +67,8 @@ struct Listener {
     /// Servers have bound it as `AF_INET`, as `AF_INET6`.
     asked_v4: bool,
     asked_v6: bool,
+    /// `TCP_DEFER_ACCEPT` is as its server, or whoever handed the socket down, wants it.
+    defers_itself: bool,
 }
 
 impl Listener {
@@ -111,7 +118,8 @@ impl Listeners {
         // A Unix door without a port leads where the first TCP door leads.
         let first = doors.iter().find_map(|(_, port)| *port);
         for (door, port) in doors {
-            this.add_door(door, port.or(first));
+            let id = this.add_door(door, port.or(first));
+            this.defer_on(id);
         }
         Ok(this)
     }
@@ -123,6 +131,7 @@ impl Listeners {
             .find(|listener| listener.app_port == app_port)
         {
             Some(listener) => {
+                listener.defers_itself |= deferral::is_set(&door);
                 listener.doors.push(door);
                 listener.id
             }
@@ -136,6 +145,7 @@ impl Listeners {
         self.listeners.push(Listener {
             id,
             app_port,
+            defers_itself: deferral::is_set(&door),
             doors: vec![door],
             asked_v4: false,
             asked_v6: false,
@@ -217,13 +227,18 @@ impl Listeners {
         let Settings {
             backlog: fixed,
             own_user,
+            defer_accept,
         } = self.settings;
         let listener = self.get_mut(id).ok_or_else(no_such_listener)?;
+        listener.defers_itself |= deferral::is_among(options);
         let mut newly = false;
         for door in &mut listener.doors {
             let _ = options::apply(door.socket()?, options, own_user);
             newly |= door.backlog.is_none();
             door.listen(fixed.unwrap_or(backlog))?;
+        }
+        if newly && defer_accept.is_some() {
+            listener.defer(defer_accept);
         }
         Ok(newly)
     }
@@ -235,6 +250,7 @@ impl Listeners {
     pub fn set_options(&mut self, id: ListenerId, options: &[SocketOption]) -> io::Result<()> {
         let own_user = self.settings.own_user;
         let listener = self.get_mut(id).ok_or_else(no_such_listener)?;
+        listener.defers_itself |= deferral::is_among(options);
         listener
             .doors
             .iter()

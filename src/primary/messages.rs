@@ -105,6 +105,8 @@ pub enum Command {
         /// What the limit of open files allows, if that changes.
         room: Option<Room>,
     },
+    /// Let connections gather for so long at most.
+    Gather(Duration),
     /// Hand this connection, which no listener here has accepted, to this worker and to no other. If it does not
     /// get it, it is closed and [`Report::ProbeReturned`] says so.
     Probe {

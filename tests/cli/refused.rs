@@ -137,6 +137,30 @@ pub const REFUSED: &[(&[&str], &str)] = &[
         "from 1 to 1000000",
     ),
     (
+        &["run", "--gather-max", "1s", "--", "x"],
+        "it is longer than 50ms",
+    ),
+    (
+        &[
+            "run",
+            "--balance",
+            "kernel",
+            "--gather-max",
+            "1ms",
+            "--",
+            "x",
+        ],
+        "--gather-max means nothing with --balance kernel, since there the workers accept by themselves",
+    ),
+    (
+        &["run", "--defer-accept", "100ms", "--", "x"],
+        "1s at least",
+    ),
+    (
+        &["run", "-l", "unix:/a=80", "--defer-accept", "--", "x"],
+        "--defer-accept means nothing where all that is listened on are Unix sockets",
+    ),
+    (
         &["run", "--config", "f", "--websocket-sticky"],
         "'--websocket-sticky' is said in the file",
     ),

@@ -79,12 +79,13 @@ fn what_is_read_when_needed_is_only_put_in_its_place() {
 
 #[test]
 fn what_a_process_gets_at_its_start_needs_a_new_one() {
-    let edits: [(&str, Edit); 5] = [
+    let edits: [(&str, Edit); 6] = [
         ("command", |app| app.command.push("-v".into())),
         ("env", |app| app.env.push(("A".into(), "b".into()))),
         ("cwd", |app| app.cwd = Some("/srv".into())),
         ("user", |app| app.identity = Some(user(0))),
         ("orphans", |app| app.orphans = Orphans::Kill),
+        ("pin", |app| app.speed.pin = true),
     ];
     for (key, edit) in edits {
         let from = app("web", &["80"]);
@@ -114,12 +115,22 @@ fn what_changes_at_once() {
         max_held,
         steal_after: Duration::from_millis(millis),
     };
-    let edits: [(&[&str], Edit, Vec<Live>); 7] = [
+    let edits: [(&[&str], Edit, Vec<Live>); 9] = [
         (&["workers"], |app| app.workers = 7, vec![Live::Scale(7)]),
         (
             &["backlog"],
             |app| app.backlog = Some(5),
             vec![Live::Backlog(Some(5))],
+        ),
+        (
+            &["gather-max"],
+            |app| app.speed.gather_max = Duration::ZERO,
+            vec![Live::Gather(Duration::ZERO)],
+        ),
+        (
+            &["defer-accept"],
+            |app| app.speed.defer_accept = Some(Duration::from_secs(3)),
+            vec![Live::DeferAccept(Some(Duration::from_secs(3)))],
         ),
         (
             &["balance"],

@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
-use super::routing;
 use super::table::{Table, Value, words};
+use super::{routing, speed};
 use crate::config::{
     self, AppConfig, Balance, Health, Identity, Limits, Listen, ListenAt, ONLY, Probe, Restart,
     UNIX_PATH_MAX,
@@ -75,6 +75,7 @@ pub fn read(table: &Table<'_>, directory: &Path) -> App {
     app.limits = limits(table);
     app.health = health(table);
     app.identity = identity(table);
+    speed::read(table, &mut app);
     app.name = name.clone().unwrap_or_else(|| ONLY.to_owned());
     check_together(table, &app, &listen_places);
     table.finish(

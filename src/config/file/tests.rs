@@ -41,6 +41,9 @@ max-memory = "512M"
 max-age = "24h"
 max-connections = 1_000_000
 hang-timeout = "30s"
+gather-max = "100us"
+defer-accept = 3
+pin = true
 health = "http:/health"
 health-interval = "20s"
 health-timeout = 1
@@ -114,6 +117,11 @@ fn every_key_is_read() {
             trusted_proxies: "10.0.0.0/8,::1,unix".parse().unwrap(),
             peek_timeout: seconds(3),
             max_peeked: 100,
+        },
+        speed: config::Speed {
+            gather_max: Duration::from_micros(100),
+            defer_accept: Some(seconds(3)),
+            pin: true,
         },
         backlog: Some(511),
         max_held: 10,
@@ -239,6 +247,30 @@ const WRONG: &[(&str, &str)] = &[
     (
         "balance = \"rr\"",
         "3:11: 'balance' cannot be \"rr\": it takes round-robin, least",
+    ),
+    (
+        "gather-max = \"1s\"",
+        "3:14: 'gather-max' cannot be \"1s\": it is longer than 50ms",
+    ),
+    (
+        "balance = \"kernel\"\ngather-max = 0",
+        "4:14: 'gather-max' means nothing with balance = \"kernel\"",
+    ),
+    (
+        "defer-accept = 0.5",
+        "3:16: 'defer-accept' cannot be 0.5: it must be 1s at least",
+    ),
+    (
+        "defer-accept = []",
+        "3:16: 'defer-accept' cannot be an array: it takes true, or a time",
+    ),
+    (
+        "listen = \"unix:a\"\ndefer-accept = true",
+        "4:16: 'defer-accept' means nothing where all",
+    ),
+    (
+        "pin = 1",
+        "3:7: 'pin' cannot be a number: it takes true or false",
     ),
     ("balance = \"round-robbin\"", "did you mean round-robin?"),
     (

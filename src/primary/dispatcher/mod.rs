@@ -34,7 +34,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::{Poll, Token, Waker};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Routing;
+use crate::config::{Routing, Speed};
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::primary::app::room::Room;
 use crate::primary::messages::{Command, Report, Snapshot};
@@ -59,10 +59,18 @@ pub struct Settings {
     pub max_held: usize,
     /// Age at which a queue that does not move is read back.
     pub steal_after: Duration,
+    /// How long connections that come densely may gather before they are accepted; 0: never.
+    #[serde(default = "usual_gather_max")]
+    pub gather_max: Duration,
     /// Accepting stops at this descriptor number, so that the rest of the primary never runs out.
     pub fd_ceiling: RawFd,
     /// Most connections whose first bytes are waited for, as far as descriptors go.
     pub peek_room: usize,
+}
+
+/// What another version did not know.
+fn usual_gather_max() -> Duration {
+    Speed::default().gather_max
 }
 
 impl Settings {

@@ -224,6 +224,7 @@ impl State {
                 lanes.for_each(|(_, lane)| lane.rotation.begin_anew());
             }
             Command::Route(routing) => self.route(routing),
+            Command::Gather(most) => self.settings.gather_max = most,
             Command::SetLimits {
                 max_held,
                 steal_after,

@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::{Poll, Token, Waker};
 
 use super::{Dispatcher, Settings, Source};
-use crate::config::{Balance, Prefixes, Routing, Sticky};
+use crate::config::{Balance, Prefixes, Routing, Speed, Sticky};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::primary::messages::{Command, Report, Seat, Snapshot};
 use crate::sys::board::Board;
@@ -56,6 +56,7 @@ fn settings() -> Settings {
         queue_cap: 128,
         max_held: 256,
         steal_after: Duration::from_secs(60),
+        gather_max: Speed::default().gather_max,
         fd_ceiling: i32::MAX,
         peek_room: usize::MAX,
     }

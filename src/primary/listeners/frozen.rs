@@ -29,6 +29,8 @@ struct FrozenListener {
     doors: Vec<FrozenDoor>,
     asked_v4: bool,
     asked_v6: bool,
+    #[serde(default)]
+    defers_itself: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +61,7 @@ impl Listeners {
                 doors: doors.map(|door| door.freeze(luggage)).collect(),
                 asked_v4: listener.asked_v4,
                 asked_v6: listener.asked_v6,
+                defers_itself: listener.defers_itself,
             });
         }
         FrozenListeners {
@@ -95,6 +98,7 @@ impl Listeners {
                 doors,
                 asked_v4: listener.asked_v4,
                 asked_v6: listener.asked_v6,
+                defers_itself: listener.defers_itself,
             });
         }
         // Once nothing can fail any more: a name is unlinked when its door is dropped.
@@ -137,6 +141,7 @@ mod tests {
         let settings = Settings {
             backlog: Some(7),
             own_user: true,
+            defer_accept: None,
         };
         let at = "127.0.0.1:0".parse().unwrap();
         let tcp = crate::config::Listen {

@@ -63,7 +63,9 @@ impl Listeners {
             app_port,
             copy,
         } = newcomer;
-        (self.add_door(door, app_port), copy)
+        let id = self.add_door(door, app_port);
+        self.defer_on(id);
+        (id, copy)
     }
 
     /// Forgets the socket that is reached at this address: our copy of it is closed, its name unlinked. Who has

@@ -15,6 +15,7 @@ use crate::wire::SocketOption;
 const MINE: Settings = Settings {
     backlog: None,
     own_user: true,
+    defer_accept: None,
 };
 
 fn without_names() -> Listeners {

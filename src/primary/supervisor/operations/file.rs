@@ -153,6 +153,7 @@ impl Supervisor {
                 app.cwd = seen.cwd.clone();
                 app.identity = seen.identity.clone();
                 app.orphans = seen.orphans;
+                app.speed.pin = seen.speed.pin;
             }
         }
         config
@@ -201,6 +202,8 @@ impl Supervisor {
                 steal_after,
                 room: None,
             }),
+            Live::Gather(most) => app.dispatcher.send(Command::Gather(most)),
+            Live::DeferAccept(most) => app.listeners.set_defer_accept(most),
             Live::Scale(workers) => self.scale_app(id, workers)?,
             Live::Close(at) => self.close_listener(id, &at),
         }
