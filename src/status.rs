@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Balance, WEIGHT};
+use crate::config::{Balance, StickyDown, WEIGHT};
 
 /// The state of one primary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +28,8 @@ pub struct Status {
     /// By what connections were dealt, where anything is sticky or their first bytes are read.
     #[serde(default)]
     pub keys: Option<Keys>,
-    /// The busiest slot's connections against its fair share by weight, since the start: 1.0 is even. `None` before
-    /// the first.
+    /// The busiest slot's connections against its fair share by weight, since a slot last came, went or was given
+    /// another weight: 1.0 is even. `None` before the first.
     #[serde(default)]
     pub evenness: Option<f64>,
     /// What is run.
@@ -39,6 +39,12 @@ pub struct Status {
     /// What else is under way, in words: a reload, a change of the number of workers.
     #[serde(default)]
     pub operation: Option<String>,
+    /// What the primary itself uses.
+    #[serde(default)]
+    pub primary: PrimaryStatus,
+    /// Lines of the workers and of the primary that were dropped, since nobody read them in time.
+    #[serde(default)]
+    pub lines_dropped: u64,
     /// What is run, in the order of the configuration.
     #[serde(default)]
     pub apps: Vec<AppStatus>,
@@ -78,13 +84,47 @@ pub struct AppStatus {
     /// By what connections were dealt, where anything is sticky or their first bytes are read.
     #[serde(default)]
     pub keys: Option<Keys>,
-    /// The busiest slot's connections against its fair share by weight, since the start: 1.0 is even.
+    /// The busiest slot's connections against its fair share by weight, since a slot last came, went or was given
+    /// another weight: 1.0 is even.
     #[serde(default)]
     pub evenness: Option<f64>,
+    /// How many connections that is told of.
+    #[serde(default)]
+    pub evenness_of: u64,
+    /// What becomes of the clients of a slot that is down, where anything is sticky.
+    #[serde(default)]
+    pub sticky_down: Option<StickyDown>,
+    /// How much of its share a slot may have before its clients spill, if there is such a bound: 1.25.
+    #[serde(default)]
+    pub sticky_bound: Option<f64>,
+    /// PROXY headers of trusted proxies are taken off.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// Nothing is dealt before its request head has come.
+    #[serde(default)]
+    pub header_complete: bool,
+    /// Age at which what a worker has not taken is dealt again, milliseconds.
+    #[serde(default)]
+    pub steal_after_ms: u64,
+    /// Most connections that are held while no worker can take them.
+    #[serde(default)]
+    pub max_held: u64,
     /// Raised by each reload of the app; 1 at start.
     pub generation: u32,
     /// Slots that it has.
     pub workers: usize,
+}
+
+/// What the primary itself uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PrimaryStatus {
+    /// Processor time of all its threads so far, seconds; an upgrade does not begin anew.
+    pub cpu_s: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Open descriptors.
+    pub fds: u64,
 }
 
 /// By what connections were dealt since the start; each is in one of these, once that is known.
@@ -187,8 +227,11 @@ pub struct SlotStatus {
     pub generation: u32,
     /// Seconds since its worker was started.
     pub uptime_s: f64,
-    /// Workers started in this slot beyond the first.
+    /// Workers started in this slot beyond the first, for whatever reason.
     pub restarts: u64,
+    /// Workers of this slot that ended unasked, never got ready, or had to be ended since they did not react.
+    #[serde(default)]
+    pub crashes: u64,
     /// Connections dealt to the slot, less those read back.
     pub dealt: u64,
     /// Connections that its workers have taken.
@@ -203,6 +246,9 @@ pub struct SlotStatus {
     pub rss_bytes: u64,
     /// CPU time of all processes of its worker over the last second or since the last look, percent of a core.
     pub cpu_percent: f64,
+    /// CPU time of all living processes of its worker so far, seconds: of two looks of one's own the difference.
+    #[serde(default)]
+    pub cpu_s: f64,
     /// Wait from the primary's accept to the worker's.
     pub queue_wait_us: QueueWait,
 }

@@ -17,10 +17,12 @@ use super::ids::{SlotId, WorkerId};
 use super::lifecycle::{End, Why};
 use crate::config::Restart;
 
+mod loss;
 mod slot;
 mod takeover;
 
-use slot::{Loss, Phase, Slot, Successor};
+use loss::Loss;
+use slot::{Phase, Slot, Successor};
 
 /// A worker that has been ready for so long has shown that its slot is well: its failures are forgotten.
 pub const PROVEN: Duration = Duration::from_secs(1);
@@ -241,6 +243,7 @@ impl Fleet {
         let Some(slot) = self.slots.get_mut(slot.index()) else {
             return Verdict::Nothing;
         };
+        slot.count_end(worker, end, now);
         if slot.successor() == Some(worker) {
             let verdict = slot.successor_failed(now, random);
             return if self.stopped {
@@ -349,6 +352,12 @@ impl Fleet {
     pub fn restarts(&self, slot: SlotId) -> u64 {
         let starts = self.slots.get(slot.index()).map_or(0, |slot| slot.starts);
         starts.saturating_sub(1)
+    }
+
+    /// Workers of this slot that ended unasked, never got ready, or had to be ended since they did not react.
+    pub fn crashes(&self, slot: SlotId) -> u64 {
+        let slot = self.slots.get(slot.index());
+        slot.map_or(0, |slot| slot.crashes_in_all)
     }
 
     /// Failures in a row, and how long the slot still waits for its next start.

@@ -265,9 +265,16 @@ pub struct SlotCounts {
     pub weight: u16,
     /// Nothing is dealt to it.
     pub on_hold: bool,
+    /// What `dealt` was when what it is to be compared with last changed: slots came or went, or their weights.
+    pub before: u64,
 }
 
 impl SlotCounts {
+    /// Dealt since the slots last changed.
+    pub fn lately(&self) -> u64 {
+        self.dealt.saturating_sub(self.before)
+    }
+
     /// Connections that the slot's workers have taken, those that have gone included; never more than were dealt,
     /// whatever a worker says.
     pub fn taken(&self) -> u64 {

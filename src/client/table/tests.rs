@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::client::table::text::WIDTH;
-use crate::status::{KeysFound, KeysMissing, QueueWait};
+use crate::config::StickyDown;
+use crate::status::{KeysFound, KeysMissing, PrimaryStatus, QueueWait};
 
 fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStatus {
     SlotStatus {
@@ -16,6 +17,7 @@ fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStat
         generation: 1,
         uptime_s: 7_999.0,
         restarts: 12_345_678,
+        crashes: 1_234_567,
         dealt: u64::MAX,
         accepted: 1,
         open: 99_999,
@@ -23,6 +25,7 @@ fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStat
         read_back: 7,
         rss_bytes: 53 << 20,
         cpu_percent: 99.6,
+        cpu_s: 1.5,
         queue_wait_us: QueueWait {
             p50: 10,
             p99: 1234,
@@ -53,6 +56,13 @@ fn app(name: &str, balance: Balance) -> AppStatus {
         websocket_sticky: false,
         keys: None,
         evenness: Some(1.0),
+        evenness_of: 4512,
+        sticky_down: Some(StickyDown::Spill),
+        sticky_bound: None,
+        proxy_protocol: false,
+        header_complete: false,
+        steal_after_ms: 500,
+        max_held: 1024,
         generation: 2,
         workers: 2,
     }
@@ -86,6 +96,8 @@ fn status() -> Status {
         command: vec!["node".into(), "server.js".into(), "x".repeat(200)],
         stopping: true,
         operation: Some("reload: slot 1 of 2, waiting for its new worker to listen".into()),
+        primary: PrimaryStatus::default(),
+        lines_dropped: 0,
         apps: vec![app("app", Balance::LeastConnections)],
         listeners: vec![listener(
             "app",

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::loss::{Loss, is_unplanned};
 use super::takeover::Settling;
 use super::{CRASH_LOOP, Cause, Condition, PERMIT, PROVEN, SETTLING, Verdict};
-use crate::config::{Restart, RestartWhen};
+use crate::config::Restart;
 use crate::policy::backoff;
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::WorkerId;
@@ -68,6 +69,9 @@ pub(super) struct Slot {
     /// The crash loop of now was reported.
     reported: bool,
     pub starts: u64,
+    /// Workers that ended as none should.
+    #[serde(default)]
+    pub crashes_in_all: u64,
     /// When restarts took place that count, the latest last, as far as they are still of interest.
     restarts: VecDeque<Moment>,
     /// Successors in a row that never got ready.
@@ -92,6 +96,7 @@ impl Slot {
             failures: 0,
             reported: false,
             starts: 0,
+            crashes_in_all: 0,
             restarts: VecDeque::new(),
             successors_failed: 0,
             successor_not_before: Moment::default(),
@@ -243,6 +248,15 @@ impl Slot {
         self.restarts.clear();
     }
 
+    /// One of its workers has ended: counts that, if it is what no worker should do.
+    pub fn count_end(&mut self, worker: WorkerId, end: End, now: Moment) {
+        let lasted = match self.phase {
+            Phase::Ready { worker: its, since } if its == worker => now.since(since),
+            _ => PROVEN,
+        };
+        self.crashes_in_all += u64::from(is_unplanned(end, lasted));
+    }
+
     /// Its successor did not get ready.
     pub fn successor_failed(&mut self, now: Moment, random: u64) -> Verdict {
         self.successor = Successor::None;
@@ -352,31 +366,5 @@ impl Slot {
     pub fn is_well(&mut self) {
         self.reported = false;
         self.crashes = 0;
-    }
-}
-
-/// The end of a slot's worker.
-#[derive(Debug)]
-pub(super) struct Loss {
-    pub end: End,
-    /// Exit code of its first process, if it exited.
-    pub code: Option<i32>,
-    /// How long it had been ready, if it ever was.
-    pub ready_for: Option<Duration>,
-}
-
-impl Loss {
-    /// It was well, and ended with success of its own accord: what a limit of the server's own looks like (B8).
-    fn is_in_peace(&self) -> bool {
-        self.end == End::Finished && self.ready_for.is_some_and(|lasted| lasted >= PROVEN)
-    }
-
-    /// The slot gets no next worker.
-    fn is_last(&self, restart: &Restart) -> bool {
-        let by_itself = matches!(self.end, End::Early | End::Crashed | End::Finished);
-        let code = self.code.filter(|_| by_itself);
-        restart.when == RestartWhen::Never
-            || code.is_some_and(|code| restart.stop_exit_codes.contains(&code))
-            || (restart.when == RestartWhen::OnFailure && code == Some(0))
     }
 }

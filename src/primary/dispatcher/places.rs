@@ -169,6 +169,13 @@ impl State {
         }
     }
 
+    /// The slots are not what they were: how even they are is counted from now on.
+    pub(super) fn compare_anew(&mut self) {
+        for counts in &mut self.slots {
+            counts.before = counts.dealt;
+        }
+    }
+
     /// Nobody waits for this slot, until it has a worker again.
     pub(super) fn abandon(&mut self, slot: usize) {
         for (_, lane) in &mut self.lanes {
@@ -234,7 +241,11 @@ impl State {
         if place.is_some() && newest.is_none() {
             lane.vacant[slot] = Vacancy::after_a_worker(clock::now_ns());
         }
+        let was_taken = place.is_some();
         *place = newest;
+        if was_taken != newest.is_some() {
+            self.compare_anew();
+        }
     }
 
     pub(super) fn seats_of(&self, worker: WorkerId) -> Vec<usize> {

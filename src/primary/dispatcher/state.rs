@@ -214,6 +214,9 @@ impl State {
 
     /// Commands that change what is done with everything.
     fn change(&mut self, command: Command) {
+        if !matches!(command, Command::SetLimits { .. } | Command::Abandon(_)) {
+            self.compare_anew();
+        }
         match command {
             Command::Resize(slots) => self.resize(slots),
             Command::Abandon(slot) => self.abandon(slot.index()),

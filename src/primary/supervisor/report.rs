@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use nix::unistd::{SysconfVar, sysconf};
-
 use super::Supervisor;
 use super::words::{self, in_words};
 use crate::config::Balance;
@@ -19,7 +17,9 @@ use crate::primary::app::App;
 use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
-use crate::status::{AppStatus, LeavingStatus, QueueWait, SlotState, SlotStatus, Status};
+use crate::status::{
+    AppStatus, LeavingStatus, PrimaryStatus, QueueWait, SlotState, SlotStatus, Status,
+};
 use crate::sys::process::{self, Usage};
 
 /// What the processor time of each session was when last looked at.
@@ -74,6 +74,8 @@ impl Supervisor {
             command: words::lossy(&first.config.command),
             stopping: self.stopping,
             operation: self.operation_words(),
+            primary: own_usage(),
+            lines_dropped: 0,
             apps: Vec::new(),
             listeners: Vec::new(),
             held: 0,
@@ -180,6 +182,7 @@ impl Supervisor {
             generation: worker.map_or(app.release.generation, |worker| worker.release.generation),
             uptime_s: worker.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
             restarts: app.fleet.restarts(slot),
+            crashes: app.fleet.crashes(slot),
             dealt: counts.dealt,
             accepted: taken(app, worker, counts),
             open: worker.map_or(0, Worker::open),
@@ -187,6 +190,7 @@ impl Supervisor {
             read_back: counts.read_back,
             rss_bytes: used.rss_bytes,
             cpu_percent: worker.map_or(0.0, |worker| self.cpu_percent(worker, used)),
+            cpu_s: used.cpu_seconds(),
             queue_wait_us: worker.map_or_else(QueueWait::default, |one| waits(&one.board)),
         }
     }
@@ -227,16 +231,28 @@ impl Supervisor {
             Some(_) => self.last_look.at.elapsed(),
             None => worker.started.elapsed(),
         };
-        let ticks = used.cpu_ticks.saturating_sub(before.copied().unwrap_or(0));
-        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
-        let percent = ticks as f64 * 100.0 / per_second as f64 / time.as_secs_f64().max(0.001);
+        let spent = Usage {
+            cpu_ticks: used.cpu_ticks.saturating_sub(before.copied().unwrap_or(0)),
+            ..used
+        };
+        let percent = spent.cpu_seconds() * 100.0 / time.as_secs_f64().max(0.001);
         (percent * 10.0).round() / 10.0
+    }
+}
+
+fn own_usage() -> PrimaryStatus {
+    let used = process::usage(std::process::id());
+    PrimaryStatus {
+        cpu_s: used.cpu_seconds(),
+        rss_bytes: used.rss_bytes,
+        fds: process::own_descriptors(),
     }
 }
 
 fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
     let routing = &app.config.routing;
     let slots = snapshot.slots.iter().take(app.config.workers);
+    let (evenness, evenness_of) = keys::evenness(&slots.copied().collect::<Vec<_>>());
     AppStatus {
         name: app.config.name.clone(),
         command: words::lossy(&app.config.command),
@@ -244,7 +260,16 @@ fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
         sticky: routing.key().as_ref().map(ToString::to_string),
         websocket_sticky: routing.websocket_sticky,
         keys: keys::keys(routing, snapshot.keys),
-        evenness: keys::evenness(&slots.copied().collect::<Vec<_>>()),
+        evenness,
+        evenness_of,
+        sticky_down: routing.key().map(|_| routing.sticky_down),
+        sticky_bound: routing
+            .sticky_bound
+            .map(|bound| f64::from(bound.percent()) / 100.0),
+        proxy_protocol: routing.proxy_protocol,
+        header_complete: routing.header_complete,
+        steal_after_ms: app.config.steal_after.as_millis() as u64,
+        max_held: app.config.max_held as u64,
         generation: app.release.generation,
         workers: app.config.workers,
     }

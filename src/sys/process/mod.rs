@@ -15,8 +15,8 @@ mod proc_files;
 pub use launch::{Child, Credentials, Helper, Launch};
 pub(super) use launch::{check, close_all_on_exec, output_pipe};
 pub use proc_files::{
-    Living, Usage, activity, holds_inode, living, parent_of, session_members, session_of, usage,
-    usage_by_session, variable_of,
+    Living, Usage, activity, holds_inode, living, own_descriptors, parent_of, session_members,
+    session_of, usage, usage_by_session, variable_of,
 };
 
 use std::fmt;

@@ -19,6 +19,14 @@ pub struct Usage {
     pub cpu_ticks: u64,
 }
 
+impl Usage {
+    /// The processor time in seconds.
+    pub fn cpu_seconds(self) -> f64 {
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100);
+        self.cpu_ticks as f64 / per_second as f64
+    }
+}
+
 /// The fields of `/proc/PID/stat` that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stat {
@@ -194,6 +202,12 @@ pub fn usage(pid: u32) -> Usage {
     Stat::of(pid).map(|stat| stat.usage()).unwrap_or_default()
 }
 
+/// How many descriptors this process has open.
+pub fn own_descriptors() -> u64 {
+    // One is that of the walk itself.
+    fs::read_dir("/proc/self/fd").map_or(0, |all| (all.count() as u64).saturating_sub(1))
+}
+
 /// What each session uses, all its processes taken together: a worker that was started through a wrapper is
 /// several. Pages that they share are counted in each. One walk over `/proc`.
 pub fn usage_by_session() -> HashMap<u32, Usage> {
@@ -233,7 +247,12 @@ mod tests {
         let session = session_of(me).unwrap();
         assert!(session_members(session).contains(&me));
         assert_eq!(parent_of(me), Some(std::os::unix::process::parent_id()));
-        assert!(usage(me).rss_bytes > 0);
+        assert!(usage(me).rss_bytes > 0 && own_descriptors() > 2);
+        let used = Usage {
+            cpu_ticks: 150,
+            ..Usage::default()
+        };
+        assert!((0.1..=1.5).contains(&used.cpu_seconds()));
         assert!(activity(me).starts_with("is in state "));
         assert_eq!(activity(u32::MAX), "is gone");
         assert!(usage_by_session()[&session].rss_bytes >= usage(me).rss_bytes / 2);

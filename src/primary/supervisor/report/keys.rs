@@ -9,14 +9,19 @@ pub fn keys(routing: &Routing, counts: Keys) -> Option<Keys> {
     (routing.reads() || routing.key().is_some()).then_some(counts)
 }
 
-/// The busiest slot's connections against its fair share by weight, in thousandths; `None` before the first.
-pub fn evenness(slots: &[SlotCounts]) -> Option<f64> {
-    let all: u64 = slots.iter().map(|slot| slot.dealt).sum();
+/// The busiest slot's connections against its fair share by weight, in thousandths, and how many they are in all:
+/// of what was dealt since the slots last changed. `None` before the first.
+pub fn evenness(slots: &[SlotCounts]) -> (Option<f64>, u64) {
+    // What is drained gets no share.
+    let slots: Vec<_> = slots.iter().filter(|slot| !slot.on_hold).collect();
+    let all: u64 = slots.iter().map(|slot| slot.lately()).sum();
     let weights: u64 = slots.iter().map(|slot| u64::from(slot.weight)).sum();
     let weighed = slots.iter().filter(|slot| slot.weight > 0);
-    let load = weighed.map(|slot| slot.dealt as f64 / f64::from(slot.weight));
+    let load = weighed.map(|slot| slot.lately() as f64 / f64::from(slot.weight));
     let busiest = load.fold(0.0, f64::max);
-    (all > 0).then(|| (busiest * weights as f64 / all as f64 * 1000.0).round() / 1000.0)
+    let busiest = busiest * weights as f64 / all as f64;
+    let known = all > 0;
+    (known.then_some((busiest * 1000.0).round() / 1000.0), all)
 }
 
 #[cfg(test)]
@@ -47,8 +52,15 @@ mod tests {
             (&[(20, 100), (20, 50)], Some(1.5)),
         ];
         for (counts, expected) in table {
-            assert_eq!(evenness(&slots(counts)), expected, "{counts:?}");
+            assert_eq!(evenness(&slots(counts)).0, expected, "{counts:?}");
         }
+        // One came when each of the others had a hundred.
+        let mut counts = slots(&[(110, 100), (110, 100), (10, 100)]);
+        (counts[0].before, counts[1].before) = (100, 100);
+        assert_eq!(evenness(&counts), (Some(1.0), 30));
+        // One that is drained counts for nothing.
+        counts[2].on_hold = true;
+        assert_eq!(evenness(&counts), (Some(1.0), 20));
     }
 
     #[test]
