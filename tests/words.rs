@@ -118,7 +118,7 @@ fn every_word_about_speed_is_heeded() {
         defer_accept: None,
         pin: false,
     };
-    assert_eq!(app("").speed, usual);
+    assert_eq!(app("-n 1").speed, usual);
     let given = Speed {
         gather_max: Duration::from_millis(1),
         defer_accept: Some(Duration::from_secs(5)),
