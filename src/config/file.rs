@@ -2,58 +2,8 @@
 //!
 //! Every flag of `run` is a key under its long name, and means the same; what is not given has the flag's
 //! default. All that is wrong is said at once, each with its place, and nothing is taken from a file in which
-//! anything is. The command line, `check` and a reload read through [`Origin::read`] or [`Origin::inspect`];
-//! beside the file itself only the user database is looked at.
-//!
-//! ```toml
-//! # All of this is optional but for one [[app]] with a command.
-//! name = "shop"                  # of the primary, for the commands; default: its first port
-//! control = "shop.sock"          # the control socket; default: NAME.sock in the run directory
-//! log-level = "info"             # error, warn, info, debug or trace
-//!
-//! [[app]]                        # one for each server
-//! name = "web"                   # needed where there are several
-//! command = ["node", "server.js"]
-//! listen = ["80=3000", "unix:web.sock=3000"]   # or one: "8080" or 8080; default: where the server binds
-//! workers = 4                    # or "auto"
-//! balance = "round-robin"        # least-connections, idle, kernel
-//! sticky = "ip/24,56"            # cookie:NAME, header:NAME, query:NAME, path:N, route:NAME, sni, alpn, proxy
-//! sticky-down = "spill"          # or hold
-//! sticky-bound = 1.25
-//! websocket-sticky = true
-//! proxy-protocol = true
-//! trusted-proxies = ["10.0.0.0/8", "unix"]     # or one: "10.0.0.0/8"
-//! header-complete = true
-//! peek-timeout = "10s"
-//! max-peeked = 4096
-//! steal-after = "500ms"          # times: "500ms", "10s", "2m", "1h", or a number of seconds
-//! max-held = 1024
-//! backlog = 511
-//! ready-timeout = "30s"
-//! drain-timeout = "5s"
-//! grace = "10s"
-//! reload-parallel = 1            # slots that a reload renews at one time
-//! max-old = 2                    # generations of old workers that may finish at one time
-//! restart = "on-failure"         # always, never
-//! stop-exit-codes = [0, 78]      # after these a slot is not started again
-//! max-restarts = "10/1m"         # or 10: so many in a minute
-//! max-memory = "512M"            # or a number of bytes
-//! max-age = "24h"
-//! max-connections = 1_000_000
-//! hang-timeout = "30s"
-//! health = "http:/health"        # or a command: "check --fast", ["check", "--fast"]
-//! health-interval = "10s"
-//! health-timeout = "5s"
-//! health-failures = 3
-//! gather-max = "200us"           # or 0
-//! defer-accept = true            # or "3s"
-//! pin = true                     # each worker to a CPU
-//! orphans = "drain"              # or kill
-//! cwd = "web"                    # default: the directory of this file
-//! user = "root"
-//! group = "root"
-//! env = { NODE_ENV = "production", THREADS = 1 }
-//! ```
+//! anything is. The command line, `check` and a reload read through [`Origin::read`] or [`Origin::inspect`]; beside
+//! the file itself only the user database is looked at. All keys are in [`EXAMPLE`], which people read, too.
 //!
 //! Paths (`cwd`, `control`, `unix:`) begin at the directory of the file, by the words that lead there: a
 //! symlink among them is followed anew whenever a worker starts. Words of `command` are left as they are.
@@ -86,6 +36,9 @@ pub use app::Places;
 use finding::Marks;
 pub use finding::{Finding, Findings, Place};
 use table::Table;
+
+/// A file with every key that there is, those that few need behind a `#`.
+pub const EXAMPLE: &str = include_str!("file/example.toml");
 
 /// Where a configuration comes from: a file, and what the command line says over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
