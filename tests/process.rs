@@ -33,6 +33,7 @@ fn shell(script: &str) -> Launch {
         cwd: None,
         identity: None,
         nofile: None,
+        cpu: None,
         death_signal: None,
     }
 }

@@ -13,14 +13,15 @@ use serde::{Deserialize, Serialize};
 /// How many processors this process may keep busy: those it may run on, or fewer if a cgroup quota (v2 or v1,
 /// here or in any cgroup above) gives less time than that; a part of one counts as one. At least 1.
 pub fn cpus() -> usize {
-    let affinity = affinity().unwrap_or(1);
+    let affinity = own_cpus().len();
     quota(Path::new("/"))
         .map_or(affinity, |quota| affinity.min(quota))
         .max(1)
 }
 
-/// Processors in the affinity mask. The kernel refuses a set smaller than its own, hence the growth.
-fn affinity() -> Option<usize> {
+/// Numbers of the processors that this thread may run on: its affinity mask, of which the kernel leaves out what
+/// the cpuset does not have. The kernel refuses a set smaller than its own, hence the growth.
+pub fn own_cpus() -> Vec<usize> {
     const LARGEST: usize = 1 << 16;
     let mut set = vec![0_u64; 16];
     while set.len() <= LARGEST {
@@ -29,11 +30,12 @@ fn affinity() -> Option<usize> {
             libc::sched_getaffinity(0, size_of_val(set.as_slice()), set.as_mut_ptr().cast())
         };
         if done == 0 {
-            return Some(set.iter().map(|word| word.count_ones() as usize).sum());
+            let is_set = |cpu: &usize| set[cpu / 64] >> (cpu % 64) & 1 == 1;
+            return (0..set.len() * 64).filter(is_set).collect();
         }
         set.resize(set.len() * 2, 0);
     }
-    None
+    Vec::new()
 }
 
 /// The least quota, in processors, rounded up, of this process's cgroups and those above them. `root` is `/`.

@@ -30,6 +30,7 @@ impl Worker {
             cwd: None,
             identity: None,
             nofile: None,
+            cpu: None,
             death_signal: None,
         };
         Self(launch.start().unwrap())

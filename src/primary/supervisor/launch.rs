@@ -7,6 +7,7 @@ use crate::config::Orphans;
 use crate::policy::ids::{SlotId, WorkerId};
 use crate::primary::app::release::Release;
 use crate::primary::workers::environment::{Place, environment};
+use crate::sys::limits;
 use crate::sys::process::{Credentials, Launch};
 
 impl Supervisor {
@@ -32,10 +33,21 @@ impl Supervisor {
                 groups: identity.groups.clone(),
             }),
             nofile: Some(self.open_files.original),
+            cpu: if config.speed.pin {
+                of_slot(slot, &limits::own_cpus())
+            } else {
+                None
+            },
             death_signal: Some(match config.orphans {
                 Orphans::Drain => Signal::SIGTERM,
                 Orphans::Kill => Signal::SIGKILL,
             }),
         }
     }
+}
+
+/// The CPU of a slot, in turn of those that we may use now: the next worker of the slot has it too.
+fn of_slot(slot: SlotId, cpus: &[usize]) -> Option<usize> {
+    let turn = slot.index().checked_rem(cpus.len())?;
+    cpus.get(turn).copied()
 }

@@ -127,6 +127,7 @@ impl Supervisor {
                 groups: identity.groups.clone(),
             }),
             nofile: Some(self.open_files.original),
+            cpu: None,
             death_signal: Some(Signal::SIGKILL),
         })
     }

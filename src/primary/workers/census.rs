@@ -95,6 +95,7 @@ mod tests {
             cwd: None,
             identity: None,
             nofile: None,
+            cpu: None,
             death_signal: None,
         };
         let child = launch.start().unwrap();

@@ -33,6 +33,8 @@ pub struct Launch {
     pub identity: Option<Credentials>,
     /// `RLIMIT_NOFILE` (soft, hard) to restore, since the primary raised its own.
     pub nofile: Option<(u64, u64)>,
+    /// The one CPU that it is to run on, if the cpuset still has it; default: any of the primary's.
+    pub cpu: Option<usize>,
     /// What the kernel sends it when the primary dies.
     pub death_signal: Option<Signal>,
 }
@@ -169,6 +171,8 @@ struct Cleaning {
     primary: libc::pid_t,
     death_signal: Option<libc::c_int>,
     nofile: Option<libc::rlimit>,
+    /// The CPU to run on, as the kernel's bit mask; empty: any.
+    cpus: Vec<u64>,
     identity: Option<Credentials>,
     /// Room for getgroups(2), one more than there should be.
     groups: Vec<libc::gid_t>,
@@ -190,6 +194,7 @@ impl Cleaning {
                 rlim_cur: soft,
                 rlim_max: hard,
             }),
+            cpus: launch.cpu.map_or_else(Vec::new, only),
             identity,
             groups: vec![0; count + 1],
         }
@@ -202,6 +207,17 @@ impl Cleaning {
         if let Some(limit) = &self.nofile {
             // SAFETY: reads one rlimit that lives in `self`. Before the drop, since root may have raised `hard`.
             check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) })?;
+        }
+        if !self.cpus.is_empty() {
+            // A CPU that was taken away meanwhile is no reason not to run: any other does as well.
+            // SAFETY: reads as many bytes as the mask has, which lives in `self`.
+            unsafe {
+                libc::sched_setaffinity(
+                    0,
+                    size_of_val(self.cpus.as_slice()),
+                    self.cpus.as_ptr().cast(),
+                )
+            };
         }
         self.change_user()?;
         if let Some(signal) = self.death_signal {
@@ -248,6 +264,13 @@ impl Cleaning {
         }
         Ok(())
     }
+}
+
+/// A mask of this CPU alone.
+fn only(cpu: usize) -> Vec<u64> {
+    let mut mask = vec![0; cpu / 64 + 1];
+    mask[cpu / 64] = 1 << (cpu % 64);
+    mask
 }
 
 /// Whether the supplementary groups are exactly `wanted` (sorted). More than fit into `room` is not it.

@@ -5,6 +5,7 @@ mod named;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use super::{BindDecision, Listeners, MOST_LISTENERS, Settings};
 use crate::policy::ids::ListenerId;
@@ -275,4 +276,49 @@ fn a_queue_that_overflows_is_told() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     drop(clients);
+}
+
+#[test]
+fn the_kernel_waits_for_first_bytes_unless_the_server_says_otherwise() {
+    let deferring = Settings {
+        defer_accept: Some(Duration::from_secs(3)),
+        ..MINE
+    };
+    let defers = |listeners: &Listeners, id| {
+        let socket = &listeners.sockets(id).unwrap()[0].0;
+        sockopt::get(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT).unwrap()
+    };
+    let mut listeners = Listeners::open(&[], Vec::new(), deferring).unwrap();
+    let ours = shared(bind(
+        &mut listeners,
+        &format!("127.0.0.1:{}", free_port()),
+        false,
+    ));
+    listeners.listen(ours, 7, &reuse_address()).unwrap();
+    assert_eq!(defers(&listeners, ours), 3);
+    // A server that wants 1 s keeps it, whether it says so before listen(2) or after.
+    let own = [flag(libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT)];
+    let before = shared(bind(
+        &mut listeners,
+        &format!("127.0.0.1:{}", free_port()),
+        false,
+    ));
+    listeners.listen(before, 7, &own).unwrap();
+    let after = shared(bind(
+        &mut listeners,
+        &format!("127.0.0.1:{}", free_port()),
+        false,
+    ));
+    listeners.listen(after, 7, &[]).unwrap();
+    listeners.set_options(after, &own).unwrap();
+    listeners.set_defer_accept(Some(Duration::from_secs(15)));
+    assert_eq!(
+        [ours, before, after].map(|id| defers(&listeners, id)),
+        [15, 1, 1]
+    );
+    listeners.set_defer_accept(None);
+    assert_eq!(
+        [ours, before, after].map(|id| defers(&listeners, id)),
+        [0, 1, 1]
+    );
 }
