@@ -30,7 +30,17 @@ impl<'a> Balancer<'a> {
     /// Starts `forkfront WORDS` and waits until every slot is ready.
     #[track_caller]
     pub fn start<W: AsRef<str>>(site: &'a Site, words: &[W]) -> Self {
-        let mut this = Self::spawn(site, words);
+        Self::start_changed(site, words, |_| {})
+    }
+
+    /// As [`Balancer::start`], with a change to the command.
+    #[track_caller]
+    pub fn start_changed<W: AsRef<str>>(
+        site: &'a Site,
+        words: &[W],
+        change: impl FnOnce(&mut Command),
+    ) -> Self {
+        let mut this = Self::spawn_changed(site, words, change);
         this.all_ready();
         this.base = Some(this.settled_descriptors());
         this

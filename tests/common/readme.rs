@@ -3,8 +3,7 @@
 /// The indented lines of README.md from the one that says `mark` to the end of their block, without the indent.
 #[track_caller]
 pub fn readme(mark: &str) -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let text = std::fs::read_to_string(path).expect("the README");
+    let text = readme_text();
     let first = format!("    {mark}");
     let block: Vec<&str> = text
         .lines()
@@ -14,4 +13,10 @@ pub fn readme(mark: &str) -> String {
         .collect();
     assert!(!block.is_empty(), "the README has no block with {mark:?}");
     block.join("\n")
+}
+
+/// All of README.md.
+pub fn readme_text() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    std::fs::read_to_string(path).expect("the README")
 }

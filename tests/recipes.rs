@@ -1,0 +1,205 @@
+//! The recipes of the README, each as it stands there: its files, its commands, what they print. The commands in its
+//! tables are run in front of a program that fits, and every command in it is one.
+
+mod common;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use common::*;
+
+#[track_caller]
+fn play(first: &str) {
+    Recipe::beginning(first).play();
+}
+
+#[test]
+fn node() {
+    play("forkfront run -n 2 -- node server.js");
+}
+
+#[test]
+fn uvicorn() {
+    play("forkfront run -n 2 -- uvicorn api:app");
+}
+
+#[test]
+fn gunicorn() {
+    play("forkfront run -n 2 -- gunicorn --preload shop:app");
+}
+
+#[test]
+fn puma() {
+    play("forkfront run -n 2 -- puma -t 5:5");
+}
+
+#[test]
+fn php() {
+    play("forkfront run -n 2 -- php -S localhost:8000 index.php");
+}
+
+#[test]
+fn rust() {
+    let recipe = Recipe::beginning("forkfront run -n 2 -- target/release/greeter");
+    let program = include_str!("native/greeter.rs");
+    let (_, program) = program.split_once("\n\n").expect("a head, and the program");
+    assert_eq!(
+        readme("// main.rs").trim_end(),
+        format!("// main.rs\n{}", program.trim_end())
+    );
+    let site = recipe.site();
+    fs::create_dir_all(site.file("target/release")).expect("made");
+    let built = Path::new(env!("CARGO_BIN_EXE_forkfront")).with_file_name("examples/greeter");
+    assert!(built.exists(), "cargo build --examples makes {built:?}");
+    std::os::unix::fs::symlink(built, site.file("target/release/greeter")).expect("linked");
+    recipe.play_at(&site).finish();
+}
+
+/// A command of a table in the README, without its `-n`, in front of a program at `port`: two workers, in turn.
+#[track_caller]
+fn row(site: &Site, command: &str, port: u16) {
+    assert!(
+        readme_text().contains(&format!("`{command}`")),
+        "the README has no `{command}`"
+    );
+    let command = command.replace("forkfront run ", "forkfront run -n 2 ");
+    let balancer = serve(site, &command, &port.to_string());
+    for _ in 0..4 {
+        let url = format!("http://{}/", site.to());
+        // Django wants to know the host.
+        let words = ["-sSf", "--max-time", "20", "-H", "Host: localhost", &url];
+        let answered = Command::new("curl")
+            .args(words)
+            .stdout(Stdio::null())
+            .status();
+        assert!(answered.expect("curl").success());
+    }
+    let status = balancer.status();
+    let dealt: Vec<u64> = status.slots.iter().map(|slot| slot.dealt).collect();
+    assert_eq!(dealt, [2, 2]);
+    balancer.finish();
+}
+
+/// The place of a recipe of the README, whose files serve for the rows below it, too.
+fn kitchen_of(first: &str) -> Site {
+    Recipe::beginning(first).site()
+}
+const SHOP: &str = "forkfront run -n 2 -- gunicorn --preload shop:app";
+
+#[test]
+fn fastify() {
+    let site = kitchen();
+    let program = "const fastify = require('fastify')();\n\
+        fastify.get('/', async () => 'hello\\n');\n\
+        fastify.listen({ port: 8080, host: '::' });\n\
+        process.on('SIGTERM', () => fastify.close());\n";
+    fs::write(site.file("fast.js"), program).expect("written");
+    row(&site, "forkfront run -- node fast.js", 8080);
+}
+
+#[test]
+fn gunicorn_with_threads() {
+    let site = kitchen_of(SHOP);
+    row(
+        &site,
+        "forkfront run -- gunicorn --preload --threads 4 shop:app",
+        8000,
+    );
+}
+
+#[test]
+fn gunicorn_with_the_worker_of_uvicorn() {
+    let site = kitchen_of(SHOP);
+    let command = "forkfront run -- gunicorn --preload -k uvicorn_worker.UvicornWorker api:app";
+    row(&site, command, 8000);
+}
+
+#[test]
+fn hypercorn() {
+    let site = kitchen_of(SHOP);
+    row(&site, "forkfront run -- hypercorn api:app", 8000);
+}
+
+fn django() -> Site {
+    let site = kitchen();
+    let words = ["-m", "django", "startproject", "mysite", "."];
+    let made = Command::new(python())
+        .args(words)
+        .current_dir(&site.directory)
+        .status();
+    assert!(made.expect("python").success());
+    site
+}
+
+#[test]
+fn django_behind_gunicorn() {
+    row(
+        &django(),
+        "forkfront run -- gunicorn --preload mysite.wsgi",
+        8000,
+    );
+}
+
+#[test]
+fn sinatra() {
+    let site = kitchen();
+    fs::write(
+        site.file("app.rb"),
+        "require 'sinatra'\nget('/') { 'hello' }\n",
+    )
+    .expect("written");
+    row(&site, "forkfront run -- ruby app.rb", 4567);
+}
+
+/// What stands in `text` between backquotes, and its indented lines with commands.
+fn commands(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for line in text.lines() {
+        if let Some(line) = line.strip_prefix("    ") {
+            let line = line.strip_prefix("$ ").unwrap_or(line);
+            let line = line.split("   #").next().unwrap_or(line);
+            all.extend(line.split(" && ").map(str::to_owned));
+        } else {
+            all.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    all.retain(|one| one.starts_with("forkfront "));
+    all
+}
+
+#[test]
+fn every_command_of_the_readme_is_one() {
+    let commands = commands(&readme_text());
+    assert!(commands.len() > 40, "{commands:#?}");
+    for command in commands {
+        // Words that stand for others, and a file that would be read.
+        let not_meant = ["COMMAND", "TOPIC", "--config"];
+        if not_meant.iter().any(|word| command.contains(word)) {
+            continue;
+        }
+        let words = command.split_whitespace().map(OsString::from);
+        if let Err(error) = forkfront::cli::parse(words) {
+            panic!("{command}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_recipe_is_tried() {
+    let here = include_str!("recipes.rs");
+    let starts = readme_text();
+    let starts = starts
+        .lines()
+        .filter_map(|line| line.strip_prefix("    $ forkfront run "));
+    let mut count = 0;
+    for start in starts {
+        assert!(
+            here.contains(&format!("\"forkfront run {start}\"")),
+            "nobody tries {start:?}"
+        );
+        count += 1;
+    }
+    assert!(count >= 6, "{count} recipes");
+}
