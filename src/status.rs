@@ -39,6 +39,9 @@ pub struct Status {
     /// What else is under way, in words: a reload, a change of the number of workers.
     #[serde(default)]
     pub operation: Option<String>,
+    /// The same for programs; a start has it too.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// What the primary itself uses.
     #[serde(default)]
     pub primary: PrimaryStatus,
@@ -113,6 +116,36 @@ pub struct AppStatus {
     pub generation: u32,
     /// Slots that it has.
     pub workers: usize,
+}
+
+/// How far something is that takes its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// `start`, `reload`, `restart of slot 2`, `scale to 8`, `upgrade`.
+    pub what: String,
+    /// Workers that are ready, or slots that are renewed.
+    pub done: u64,
+    /// Of so many.
+    pub of: u64,
+    /// Seconds since it began.
+    pub for_s: f64,
+    /// Slots whose next worker is waited for now.
+    pub awaited: Vec<Awaited>,
+    /// Changes that wait until this one is done.
+    pub waiting: u64,
+}
+
+/// A slot whose next worker is not there yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The app whose it is.
+    pub app: String,
+    /// Its number.
+    pub slot: u16,
+    /// The worker that is starting; `None`: its start has not begun.
+    pub pid: Option<u32>,
+    /// Seconds since that start.
+    pub for_s: f64,
 }
 
 /// What the primary itself uses.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use log::{debug, error, info};
+use log::{debug, info};
 use mio::{Events, Poll};
 use serde::{Deserialize, Serialize};
 
@@ -47,11 +47,13 @@ mod reports;
 mod signals;
 mod source;
 mod stop;
+mod telling;
 mod words;
 
 use awake::{AwakeClock, LONGEST_SLEEP};
 use operations::Operations;
 use source::Source;
+use telling::Telling;
 
 /// What the supervisor waits for by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +83,8 @@ enum Timer {
     Watch,
     /// The trial of a new program takes too long.
     Trial,
+    /// What is under way takes so long that people are told how far it is.
+    Tell,
 }
 
 /// Everything the main thread owns.
@@ -115,6 +119,8 @@ pub struct Supervisor {
     stopping: bool,
     /// It was said how to go on.
     announced: bool,
+    /// What else people were told of what takes its time.
+    telling: Telling,
     last_look: report::LastLook,
     /// How the workers are.
     health: Health,
@@ -152,6 +158,7 @@ impl Supervisor {
             self.start_workers();
             self.plan_look();
             self.plan_probes();
+            self.plan_telling();
         }
         self.farewell()
     }
@@ -209,6 +216,7 @@ impl Supervisor {
                 Timer::Operation => self.advance(),
                 Timer::Watch => self.look_at_watches(),
                 Timer::Trial => self.trial_is_late(),
+                Timer::Tell => self.tell_how_far(),
             }
         }
         let now = Instant::now();
@@ -224,35 +232,6 @@ impl Supervisor {
         self.workers
             .get(id)
             .is_some_and(|worker| worker.exit.is_some())
-    }
-
-    /// Said when the first worker of an app is ready: from now on it works.
-    fn announce(&mut self, app: AppId) {
-        let ports = self.apps.iter().map(|app| app.listeners.first_port());
-        if let Some(port) = ports.flatten().next()
-            && let Err(error) = self.run_dir.claim_name(port)
-        {
-            // The unnamed socket still answers, and `status` finds it if it is the only one.
-            error!("{error}");
-        }
-        let app = &self.apps[app];
-        let addresses = app.listeners.addresses().join(", ");
-        let label = self.label(app);
-        info!(
-            "{label}listening on {addresses}; {}",
-            words::count(app.config.workers as u64, "worker")
-        );
-        if std::mem::replace(&mut self.announced, true) {
-            return;
-        }
-        let which = match &self.config.control {
-            Some(path) => format!("with --control {}", path.display()),
-            None => format!("with --name {} if several run", self.name()),
-        };
-        info!("commands: forkfront status, forkfront reload, forkfront stop ({which})");
-        if let Some(invitation) = &self.config.invitation {
-            info!("{invitation}");
-        }
     }
 
     /// In front of a sentence about an app, where there are several: `web: `.

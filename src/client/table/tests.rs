@@ -96,6 +96,7 @@ fn status() -> Status {
         command: vec!["node".into(), "server.js".into(), "x".repeat(200)],
         stopping: true,
         operation: Some("reload: slot 1 of 2, waiting for its new worker to listen".into()),
+        progress: None,
         primary: PrimaryStatus::default(),
         lines_dropped: 0,
         apps: vec![app("app", Balance::LeastConnections)],

@@ -137,6 +137,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         operations: Default::default(),
         stopping: false,
         announced: false,
+        telling: Default::default(),
         last_look: Default::default(),
         health: Default::default(),
         failure: None,

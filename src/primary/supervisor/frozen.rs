@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::awake::AwakeClock;
 use super::operations::{FrozenOperations, Operations};
 use super::source::Source;
+use super::telling::Telling;
 use super::{Supervisor, Timer};
 use crate::config::Config;
 use crate::policy::deadlines::{Deadlines, Moment};
@@ -107,6 +108,7 @@ impl Supervisor {
             operations,
             stopping: _,
             announced,
+            telling: _,
             last_look: _,
             health,
             failure: _,
@@ -187,6 +189,7 @@ impl Supervisor {
             operations: Operations::thaw(frozen.operations),
             stopping: false,
             announced: frozen.announced,
+            telling: Telling::taken_over(),
             last_look: Default::default(),
             health: Health::thaw(frozen.health),
             failure: None,

@@ -203,10 +203,13 @@ impl Supervisor {
         let settled = fleet.worker(slot) == Some(id) && !fleet.is_settling(slot);
         let settled = settled && !fleet.awaits(slot);
         self.watch_recovery();
-        info!(
-            "{}: worker {pid} is ready after {took}",
-            self.place(app, slot)
-        );
+        let place = self.place(app, slot);
+        if self.is_starting() {
+            // Of the first all together are told.
+            debug!("{place}: worker {pid} is ready after {took}");
+        } else {
+            info!("{place}: worker {pid} is ready after {took}");
+        }
         if first {
             self.announce(app);
         }

@@ -7,6 +7,7 @@
 mod file;
 mod frozen;
 mod order;
+mod progress;
 mod renewal;
 mod settings;
 mod slots;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Supervisor;
 use crate::config::Balance;
+use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, SlotId};
 use crate::primary::control::ClientId;
 use crate::primary::verbs::Audience;
@@ -41,6 +43,7 @@ struct Asked {
 #[derive(Debug)]
 struct Current {
     words: String,
+    begun: Moment,
     audience: Audience,
     job: Job,
 }
@@ -83,6 +86,11 @@ impl Operations {
             Job::Upgrade(upgrade) => Some(upgrade.pid()),
             Job::Renew(_) | Job::Grow(_) => None,
         }
+    }
+
+    /// Since when one has been under way.
+    pub fn begun(&self) -> Option<Moment> {
+        self.current.as_ref().map(|current| current.begun)
     }
 
     /// All who wait for an operation.
@@ -157,6 +165,7 @@ impl Supervisor {
                 Ok(Begun::Job(job)) => {
                     self.operations.current = Some(Current {
                         words,
+                        begun: self.clock.now(),
                         audience,
                         job,
                     });
@@ -234,7 +243,7 @@ impl Supervisor {
     }
 
     /// How far the operation is, for those who wait for it.
-    fn tell(&mut self, line: &str) {
+    pub(super) fn tell(&mut self, line: &str) {
         if let Some(current) = &mut self.operations.current {
             self.commands.tell(&mut current.audience, line);
         }
@@ -279,21 +288,6 @@ impl Supervisor {
             let stopped: Result<Done, _> = Err("the primary was told to stop meanwhile".to_owned());
             self.commands.dismiss(&mut audience, &stopped);
         }
-    }
-
-    /// What is under way, for `status`.
-    pub(super) fn operation_words(&self) -> Option<String> {
-        let current = self.operations.current.as_ref()?;
-        let done = match &current.job {
-            Job::Renew(renewal) => renewal.how_far(),
-            Job::Grow(growth) => growth.how_far(),
-            Job::Upgrade(upgrade) => upgrade.how_far(),
-        };
-        let waiting = match self.operations.waiting.len() {
-            0 => String::new(),
-            more => format!("; {more} more waiting"),
-        };
-        Some(format!("{}: {done}{waiting}", current.words))
     }
 
     /// The serving app of this name, or the only one.

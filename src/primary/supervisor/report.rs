@@ -74,6 +74,7 @@ impl Supervisor {
             command: words::lossy(&first.config.command),
             stopping: self.stopping,
             operation: self.operation_words(),
+            progress: self.operation_progress(),
             primary: own_usage(),
             lines_dropped: 0,
             apps: Vec::new(),

@@ -61,9 +61,14 @@ impl Renewal {
         self.now.as_ref().is_some_and(waits)
     }
 
+    /// Slots that have their new workers, of how many.
+    pub fn renewed(&self) -> (u64, u64) {
+        (self.renewed, self.slots)
+    }
+
     /// In words.
     pub fn how_far(&self) -> String {
-        format!("{} of {}", self.renewed, count(self.slots, "slot"))
+        format!("{} of {} renewed", self.renewed, count(self.slots, "slot"))
     }
 }
 
@@ -322,7 +327,7 @@ impl Supervisor {
         renewal.renewed += 1;
         let (app, how_far) = (part.app, renewal.how_far());
         let place = self.place(app, slot);
-        self.tell(&format!("{place} is renewed ({how_far})"));
+        self.tell(&format!("{place} has its new worker: {how_far}"));
         self.advance_renewal();
     }
 
@@ -375,10 +380,9 @@ impl Supervisor {
         };
         let took = in_words(now.since(renewal.begun));
         let (verb, slots) = (renewal.verb, count(renewal.slots, "slot"));
-        let changed = match renewal.changed.as_str() {
-            "" => String::new(),
-            changed => format!("; changed: {changed}"),
-        };
+        let changed = renewal.changed.as_str();
+        let changed = (!changed.is_empty()).then(|| format!("; changed: {changed}"));
+        let changed = changed.unwrap_or_default();
         let leaving = self
             .workers
             .iter()

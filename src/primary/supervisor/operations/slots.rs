@@ -35,9 +35,15 @@ impl Growth {
         self.app == app && self.waiting.contains(&slot)
     }
 
+    /// How many workers are ready, of how many.
+    pub fn ready(&self) -> (u64, u64) {
+        let ready = self.workers - self.waiting.len();
+        (ready as u64, self.workers as u64)
+    }
+
     /// In words.
     pub fn how_far(&self) -> String {
-        let ready = self.workers - self.waiting.len();
+        let (ready, _) = self.ready();
         format!("{ready} of {} ready", count(self.workers as u64, "worker"))
     }
 }

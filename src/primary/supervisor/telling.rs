@@ -1,0 +1,324 @@
+//! What people are told without asking: once, when the first worker is ready, what is shared and how to go on; and,
+//! when a start, an operation or a stop takes more than a second, how far it is and what it waits for.
+//!
+//! The log has it, and those who wait for an operation or a stop. A terminal that shows more than that asks for
+//! the status.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Duration;
+
+use log::{error, info};
+
+use super::words::{self, count, in_words};
+use super::{Supervisor, Timer};
+use crate::policy::deadlines::Moment;
+use crate::policy::fleet::Condition;
+use crate::policy::ids::{AppId, SlotId};
+use crate::policy::lifecycle::State;
+use crate::primary::app::App;
+use crate::protocol::{INSTANCE_PREFIX, run_directories};
+use crate::status::Awaited;
+
+/// How long after its beginning something is told of: ever less often.
+const TOLD_AFTER: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(100),
+    Duration::from_secs(300),
+];
+
+/// A longer command is cut where it stands beside other words, characters.
+const COMMAND_SHOWN: usize = 60;
+
+/// More slots than this are not named one by one.
+const SLOTS_NAMED: usize = 3;
+
+/// What takes its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Start,
+    Operation,
+    Stop,
+}
+
+/// What people have been told so far.
+#[derive(Debug, Default)]
+pub struct Telling {
+    /// All slots have been ready once, or were as ready as they could be.
+    started: bool,
+    /// What is told of, and since when that has been under way.
+    subject: Option<(Subject, Moment)>,
+    said: usize,
+    stop_begun: Option<Moment>,
+}
+
+impl Telling {
+    /// Of a primary that another image has started.
+    pub fn taken_over() -> Self {
+        Self {
+            started: true,
+            ..Self::default()
+        }
+    }
+}
+
+impl Supervisor {
+    /// The first workers have been started, and not all are ready.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.telling.started
+    }
+
+    /// Looks what is under way and when to say so. To be called in each turn of the loop.
+    pub(super) fn plan_telling(&mut self) {
+        self.note_start();
+        let now = self.now();
+        if self.stopping {
+            self.telling.stop_begun.get_or_insert(now);
+        }
+        let subject = if let Some(begun) = self.telling.stop_begun {
+            Some((Subject::Stop, begun))
+        } else if let Some(begun) = self.operations.begun() {
+            Some((Subject::Operation, begun))
+        } else {
+            let start = (Subject::Start, Moment::default());
+            self.is_starting().then_some(start)
+        };
+        if subject != self.telling.subject {
+            (self.telling.subject, self.telling.said) = (subject, 0);
+            self.plan_words();
+        }
+    }
+
+    fn plan_words(&mut self) {
+        let after = TOLD_AFTER.get(self.telling.said);
+        match (self.telling.subject, after) {
+            (Some((_, begun)), Some(&after)) => self.deadlines.set(Timer::Tell, begun + after),
+            _ => self.deadlines.clear(Timer::Tell),
+        }
+    }
+
+    /// Says how far it is.
+    pub(super) fn tell_how_far(&mut self) {
+        let Some((subject, begun)) = self.telling.subject else {
+            return;
+        };
+        match subject {
+            Subject::Start => self.tell_of_start(begun),
+            Subject::Operation => {
+                if let Some(words) = self.operation_words() {
+                    info!("{words}");
+                    self.tell(&words);
+                }
+            }
+            Subject::Stop => self.tell_of_stop(),
+        }
+        self.telling.said += 1;
+        self.plan_words();
+    }
+
+    fn tell_of_start(&self, begun: Moment) {
+        let passed = in_words(self.now().since(begun));
+        for app in self.apps.iter() {
+            let awaited = self.awaited(app, |_| true);
+            let Some(first) = awaited.first() else {
+                continue;
+            };
+            let label = self.label(app);
+            if app.fleet.is_proven() {
+                let ready = self.ready_slots(app);
+                let words = self.awaited_words(&awaited);
+                info!(
+                    "{label}{ready} of {} ready after {passed}{words}",
+                    workers(app)
+                );
+            } else if let Some(pid) = first.pid {
+                let command = shown(app);
+                let limit = in_words(app.config.ready_timeout);
+                let waits = match self.workers.iter().find(|worker| worker.pid == pid) {
+                    Some(worker) if worker.joined => "has bound its port and does not listen yet",
+                    _ => "has not bound a TCP port yet",
+                };
+                info!(
+                    "{label}{command} (worker {pid}) {waits} after {passed}; it has {limit} (--ready-timeout)"
+                );
+            }
+        }
+    }
+
+    fn tell_of_stop(&mut self) {
+        let living = || self.workers.iter().filter(|one| one.exit.is_none());
+        let open: u64 = living().map(|worker| worker.open()).sum();
+        let left = living().count() as u64;
+        if left == 0 {
+            return;
+        }
+        let open = match open {
+            0 => String::new(),
+            open => format!(" with {}", count(open, "open connection")),
+        };
+        let words = format!("waiting for {}{open} to end", count(left, "worker"));
+        info!("{words}; a second SIGINT ends them at once");
+        self.commands.progress_of_stop(&words);
+    }
+
+    /// Once: the workers that were to be started are ready, or as ready as they will be.
+    fn note_start(&mut self) {
+        if self.telling.started || self.stopping || self.apps.iter().any(starts) {
+            return;
+        }
+        self.telling.started = true;
+        let serving = || self.apps.iter().filter(|app| app.phase.is_serving());
+        let all: usize = serving().map(|app| app.config.workers).sum();
+        let ready: usize = serving().map(|app| self.ready_slots(app)).sum();
+        let took = in_words(self.now().since(Moment::default()));
+        match all {
+            0 | 1 => {}
+            2 if ready == 2 => info!("both workers are ready after {took}"),
+            _ if ready == all => info!("all {all} workers are ready after {took}"),
+            _ => info!(
+                "{ready} of {all} workers are ready after {took}; forkfront status says why the others are not"
+            ),
+        }
+    }
+
+    pub(super) fn ready_slots(&self, app: &App) -> usize {
+        let is_ready = |slot: &SlotId| app.fleet.condition(*slot) == Some(Condition::Ready);
+        slots(app).filter(is_ready).count()
+    }
+
+    /// Slots whose next worker is not there yet, of those that are `meant`.
+    pub(super) fn awaited(&self, app: &App, meant: impl Fn(SlotId) -> bool) -> Vec<Awaited> {
+        let meant = slots(app).filter(|slot| meant(*slot));
+        let awaited = meant.filter_map(|slot| {
+            let next = app.fleet.successor(slot).or(app.fleet.worker(slot));
+            let next = next.and_then(|id| self.workers.get(id));
+            let starts = |state| matches!(state, State::Starting { .. });
+            let next = next.filter(|worker| starts(worker.state));
+            let is_ready = app.fleet.condition(slot) == Some(Condition::Ready);
+            if next.is_none() && is_ready && !app.fleet.awaits(slot) {
+                return None;
+            }
+            Some(Awaited {
+                app: app.config.name.clone(),
+                slot: slot.0,
+                pid: next.map(|worker| worker.pid),
+                for_s: next.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
+            })
+        });
+        awaited.collect()
+    }
+
+    /// Behind how far something is: `, slot 3 is starting (4 s)`.
+    pub(super) fn awaited_words(&self, awaited: &[Awaited]) -> String {
+        let begun: Vec<&Awaited> = awaited.iter().filter(|one| one.pid.is_some()).collect();
+        let names: Vec<String> = begun.iter().map(|one| self.name_of(one)).collect();
+        let longest = begun.iter().map(|one| one.for_s).fold(0.0, f64::max);
+        let time = match longest.round() as u64 {
+            0 => String::new(),
+            seconds => format!(" ({})", in_words(Duration::from_secs(seconds))),
+        };
+        match names.as_slice() {
+            [] => String::new(),
+            [one] => format!(", slot {one} is starting{time}"),
+            some if some.len() <= SLOTS_NAMED => {
+                format!(", slots {} are starting{time}", some.join(", "))
+            }
+            many => format!(", {} slots are starting{time}", many.len()),
+        }
+    }
+
+    fn name_of(&self, awaited: &Awaited) -> String {
+        match self.apps.count() {
+            0 | 1 => awaited.slot.to_string(),
+            _ => format!("{}:{}", awaited.app, awaited.slot),
+        }
+    }
+
+    /// Said when the first worker of an app is ready: from now on it works.
+    pub(super) fn announce(&mut self, app: AppId) {
+        let ports = self.apps.iter().map(|app| app.listeners.first_port());
+        if let Some(port) = ports.flatten().next()
+            && let Err(error) = self.run_dir.claim_name(port)
+        {
+            // The unnamed socket still answers, and `status` finds it if it is the only one.
+            error!("{error}");
+        }
+        let app = &self.apps[app];
+        let addresses = app.listeners.addresses().join(", ");
+        let (label, workers, command) = (self.label(app), workers(app), shown(app));
+        info!("{label}{addresses} is shared by {workers} of {command}");
+        if std::mem::replace(&mut self.announced, true) {
+            return;
+        }
+        let which = self.which();
+        let or_key = if stderr().is_terminal() {
+            ", as Ctrl-C here does"
+        } else {
+            ""
+        };
+        info!("  forkfront status{which}   what runs, and how it is doing");
+        info!("  forkfront reload{which}   new workers for old, and no connection lost");
+        info!("  forkfront stop{which}     finish what is open, then end{or_key}");
+        if let Some(invitation) = &self.config.invitation {
+            info!("{invitation}");
+        }
+    }
+
+    /// What a command needs to find this primary.
+    fn which(&self) -> String {
+        if let Some(path) = &self.config.control {
+            return format!(" --control {}", path.display());
+        }
+        if self.has_neighbours() {
+            return format!(" --name {}", self.name());
+        }
+        String::new()
+    }
+
+    /// Other primaries of this user run, or have left their sockets.
+    fn has_neighbours(&self) -> bool {
+        let own = self.run_dir.control_path();
+        let instance = format!("{INSTANCE_PREFIX}{}", std::process::id());
+        let entries = run_directories().into_iter();
+        let entries = entries.filter_map(|directory| directory.read_dir().ok());
+        entries.flatten().flatten().any(|entry| {
+            let (path, name) = (entry.path(), entry.file_name());
+            let named = path.extension().is_some_and(|end| end == "sock") && path != own;
+            let name = name.to_string_lossy();
+            named || (name.starts_with(INSTANCE_PREFIX) && *name != *instance)
+        })
+    }
+}
+
+/// Its workers of the beginning are on their way.
+fn starts(app: &App) -> bool {
+    let on_its_way = |slot| match app.fleet.condition(slot) {
+        Some(Condition::Starting) => true,
+        Some(Condition::Waiting) => {
+            let waiting = app.fleet.waiting(slot, Moment::default());
+            waiting.is_some_and(|(failures, _)| failures == 0)
+        }
+        Some(Condition::Ready | Condition::Finished | Condition::Failed) | None => false,
+    };
+    app.phase.is_serving() && slots(app).any(on_its_way)
+}
+
+fn slots(app: &App) -> impl Iterator<Item = SlotId> {
+    (0..app.config.workers).filter_map(|slot| u16::try_from(slot).ok().map(SlotId))
+}
+
+fn workers(app: &App) -> String {
+    count(app.config.workers as u64, "worker")
+}
+
+/// Its command in quotes, cut if it is long.
+fn shown(app: &App) -> String {
+    let command = words::lossy(&app.config.command).join(" ");
+    if command.chars().count() <= COMMAND_SHOWN {
+        return format!("'{command}'");
+    }
+    let kept: String = command.chars().take(COMMAND_SHOWN - 3).collect();
+    format!("'{kept}...'")
+}
