@@ -37,7 +37,7 @@ fn puma() {
 
 #[test]
 fn php() {
-    play("forkfront run -n 2 -- php -S localhost:8000 index.php");
+    play("forkfront run -n 2 -- php -S 127.0.0.1:8000 index.php");
 }
 
 #[test]

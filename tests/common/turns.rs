@@ -34,7 +34,8 @@ pub fn in_turn(slots: &[u16]) {
 /// Two workers of `command` at the site: ready, in turn at its address, renewed under load, census.
 #[track_caller]
 pub fn serves(site: &Site, command: &[&str]) {
-    let mut words = vec!["run", "-n", "2", "--"];
+    // A worker that listens before it takes, on a busy machine, keeps its turn.
+    let mut words = vec!["run", "-n", "2", "--steal-after", "20s", "--"];
     words.extend(command);
     let balancer = Balancer::start(site, &words);
     in_turn(&slots(&balancer, site.to()));
