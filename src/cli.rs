@@ -37,10 +37,15 @@ pub enum Action {
         /// The object as it is.
         json: bool,
     },
-    /// Have the running primary change something.
-    Change(Target, Request),
-    /// Stop the running primary.
-    Stop(Target),
+    /// Have the running primary change something, or stop.
+    Change {
+        /// Which one.
+        target: Target,
+        /// What.
+        request: Request,
+        /// How it goes on as JSON, one object per line.
+        json: bool,
+    },
     /// Say whether a configuration file could be run.
     Check {
         /// The file.
@@ -62,6 +67,27 @@ struct TargetWords {
     /// The primary whose control socket is here
     #[arg(long, value_name = "PATH", conflicts_with = "name", value_parser = values::socket_path())]
     control: Option<PathBuf>,
+}
+
+/// Whom a command asks to change something, and how it tells what comes of it.
+#[derive(Debug, clap::Args)]
+struct Asking {
+    /// How it goes on as JSON for programs, one object per line
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    target: TargetWords,
+}
+
+impl Asking {
+    fn that(self, request: Request) -> Action {
+        Action::Change {
+            target: self.target.into(),
+            request,
+            json: self.json,
+        }
+    }
 }
 
 impl From<TargetWords> for Target {
@@ -155,7 +181,7 @@ It waits until all is done and says how it goes on. Open connections have the --
 to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
     Stop {
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
 }
 
@@ -184,9 +210,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
         },
         Verb::Check { file, json } => Action::Check { file, json },
         Verb::Change(change) => {
-            let (target, request) = change.into_request()?;
-            Action::Change(target, request)
+            let (asking, request) = change.into_request()?;
+            asking.that(request)
         }
-        Verb::Stop { target } => Action::Stop(target.into()),
+        Verb::Stop { asking } => asking.that(Request::Stop),
     })
 }

@@ -12,10 +12,13 @@ use crate::protocol::{Done, Request};
 use crate::status::Status;
 
 mod conversation;
+mod display;
 mod find;
 mod table;
 
-use conversation::Conversation;
+pub use conversation::Listener;
+use conversation::{Conversation, Lines};
+pub use display::Display;
 pub use table::table;
 
 /// Which running primary is meant.
@@ -54,8 +57,7 @@ pub fn status_json(target: &Target) -> Result<String> {
 /// No primary there, several, or it could not do it; then there may be several lines, the first of them a
 /// sentence.
 pub fn change(target: &Target, request: &Request, progress: impl FnMut(&str)) -> Result<Done> {
-    let done: Done = Conversation::begin(target, request)?.end(progress)?;
-    Ok(Done::new(conversation::plain(&done.message)))
+    follow(target, request, &mut Lines(progress)).map(Done::new)
 }
 
 /// Stops a primary gracefully; `progress` gets its lines as they come. Returns its name when it has gone.
@@ -63,8 +65,24 @@ pub fn change(target: &Target, request: &Request, progress: impl FnMut(&str)) ->
 /// # Errors
 /// As [`change`].
 pub fn stop(target: &Target, progress: impl FnMut(&str)) -> Result<String> {
+    stop_and_follow(target, &mut Lines(progress))
+}
+
+/// Has a primary change something, or stop, and waits until that is done. Returns what was done, in words.
+///
+/// # Errors
+/// As [`change`].
+pub fn follow(target: &Target, request: &Request, listener: &mut impl Listener) -> Result<String> {
+    if *request == Request::Stop {
+        return stop_and_follow(target, listener).map(|name| format!("{name} has stopped"));
+    }
+    let done: Done = Conversation::begin(target, request)?.end(listener)?;
+    Ok(conversation::plain(&done.message))
+}
+
+fn stop_and_follow(target: &Target, listener: &mut impl Listener) -> Result<String> {
     let mut conversation = Conversation::begin(target, &Request::Stop)?;
-    conversation.end::<serde_json::Value>(progress)?;
+    conversation.end::<serde_json::Value>(listener)?;
     conversation.wait_for_end()?;
     Ok(conversation.name)
 }

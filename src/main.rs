@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use nix::poll::{PollFd, PollFlags, poll};
 
 use forkfront::cli::{self, Action};
-use forkfront::client::{self, Target};
+use forkfront::client::{self, Display, Target};
 use forkfront::error::{Error, Result};
 use forkfront::primary;
 use forkfront::protocol::Request;
@@ -39,8 +39,11 @@ fn act(action: Action) -> Result<()> {
             Ok(())
         }
         Action::Status { target, json } => status(&target, json),
-        Action::Change(target, request) => change(&target, &request),
-        Action::Stop(target) => stop(&target),
+        Action::Change {
+            target,
+            request,
+            json,
+        } => change(&target, &request, json),
         Action::Run(config) | Action::Demo(config) => primary::run(*config),
         Action::Check { file, json } => check(file, json),
         Action::DemoWorker(address) => demo::run(address),
@@ -57,23 +60,10 @@ fn status(target: &Target, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn change(target: &Target, request: &Request) -> Result<()> {
-    let mut last = String::new();
-    let done = client::change(target, request, |line| {
-        say(&mut io::stdout(), line);
-        line.clone_into(&mut last);
-    })?;
-    // What is done at once has only one thing to say.
-    if done.message != last {
-        say(&mut io::stdout(), &done.message);
-    }
-    Ok(())
-}
-
-fn stop(target: &Target) -> Result<()> {
-    let name = client::stop(target, |line| say(&mut io::stdout(), line))?;
-    say(&mut io::stdout(), &format!("{name} has stopped"));
-    Ok(())
+fn change(target: &Target, request: &Request, json: bool) -> Result<()> {
+    let mut display = Display::new(target, request, json);
+    let outcome = client::follow(target, request, &mut display);
+    display.end(outcome)
 }
 
 fn check(file: PathBuf, json: bool) -> Result<()> {

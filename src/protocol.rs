@@ -85,6 +85,23 @@ pub enum Request {
     Stop,
 }
 
+impl Request {
+    /// Its name, as on the command line.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Reload { .. } => "reload",
+            Self::Restart { .. } => "restart",
+            Self::Scale { .. } => "scale",
+            Self::Drain { .. } => "drain",
+            Self::Resume { .. } => "resume",
+            Self::Set { .. } => "set",
+            Self::Upgrade { .. } => "upgrade",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -192,6 +209,8 @@ mod tests {
         ];
         for (request, line) in table {
             assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            let verb = format!(r#""verb":"{}""#, request.verb());
+            assert!(line.contains(&verb), "{line}");
             assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
         }
     }

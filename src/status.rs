@@ -142,10 +142,24 @@ pub struct Awaited {
     pub app: String,
     /// Its number.
     pub slot: u16,
-    /// The worker that is starting; `None`: its start has not begun.
+    /// What its next worker is doing.
+    pub state: AwaitedState,
+    /// That worker, if it has been started.
     pub pid: Option<u32>,
     /// Seconds since that start.
     pub for_s: f64,
+}
+
+/// What a worker that is waited for is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AwaitedState {
+    /// Its start has not begun: others are starting, or the last one failed.
+    Waiting,
+    /// It does not listen yet.
+    Starting,
+    /// It listens, and has yet to show that it goes on to.
+    Settling,
 }
 
 /// What the primary itself uses.

@@ -159,7 +159,9 @@ fn a_file_says_it_and_the_words_beside_it_say_it_over() {
 
 fn asked(words: &str) -> (Target, Request) {
     match parsed(words) {
-        Action::Change(target, request) => (target, request),
+        Action::Change {
+            target, request, ..
+        } => (target, request),
         other => panic!("{words}: {other:?}"),
     }
 }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::TargetWords;
-use crate::client::Target;
+use super::Asking;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::protocol::{Request, Setting, Size, SlotRef};
@@ -34,7 +33,7 @@ Examples:
         changes_only: bool,
 
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Renew the worker of one slot; the old one finishes what it has
     #[command(long_about = format!("{RESTART}\n\n{WAITS}"), after_help = "\
@@ -46,7 +45,7 @@ Examples:
         #[arg(allow_negative_numbers = true)]
         slot: SlotRef,
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Change the number of workers
     #[command(long_about = format!("{SCALE}\n\n{WAITS}"), after_help = "\
@@ -64,7 +63,7 @@ Examples:
         app: Option<String>,
 
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Deal nothing more to a slot, and wait until nothing is open there
     #[command(long_about = format!("{DRAIN}\n\n{WAITS}"), after_help = "\
@@ -76,7 +75,7 @@ Examples:
         #[arg(allow_negative_numbers = true)]
         slot: SlotRef,
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Deal to a drained slot again
     #[command(long_about = format!("{RESUME}\n\n{WAITS}"), after_help = "\
@@ -88,7 +87,7 @@ Examples:
         #[arg(allow_negative_numbers = true)]
         slot: SlotRef,
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Change a setting: balance, sticky, weight or log-level
     #[command(long_about = format!("{SET}\n\n{WAITS}"), after_help = "\
@@ -113,7 +112,7 @@ Examples:
         app: Option<String>,
 
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
     /// Replace the primary itself by a new version, without losing a connection
     #[command(long_about = format!("{UPGRADE}\n\n{WAITS}"), after_help = "\
@@ -126,7 +125,7 @@ Examples:
         binary: Option<PathBuf>,
 
         #[command(flatten)]
-        target: TargetWords,
+        asking: Asking,
     },
 }
 
@@ -201,26 +200,26 @@ told why. Workers are not touched; `reload` renews them.";
 
 impl Change {
     /// What is asked, and of whom.
-    pub fn into_request(self) -> Result<(Target, Request)> {
+    pub fn into_request(self) -> Result<(Asking, Request)> {
         Ok(match self {
             Self::Reload {
                 app,
                 changes_only,
-                target,
-            } => (target.into(), Request::Reload { app, changes_only }),
-            Self::Restart { slot, target } => (target.into(), Request::Restart { slot }),
-            Self::Scale { to, app, target } => (target.into(), Request::Scale { app, to }),
-            Self::Drain { slot, target } => (target.into(), Request::Drain { slot }),
-            Self::Resume { slot, target } => (target.into(), Request::Resume { slot }),
+                asking,
+            } => (asking, Request::Reload { app, changes_only }),
+            Self::Restart { slot, asking } => (asking, Request::Restart { slot }),
+            Self::Scale { to, app, asking } => (asking, Request::Scale { app, to }),
+            Self::Drain { slot, asking } => (asking, Request::Drain { slot }),
+            Self::Resume { slot, asking } => (asking, Request::Resume { slot }),
             Self::Set {
                 key,
                 value,
                 app,
-                target,
-            } => (target.into(), set(&key, &value, app)?),
-            Self::Upgrade { binary, target } => {
+                asking,
+            } => (asking, set(&key, &value, app)?),
+            Self::Upgrade { binary, asking } => {
                 let binary = binary.map(|path| absolute(&path)).transpose()?;
-                (target.into(), Request::Upgrade { binary })
+                (asking, Request::Upgrade { binary })
             }
         })
     }

@@ -24,6 +24,27 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// After its last word a primary has little left to do.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long there may be silence before who listens is told of it.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Who listens while something takes its time.
+pub trait Listener {
+    /// How far it is, in words.
+    fn line(&mut self, line: &str);
+
+    /// For half a second nothing has come.
+    fn silence(&mut self) {}
+}
+
+/// Who hears the lines and nothing else.
+pub struct Lines<F>(pub F);
+
+impl<F: FnMut(&str)> Listener for Lines<F> {
+    fn line(&mut self, line: &str) {
+        self.0(line);
+    }
+}
+
 /// One question and its answer.
 pub struct Conversation {
     /// The primary, in words.
@@ -62,36 +83,49 @@ impl Conversation {
 
     /// The answer to a question; it comes at once.
     pub fn answer<T: DeserializeOwned>(&mut self) -> Result<T> {
-        self.converse(Some(ANSWER_TIMEOUT), |_| {})
+        self.converse(Some(ANSWER_TIMEOUT), &mut Lines(|_: &str| {}))
     }
 
-    /// The end of what was begun; `progress` gets the lines before it. The first line comes at once, the
+    /// The end of what was begun; `listener` gets the lines before it. The first line comes at once, the
     /// others whenever.
-    pub fn end<T: DeserializeOwned>(&mut self, progress: impl FnMut(&str)) -> Result<T> {
-        self.converse(None, progress)
+    pub fn end<T: DeserializeOwned>(&mut self, listener: &mut impl Listener) -> Result<T> {
+        self.converse(None, listener)
     }
 
     fn converse<T: DeserializeOwned>(
         &mut self,
         patience: Option<Duration>,
-        mut progress: impl FnMut(&str),
+        listener: &mut impl Listener,
     ) -> Result<T> {
         self.await_line(Some(ANSWER_TIMEOUT))?;
         loop {
             match self.line()? {
-                Reply::Progress(line) => progress(&plain(&line)),
+                Reply::Progress(line) => listener.line(&plain(&line)),
                 Reply::Ok(answer) => return Ok(answer),
                 Reply::Error(sentence) => return Err(Error::failed(plain(&sentence))),
             }
-            self.await_line(patience)?;
+            match patience {
+                Some(_) => self.await_line(patience)?,
+                None => {
+                    while !self.comes_within(TICK)? {
+                        listener.silence();
+                    }
+                }
+            }
         }
     }
 
     /// Waits until something can be read, `patience` long at most.
     fn await_line(&self, patience: Option<Duration>) -> Result<()> {
-        let patience = patience.map_or(PollTimeout::NONE, |patience| {
-            PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX)
-        });
+        match self.comes_within(patience.unwrap_or(Duration::MAX))? {
+            true => Ok(()),
+            false => Err(self.broken(&ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Whether something can be read before `patience` is over.
+    fn comes_within(&self, patience: Duration) -> Result<bool> {
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         while self.stream.buffer().is_empty() {
             let mut awaited = vec![PollFd::new(
                 self.stream.get_ref().as_fd(),
@@ -100,15 +134,15 @@ impl Conversation {
             let interrupts = self.interrupts.iter();
             awaited.extend(interrupts.map(|one| PollFd::new(one.as_fd(), PollFlags::POLLIN)));
             match poll(&mut awaited, patience) {
-                Ok(0) => return Err(self.broken(&ErrorKind::TimedOut.into())),
+                Ok(0) => return Ok(false),
                 // What has come is heard first, also the last word.
-                Ok(_) if awaited[0].any() == Some(true) => return Ok(()),
+                Ok(_) if awaited[0].any() == Some(true) => return Ok(true),
                 Ok(_) => return Err(self.interrupted()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(self.broken(&errno.into())),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn line<T: DeserializeOwned>(&mut self) -> Result<Reply<T>> {

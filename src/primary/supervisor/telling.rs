@@ -12,12 +12,12 @@ use log::{error, info};
 use super::words::{self, count, in_words};
 use super::{Supervisor, Timer};
 use crate::policy::deadlines::Moment;
-use crate::policy::fleet::Condition;
+use crate::policy::fleet::{Condition, SETTLING};
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::State;
 use crate::primary::app::App;
 use crate::protocol::{INSTANCE_PREFIX, run_directories};
-use crate::status::Awaited;
+use crate::status::{Awaited, AwaitedState};
 
 /// How long after its beginning something is told of: ever less often.
 const TOLD_AFTER: [Duration; 6] = [
@@ -133,7 +133,7 @@ impl Supervisor {
                     "{label}{ready} of {} ready after {passed}{words}",
                     workers(app)
                 );
-            } else if let Some(pid) = first.pid {
+            } else if let (AwaitedState::Starting, Some(pid)) = (first.state, first.pid) {
                 let command = shown(app);
                 let limit = in_words(app.config.ready_timeout);
                 let waits = match self.workers.iter().find(|worker| worker.pid == pid) {
@@ -192,17 +192,23 @@ impl Supervisor {
     pub(super) fn awaited(&self, app: &App, meant: impl Fn(SlotId) -> bool) -> Vec<Awaited> {
         let meant = slots(app).filter(|slot| meant(*slot));
         let awaited = meant.filter_map(|slot| {
-            let next = app.fleet.successor(slot).or(app.fleet.worker(slot));
+            let fleet = &app.fleet;
+            let next = fleet.successor(slot).or(fleet.worker(slot));
             let next = next.and_then(|id| self.workers.get(id));
-            let starts = |state| matches!(state, State::Starting { .. });
-            let next = next.filter(|worker| starts(worker.state));
-            let is_ready = app.fleet.condition(slot) == Some(Condition::Ready);
-            if next.is_none() && is_ready && !app.fleet.awaits(slot) {
-                return None;
-            }
+            let (state, next) = match next {
+                Some(worker) if matches!(worker.state, State::Starting { .. }) => {
+                    (AwaitedState::Starting, next)
+                }
+                _ if fleet.is_settling(slot) => (AwaitedState::Settling, next),
+                _ if fleet.condition(slot) == Some(Condition::Ready) && !fleet.awaits(slot) => {
+                    return None;
+                }
+                _ => (AwaitedState::Waiting, None),
+            };
             Some(Awaited {
                 app: app.config.name.clone(),
                 slot: slot.0,
+                state,
                 pid: next.map(|worker| worker.pid),
                 for_s: next.map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
             })
@@ -212,18 +218,27 @@ impl Supervisor {
 
     /// Behind how far something is: `, slot 3 is starting (4 s)`.
     pub(super) fn awaited_words(&self, awaited: &[Awaited]) -> String {
-        let begun: Vec<&Awaited> = awaited.iter().filter(|one| one.pid.is_some()).collect();
-        let names: Vec<String> = begun.iter().map(|one| self.name_of(one)).collect();
-        let longest = begun.iter().map(|one| one.for_s).fold(0.0, f64::max);
-        let time = match longest.round() as u64 {
+        let of = |state| awaited.iter().filter(move |one| one.state == state);
+        let starting: Vec<String> = of(AwaitedState::Starting)
+            .map(|one| self.name_of(one))
+            .collect();
+        let longest = of(AwaitedState::Starting).map(|one| one.for_s);
+        let time = match longest.fold(0.0, f64::max).round() as u64 {
             0 => String::new(),
             seconds => format!(" ({})", in_words(Duration::from_secs(seconds))),
         };
-        match names.as_slice() {
-            [] => String::new(),
+        match starting.as_slice() {
+            [] => match of(AwaitedState::Settling).next() {
+                Some(one) => format!(
+                    ", slot {}'s new worker listens and is watched for {}",
+                    self.name_of(one),
+                    in_words(SETTLING)
+                ),
+                None => String::new(),
+            },
             [one] => format!(", slot {one} is starting{time}"),
-            some if some.len() <= SLOTS_NAMED => {
-                format!(", slots {} are starting{time}", some.join(", "))
+            [some @ .., last] if some.len() < SLOTS_NAMED => {
+                format!(", slots {} and {last} are starting{time}", some.join(", "))
             }
             many => format!(", {} slots are starting{time}", many.len()),
         }
