@@ -15,6 +15,7 @@ use std::time::Instant;
 use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
+use crate::primary::pulse::Pulse;
 use crate::sys::handover::Luggage;
 
 mod frozen;
@@ -33,6 +34,7 @@ use sink::Sink;
 pub struct Logs {
     reader: Reader,
     outputs: Outputs,
+    pulse: Pulse,
 }
 
 /// Where lines end up. Both may be one, so that a shared file or terminal keeps the order.
@@ -120,6 +122,7 @@ impl Logs {
         Ok(Self {
             reader: Reader::start(outputs.clone())?,
             outputs,
+            pulse: Pulse::default(),
         })
     }
 
@@ -135,6 +138,7 @@ impl Logs {
         Ok(Self {
             reader: Reader::thaw(outputs.clone(), frozen.reader, luggage)?,
             outputs,
+            pulse: Pulse::default(),
         })
     }
 
@@ -148,6 +152,13 @@ impl Logs {
     /// first; the caller waits for that a tenth of a second at most.
     pub fn tail(&self, pid: u32) -> Vec<String> {
         self.reader.tail(pid)
+    }
+
+    /// Whether the thread has come round since it was last asked; asks again.
+    pub fn feel_pulse(&mut self) -> bool {
+        let felt = self.pulse.is_felt();
+        self.reader.beat(self.pulse.ask());
+        felt
     }
 
     /// Reads what the pipes hold now and waits until all is written, or until `deadline`. False: it was not.

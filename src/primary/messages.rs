@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Routing;
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::primary::app::room::Room;
+use crate::primary::pulse::Beat;
 use crate::status::Keys;
 use crate::sys::board::Board;
 use crate::wire::Address;
@@ -125,6 +126,8 @@ pub enum Command {
     Finish,
     /// Answer with the state as of now.
     Snapshot(Sender<Snapshot>),
+    /// Show that the thread still goes round.
+    Beat(Beat),
     /// End the thread and leave all as it is, for [`Dispatcher::freeze`](super::dispatcher::Dispatcher::freeze).
     Freeze,
     /// End the thread. Everything still held is closed.

@@ -40,6 +40,7 @@ mod health;
 mod join;
 mod launch;
 mod lives;
+mod notices;
 mod operations;
 mod probes;
 mod report;
@@ -85,6 +86,10 @@ enum Timer {
     Trial,
     /// What is under way takes so long that people are told how far it is.
     Tell,
+    /// The service manager is to be told that we live.
+    Pulse,
+    /// It is to be told how we are, or that what takes long goes on.
+    Notice,
 }
 
 /// Everything the main thread owns.
@@ -135,6 +140,7 @@ impl Supervisor {
     pub fn run(mut self) -> Result<()> {
         let mut events = Events::with_capacity(256);
         self.start_workers();
+        self.feel_pulses();
         while !self.is_done() {
             let sleep = self.sleep();
             match self.poll.poll(&mut events, sleep) {
@@ -159,6 +165,7 @@ impl Supervisor {
             self.plan_look();
             self.plan_probes();
             self.plan_telling();
+            self.tell_manager();
         }
         self.farewell()
     }
@@ -217,6 +224,9 @@ impl Supervisor {
                 Timer::Watch => self.look_at_watches(),
                 Timer::Trial => self.trial_is_late(),
                 Timer::Tell => self.tell_how_far(),
+                Timer::Pulse => self.feel_pulses(),
+                // It is told at the end of this turn.
+                Timer::Notice => {}
             }
         }
         let now = Instant::now();
@@ -268,8 +278,12 @@ impl Supervisor {
             self.close(id);
         }
         let result = match self.failure.take() {
-            Some(error) => Err(error),
+            Some(error) => {
+                self.telling.notices.last_words(&error.to_string());
+                Err(error)
+            }
             None => {
+                self.telling.notices.last_words("stopped");
                 info!("stopped");
                 Ok(())
             }

@@ -13,6 +13,7 @@ pub mod handover;
 pub mod inherited;
 pub mod limits;
 pub mod memfd;
+pub mod notify;
 pub mod privileges;
 pub mod process;
 pub mod rights;

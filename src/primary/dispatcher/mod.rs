@@ -38,6 +38,7 @@ use crate::config::{Routing, Speed};
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::primary::app::room::Room;
 use crate::primary::messages::{Command, Report, Snapshot};
+use crate::primary::pulse::Pulse;
 use crate::sys::board::Board;
 use crate::sys::handover::Luggage;
 pub use frozen::Frozen;
@@ -89,6 +90,7 @@ pub struct Dispatcher {
     waker: Waker,
     /// Gives everything back if it ends by [`Command::Freeze`].
     thread: Thread,
+    pulse: Pulse,
 }
 
 /// Where the dispatcher's state is.
@@ -180,6 +182,7 @@ impl Dispatcher {
             commands,
             waker,
             thread: Thread::Waits(Box::new(state)),
+            pulse: Pulse::default(),
         })
     }
 
@@ -191,6 +194,14 @@ impl Dispatcher {
                 .wake()
                 .expect("an eventfd can always be written once more");
         }
+    }
+
+    /// Whether the thread has come round since it was last asked; asks again.
+    pub fn feel_pulse(&mut self) -> bool {
+        let felt = self.pulse.is_felt();
+        let beat = self.pulse.ask();
+        self.send(Command::Beat(beat));
+        felt
     }
 
     /// The state as of now; `None` if the thread does not answer.

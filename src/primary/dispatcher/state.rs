@@ -205,6 +205,7 @@ impl State {
                 Command::Finish => self.finish(),
                 // The asker may have given up waiting.
                 Command::Snapshot(reply) => drop(reply.send(self.snapshot())),
+                Command::Beat(beat) => beat.answer(),
                 Command::Freeze => self.ending = Some(Ending::Freeze),
                 Command::Quit => self.ending = Some(Ending::Quit),
                 other => self.change(other),

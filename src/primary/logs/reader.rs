@@ -14,6 +14,7 @@ use mio::Waker;
 
 use super::frozen::{FrozenPipe, FrozenReader, FrozenWorker};
 use super::{Outputs, Stream};
+use crate::primary::pulse::Beat;
 use crate::sys::handover::{Bytes, Kind, Luggage};
 use thread::Thread;
 
@@ -35,6 +36,8 @@ enum Order {
     Sweep {
         answer: Sender<()>,
     },
+    /// Shows that it still goes round.
+    Beat(Beat),
     /// Shows what it has and stands still until the other end of `resume` is gone.
     Stand {
         answer: Sender<Shown>,
@@ -154,6 +157,11 @@ impl Reader {
         let (answer, done) = bounded(1);
         self.order(Order::Sweep { answer });
         let _ = done.recv_deadline(deadline);
+    }
+
+    /// The thread is to show that it still goes round.
+    pub fn beat(&self, beat: Beat) {
+        self.order(Order::Beat(beat));
     }
 
     fn order(&self, order: Order) {

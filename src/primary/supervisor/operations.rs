@@ -155,9 +155,10 @@ impl Supervisor {
             let Asked { order, audience } = asked;
             let words = order.words();
             debug!("{words} begins");
+            self.reload_begins(&order);
             match self.begin(order) {
-                Err(sentence) => self.answer_all(&words, audience, Err(sentence)),
-                Ok(Begun::Done(message)) => self.answer_all(&words, audience, Ok(message)),
+                Err(sentence) => self.end(&words, audience, Err(sentence)),
+                Ok(Begun::Done(message)) => self.end(&words, audience, Ok(message)),
                 Ok(Begun::Watched(watch)) => {
                     self.operations.watches.push((watch, audience));
                     self.look_at_watches();
@@ -255,9 +256,14 @@ impl Supervisor {
             words, audience, ..
         }) = self.operations.current.take()
         {
-            self.answer_all(&words, audience, outcome);
+            self.end(&words, audience, outcome);
         }
         self.proceed();
+    }
+
+    fn end(&mut self, words: &str, audience: Audience, outcome: Outcome) {
+        self.telling.notices.reload_ended(&outcome);
+        self.answer_all(words, audience, outcome);
     }
 
     fn answer_all(&mut self, words: &str, mut audience: Audience, outcome: Outcome) {

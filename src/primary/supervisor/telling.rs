@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::{error, info};
 
+use super::notices::Notices;
 use super::words::{self, count, in_words};
 use super::{Supervisor, Timer};
 use crate::policy::deadlines::Moment;
@@ -52,6 +53,8 @@ pub struct Telling {
     subject: Option<(Subject, Moment)>,
     said: usize,
     stop_begun: Option<Moment>,
+    /// What the service manager has been told.
+    pub notices: Notices,
 }
 
 impl Telling {

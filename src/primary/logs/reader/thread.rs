@@ -168,6 +168,7 @@ impl Thread {
                     self.sweep(|_| true);
                     let _ = answer.send(());
                 }
+                Ok(Order::Beat(beat)) => beat.answer(),
                 Ok(Order::Stand { answer, resume }) => {
                     let _ = answer.send(self.show());
                     let _ = resume.recv();

@@ -1,0 +1,169 @@
+//! What the service manager is told, and when: looked at once in each turn of the loop.
+//!
+//! It is told that we live only while the main loop, each dispatcher and the thread of the logs go round. A busy
+//! one goes round as well.
+
+use super::operations::Order;
+use super::words::count;
+use super::{Supervisor, Timer};
+use crate::policy::deadlines::Moment;
+use crate::policy::fleet::Condition;
+use crate::policy::ids::SlotId;
+use crate::primary::app::App;
+use crate::primary::notifier::{EXTEND_EVERY, Notifier, STATUS_EVERY, Stage};
+
+/// The manager, and when it is to be told the next.
+#[derive(Debug)]
+pub struct Notices {
+    notifier: Notifier,
+    next_status: Moment,
+    next_extension: Moment,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            notifier: Notifier::from_environment(),
+            next_status: Moment::default(),
+            next_extension: Moment::default(),
+        }
+    }
+}
+
+impl Notices {
+    /// What was asked for has come to its end; says so if it was a reload.
+    pub fn reload_ended<T>(&mut self, outcome: &Result<T, String>) {
+        let failure = outcome.as_ref().err();
+        self.notifier.reload_ended(failure.map(String::as_str));
+    }
+
+    /// The last line about this process.
+    pub fn last_words(&mut self, words: &str) {
+        self.notifier.status(words);
+    }
+}
+
+impl Supervisor {
+    /// What the manager is to know by now.
+    pub(super) fn tell_manager(&mut self) {
+        if !self.telling.notices.notifier.is_heard() {
+            return;
+        }
+        if self.stopping {
+            self.telling.notices.notifier.stopping();
+        } else if self.telling.notices.notifier.stage() == Stage::Starting && self.has_begun() {
+            self.telling.notices.notifier.ready();
+        }
+        let now = self.now();
+        self.telling.notices.notifier.go_on();
+        if self.telling.notices.next_extension <= now && self.takes_long() {
+            let notices = &mut self.telling.notices;
+            notices.notifier.extend();
+            notices.next_extension = now + EXTEND_EVERY;
+        }
+        let later = self.telling.notices.next_status > now;
+        if !later {
+            let words = self.condition_in_words();
+            self.telling.notices.notifier.status(&words);
+            self.telling.notices.next_status = now + STATUS_EVERY;
+        }
+        self.plan_notice(later);
+    }
+
+    /// The end of this turn may be the last for a while: the line is looked at once more when it may be said.
+    fn plan_notice(&mut self, later: bool) {
+        let notices = &self.telling.notices;
+        let later = later || notices.notifier.has_more();
+        let more = later.then_some(notices.next_status);
+        let long = self.takes_long().then_some(notices.next_extension);
+        let next = more.into_iter().chain(long).min();
+        match next {
+            Some(at) => self.deadlines.set(Timer::Notice, at),
+            None => self.deadlines.clear(Timer::Notice),
+        }
+    }
+
+    /// The start is over, and some of it well.
+    fn has_begun(&self) -> bool {
+        !self.is_starting() && self.apps.iter().any(|app| app.fleet.is_proven())
+    }
+
+    /// Something is under way that takes its time, and ends by rules of ours.
+    fn takes_long(&self) -> bool {
+        match self.telling.notices.notifier.stage() {
+            Stage::Starting => self.is_starting(),
+            Stage::Serving => false,
+            Stage::Reloading | Stage::Stopping => true,
+        }
+    }
+
+    /// A reload is about to begin.
+    pub(super) fn reload_begins(&mut self, order: &Order) {
+        if matches!(order, Order::Reload { .. }) {
+            self.telling.notices.notifier.reload_begins();
+        }
+    }
+
+    /// Tells the manager that we live, if all threads have come round since they were last asked; asks again.
+    pub(super) fn feel_pulses(&mut self) {
+        let Some(interval) = self.telling.notices.notifier.feeding() else {
+            return;
+        };
+        let mut live = self.logs.feel_pulse();
+        for app in self.apps.iter_mut() {
+            live &= app.dispatcher.feel_pulse();
+        }
+        if live {
+            self.telling.notices.notifier.feed();
+        }
+        let next = self.now() + interval;
+        self.deadlines.set(Timer::Pulse, next);
+    }
+
+    /// `serving 127.0.0.1:8080: 3 of 4 workers ready; slot 2: exit code 1`.
+    fn condition_in_words(&self) -> String {
+        if self.stopping {
+            let living = || self.workers.iter().filter(|one| one.exit.is_none());
+            let open: u64 = living().map(|worker| worker.open()).sum();
+            let open = count(open, "open connection");
+            return format!(
+                "stopping: {open}, {} left",
+                count(living().count() as u64, "worker")
+            );
+        }
+        let ready: usize = self.apps.iter().map(|app| self.ready_slots(app)).sum();
+        let slots: usize = self.apps.iter().map(|app| app.fleet.slots()).sum();
+        let addresses: Vec<_> = self
+            .apps
+            .iter()
+            .flat_map(|app| app.listeners.addresses())
+            .collect();
+        let doing = match self.telling.notices.notifier.stage() {
+            Stage::Starting => "starting".to_owned(),
+            _ => format!("serving {}", addresses.join(", ")),
+        };
+        let mut words = format!(
+            "{doing}: {ready} of {} ready",
+            count(slots as u64, "worker")
+        );
+        for more in self.operation_words().into_iter().chain(self.trouble()) {
+            words.push_str("; ");
+            words.push_str(&more);
+        }
+        words
+    }
+
+    /// Why the first slot that has no ready worker has none.
+    fn trouble(&self) -> Option<String> {
+        let lacks = |app: &App, slot: &SlotId| app.fleet.condition(*slot) != Some(Condition::Ready);
+        self.apps.iter().find_map(|app| {
+            let slots =
+                (0..app.fleet.slots()).filter_map(|slot| u16::try_from(slot).ok().map(SlotId));
+            let mut lacking = slots.filter(|slot| lacks(app, slot));
+            lacking.find_map(|slot| {
+                let why = app.last_words.get(&slot)?;
+                Some(format!("{}: {why}", self.place(app.id, slot)))
+            })
+        })
+    }
+}
