@@ -153,6 +153,143 @@ fn sinatra() {
     row(&site, "forkfront run -- ruby app.rb", 4567);
 }
 
+#[test]
+fn flask_that_starts_itself_anew() {
+    let site = kitchen_of(SHOP);
+    let balancer = serve(
+        &site,
+        "forkfront run -n 2 -- flask --app shop run --debug",
+        "5000",
+    );
+    let output = balancer.output();
+    assert!(
+        output.contains("warning: '--debug' makes the server start anew"),
+        "{output}"
+    );
+    assert_eq!(text(&site), "hello from slot 0\n");
+    let program = fs::read_to_string(site.file("shop.py")).expect("written before");
+    fs::write(
+        site.file("shop.py"),
+        program.replace("hello from", "good day from"),
+    )
+    .expect("written");
+    eventually("all workers are new", || {
+        let seen = [text(&site), text(&site)];
+        seen.iter()
+            .all(|one| one.starts_with("good day"))
+            .then_some(())
+    });
+    balancer.finish();
+}
+
+/// What the site answers.
+#[track_caller]
+fn text(site: &Site) -> String {
+    let url = format!("http://{}/", site.to());
+    let words = ["-sS", "--max-time", "20", &url];
+    let output = Command::new("curl").args(words).output().expect("curl");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[test]
+fn gunicorn_that_loads_first_gives_a_broken_program_back() {
+    let site = kitchen_of(SHOP);
+    let balancer = serve(&site, SHOP, "8000");
+    let program = fs::read_to_string(site.file("shop.py")).expect("written before");
+    let broken = format!("import time\ntime.sleep(0.7)\nimport no_such_package\n{program}");
+    fs::write(site.file("shop.py"), broken).expect("written");
+    let workers = balancer.workers();
+    balancer.reload().failed(1, &["no_such_package"]);
+    assert_eq!(balancer.workers(), workers);
+    fs::write(
+        site.file("shop.py"),
+        program.replace("hello from", "good day from"),
+    )
+    .expect("written");
+    balancer.reload().done();
+    assert!(text(&site).starts_with("good day"));
+    balancer.finish();
+}
+
+/// A line of the README, in a shell at `directory`, in which `forkfront` commands go to this site's primary.
+#[track_caller]
+fn line(site: &Site, directory: &Path, line: &str) -> String {
+    assert!(
+        readme_text().contains(&format!("\n    {line}\n")),
+        "the README has no {line:?}"
+    );
+    shell(site, directory, line)
+}
+
+#[test]
+fn deployed_by_git() {
+    let place = kitchen_of("forkfront run -n 2 -- node server.js");
+    let git = "export GIT_CONFIG_GLOBAL=/dev/null; git -c user.name=x -c user.email=x@localhost";
+    let commit = |what: &str| {
+        shell(
+            &place,
+            &place.directory,
+            &format!("{git} commit -qam '{what}'"),
+        );
+    };
+    shell(
+        &place,
+        &place.directory,
+        &format!("{git} init -q -b main && git add server.js"),
+    );
+    commit("first");
+    shell(&place, &place.directory, "git clone -q . checkout");
+    let checkout = place.file("checkout");
+    let balancer = serve_in(
+        &place,
+        &checkout,
+        "forkfront run -n 2 -- node server.js",
+        "8080",
+    );
+    assert_eq!(text(&place), "hello from slot 0\n");
+    let program = fs::read_to_string(place.file("server.js")).expect("written before");
+    fs::write(
+        place.file("server.js"),
+        program.replace("hello from", "good day from"),
+    )
+    .expect("written");
+    commit("second");
+    let said = line(
+        &place,
+        &checkout,
+        "git pull -q && forkfront reload && echo live",
+    );
+    assert!(said.ends_with("live\n"), "{said}");
+    assert!(text(&place).starts_with("good day"));
+    balancer.finish();
+}
+
+#[test]
+fn deployed_by_a_link() {
+    let site = kitchen_of("forkfront run -n 2 -- node server.js");
+    let release = |number: u32, greeting: &str| {
+        let program = fs::read_to_string(site.file("server.js")).expect("written before");
+        fs::create_dir_all(site.file("build")).expect("made");
+        let program = program.replace("hello from", greeting);
+        fs::write(site.file("build/server.js"), program).expect("written");
+        format!("cp -r build releases/{number} && ln -sfn releases/{number} current")
+    };
+    fs::create_dir(site.file("releases")).expect("made");
+    shell(&site, &site.directory, &release(41, "hello from"));
+    let current = site.file("current");
+    let balancer = serve_in(
+        &site,
+        &current,
+        "forkfront run -n 2 -- node server.js",
+        "8080",
+    );
+    assert_eq!(text(&site), "hello from slot 0\n");
+    let command = release(42, "good day from") + " && forkfront reload";
+    line(&site, &site.directory, &command);
+    assert!(text(&site).starts_with("good day"));
+    balancer.finish();
+}
+
 /// What stands in `text` between backquotes, and its indented lines with commands.
 fn commands(text: &str) -> Vec<String> {
     let mut all = Vec::new();

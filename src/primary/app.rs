@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
+use log::warn;
 use mio::Waker;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +168,7 @@ impl Prepared {
             peek_room: means.room.peeked,
         };
         let dispatcher = Dispatcher::start(settings, report, means.waker.clone())?;
+        release.habits.iter().for_each(|habit| warn!("{habit}"));
         Ok(App {
             id,
             releases: vec![release.clone(); config.workers],

@@ -90,7 +90,8 @@ fn look(inspected: &Inspected) -> (Marked, Marked) {
             Err(error) => errors.push((places.command, error.to_string())),
             Ok(release) => {
                 let suspicion = release.suspicion.map(|why| why.to_string());
-                warnings.extend(suspicion.map(|why| (places.command, why)));
+                let sentences = suspicion.into_iter().chain(release.habits);
+                warnings.extend(sentences.map(|why| (places.command, why)));
             }
         }
     }

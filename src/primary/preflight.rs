@@ -7,6 +7,7 @@
 
 mod diagnose;
 mod elf;
+mod habits;
 mod listening;
 mod script;
 mod search;
@@ -20,6 +21,7 @@ use crate::sys::privileges::{self, Gain};
 
 pub use diagnose::{diagnose, diagnose_early};
 use elf::Elf;
+pub use habits::habits;
 use script::Content;
 use search::Search;
 

@@ -44,7 +44,7 @@ pub use proxies::{Visitor, proxy_v1, proxy_v2};
 pub use random::Random;
 pub use raw::{Keys, Raw, client, get, many_connections};
 pub use readme::{readme, readme_text};
-pub use recipe::{Recipe, kitchen, serve};
+pub use recipe::{Recipe, kitchen, serve, serve_in, shell};
 pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, even, node_modules, slots_of, socketio_site, spread};
 pub use turns::{TURNS, in_turn, renewed, serves, slots};

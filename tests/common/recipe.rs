@@ -1,7 +1,7 @@
 //! The recipes of the README, played as they stand there: their files are written, their commands run, and what the
 //! README says a command prints is what it prints. Only addresses are others: each test has one of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Balancer, Site, node_modules, python, readme_text};
@@ -98,6 +98,12 @@ pub fn kitchen() -> Site {
 /// server's `port`, until every slot is ready.
 #[track_caller]
 pub fn serve<'a>(site: &'a Site, command: &str, port: &str) -> Balancer<'a> {
+    serve_in(site, &site.directory, command, port)
+}
+
+/// As [`serve`], in another directory, by the words that lead there.
+#[track_caller]
+pub fn serve_in<'a>(site: &'a Site, at: &Path, command: &str, port: &str) -> Balancer<'a> {
     let words: Vec<&str> = command.split_whitespace().collect();
     let ["forkfront", "run", words @ ..] = &words[..] else {
         panic!("not a start: {command}");
@@ -106,7 +112,7 @@ pub fn serve<'a>(site: &'a Site, command: &str, port: &str) -> Balancer<'a> {
     // A worker that is slow on a busy machine keeps its turn.
     let ours = ["run", "-l", &listen, "--steal-after", "20s"];
     Balancer::start_changed(site, &[&ours[..], words].concat(), |start| {
-        start.current_dir(&site.directory);
+        start.current_dir(at).env("PWD", at);
         for name in ["HOST", "PORT", "WEB_CONCURRENCY"] {
             start.env_remove(name);
         }
@@ -128,24 +134,31 @@ impl Step {
         if let Some(port) = self.port() {
             command = command.replace(&format!("localhost:{port}"), &site.to().to_string());
         }
-        let ours = format!(
-            "forkfront() {{ verb=$1; shift; {} \"$verb\" --control {} \"$@\"; }}\n",
-            env!("CARGO_BIN_EXE_forkfront"),
-            site.control().display()
-        );
-        let command = command.replace("curl ", "curl -sS --max-time 20 ");
-        let output = Command::new("sh")
-            .args(["-c", &(ours + &command)])
-            .current_dir(&site.directory)
-            .envs(site.environment())
-            .stdin(Stdio::null())
-            .output()
-            .expect("a shell");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command}: {text}{said}");
-        text
+        shell(site, &site.directory, &command)
     }
+}
+
+/// Runs a line in `directory`, in a shell in which `forkfront` commands go to this site's primary: all that it has
+/// printed.
+#[track_caller]
+pub fn shell(site: &Site, directory: &Path, line: &str) -> String {
+    let ours = format!(
+        "forkfront() {{ verb=$1; shift; {} \"$verb\" --control {} \"$@\"; }}\n",
+        env!("CARGO_BIN_EXE_forkfront"),
+        site.control().display()
+    );
+    let line = line.replace("curl ", "curl -sS --max-time 20 ");
+    let output = Command::new("sh")
+        .args(["-c", &(ours + &line)])
+        .current_dir(directory)
+        .envs(site.environment())
+        .stdin(Stdio::null())
+        .output()
+        .expect("a shell");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {text}{said}");
+    text
 }
 
 /// The README between its headings.

@@ -24,6 +24,8 @@ pub struct Release {
     pub program: PathBuf,
     /// Why nothing can be preloaded into it, as far as the file tells.
     pub suspicion: Option<Suspicion>,
+    /// What its command is used to that does not go with ours: a sentence each.
+    pub habits: Vec<String>,
     /// Where workers are started: by the words that lead there, so that a symlink to a release directory is
     /// followed at each start (G14). `None`: wherever the primary is.
     pub cwd: Option<PathBuf>,
@@ -57,6 +59,7 @@ impl Release {
         Self {
             suspicion: found.ok().and_then(|program| program.suspicion),
             generation: frozen.generation,
+            habits: habits(&frozen.config),
             config: Arc::new(frozen.config),
             program: frozen.program,
             cwd: frozen.cwd,
@@ -77,6 +80,7 @@ impl Release {
             generation,
             program: program.path,
             suspicion: program.suspicion,
+            habits: habits(&config),
             cwd,
             config,
         })
@@ -99,7 +103,7 @@ pub fn program_of(
     preflight::resolve(
         command,
         cwd,
-        path_of_workers(config).as_deref(),
+        variable_of_workers(config, "PATH").as_deref(),
         config.identity.as_ref().map(|who| (who.uid, who.gid)),
     )
 }
@@ -116,10 +120,14 @@ pub fn logical_directory() -> Option<PathBuf> {
     leads_here.then_some(words)
 }
 
-/// The `PATH` by which the command is searched for: the workers' own.
-fn path_of_workers(config: &AppConfig) -> Option<OsString> {
+/// What the workers' environment says.
+fn variable_of_workers(config: &AppConfig, name: &str) -> Option<OsString> {
     let given = config.env.iter().rev();
-    let mut given = given.filter(|(name, _)| name == OsStr::new("PATH"));
+    let mut given = given.filter(|(one, _)| one == OsStr::new(name));
     let given = given.next().map(|(_, value)| value.clone());
-    given.or_else(|| std::env::var_os("PATH"))
+    given.or_else(|| std::env::var_os(name))
+}
+
+fn habits(config: &AppConfig) -> Vec<String> {
+    preflight::habits(&config.command, |name| variable_of_workers(config, name))
 }
