@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::StyledStr;
+use clap::error::ErrorKind;
 use clap::{FromArgMatches, Parser};
 
 use crate::client::Target;
@@ -15,9 +17,14 @@ use crate::error::Result;
 use crate::protocol::Request;
 
 mod change;
+pub mod completions;
 mod demo;
 mod groups;
+mod help;
+pub mod man;
 mod run;
+mod text;
+mod topics;
 mod usage;
 mod values;
 
@@ -55,6 +62,10 @@ pub enum Action {
     },
     /// Help or version, asked for: to be printed.
     Help(clap::Error),
+    /// A text, asked for: to be printed.
+    Show(StyledStr),
+    /// Write the man pages, below this directory or where they usually are.
+    Man(Option<PathBuf>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -106,13 +117,22 @@ Puts an existing server on every core, behind one port, without changing it.
 One process, the primary, accepts connections and hands each one to the next of N copies of the server; \
 the connection then belongs to that copy alone.";
 
+const BRIEF: &str = "\
+Examples:
+  forkfront run -- node server.js      one copy per core, on its own port
+  forkfront status                     what runs, and how it is doing
+  forkfront reload                     new copies for old, no connection lost
+  forkfront stop                       finish what is open, then end
+
+More: forkfront --help, forkfront help TOPIC";
+
 const EXAMPLES: &str = "\
 Examples:
   forkfront run -- node server.js           one copy per core, on its own port
   forkfront run -n 4 -- python3 app.py      four copies
-  forkfront run -l 80=8080 -- ruby app.rb   clients use port 80, the server 8080
+  forkfront run -l 80=8080 -- ruby app.rb   clients use 80, the server 8080
   forkfront status                          what runs, and how it is doing
-  forkfront reload                          new copies for old, no connection lost
+  forkfront reload                          new copies for old, nothing lost
   forkfront stop                            finish what is open, then end
 
 Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found.";
@@ -123,7 +143,8 @@ Exit codes: 0 done, 1 failed, 2 not asked properly, 3 no running primary found."
     version,
     about = "Puts an existing server on every core, behind one port, without changing it",
     long_about = ABOUT,
-    after_help = EXAMPLES,
+    after_help = BRIEF,
+    after_long_help = EXAMPLES,
     max_term_width = 100,
     disable_help_subcommand = true,
     subcommand_required = true
@@ -138,7 +159,7 @@ enum Verb {
     /// Run a server on every core, behind one port
     #[command(long_about = run::LONG, after_help = run::EXAMPLES)]
     Run(Box<run::RunWords>),
-    /// Run the built-in server, with a page that shows which worker served it
+    /// Run a built-in server, whose page shows which worker served it
     #[command(long_about = demo::LONG)]
     Demo(demo::DemoWords),
     #[command(name = demo::WORKER, hide = true)]
@@ -156,7 +177,7 @@ Examples:
         #[command(flatten)]
         target: TargetWords,
     },
-    /// Say whether a configuration file could be run, and what is wrong with it
+    /// Say whether a configuration file could be run, or what is wrong
     #[command(long_about = "\
 Say whether a configuration file could be run, and what is wrong with it.
 
@@ -173,15 +194,36 @@ FILE:LINE:COLUMN, and the exit code is 1.")]
     },
     #[command(flatten)]
     Change(change::Change),
-    /// Stop: take nothing new, finish what is open, end the workers
+    /// Take nothing new, finish what is open, end the workers
     #[command(long_about = "\
-Stop: take nothing new, finish what is open, end the workers.
+Take nothing new, finish what is open, end the workers.
 
 It waits until all is done and says how it goes on. Open connections have the --drain-timeout of `run` \
 to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
     Stop {
         #[command(flatten)]
         asking: Asking,
+    },
+    /// Tell about a command, an option or a topic
+    #[command(long_about = help::LONG, after_help = "\
+Examples:
+  forkfront help
+  forkfront help sticky
+  forkfront help run
+  forkfront help --max-memory")]
+    Help(help::HelpWords),
+    /// Print a script by which a shell completes commands and values
+    #[command(alias = "completion", long_about = completions::LONG, after_help = completions::EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: completions::Shell,
+    },
+    /// Write the man pages
+    #[command(long_about = man::LONG, after_help = man::EXAMPLES)]
+    Man {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -192,11 +234,15 @@ to end, then the workers get SIGTERM, and after --grace SIGKILL.")]
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     let words: Vec<OsString> = words.into_iter().collect();
     let verb = words.get(1).and_then(|verb| verb.to_str());
+    let is_brief = !words.iter().any(|word| word == "--help");
     let words = groups::command()
         .try_get_matches_from(&words)
         .and_then(|matches| Words::from_arg_matches(&matches));
     let words = match words {
         Ok(words) => words,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp && verb == Some("run") && is_brief => {
+            return Ok(Action::Show(groups::brief_run()));
+        }
         Err(error) if !error.use_stderr() => return Ok(Action::Help(error)),
         Err(error) => return Err(usage::sentence(&error, verb)),
     };
@@ -214,5 +260,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
             asking.that(request)
         }
         Verb::Stop { asking } => asking.that(Request::Stop),
+        Verb::Help(words) => Action::Show(words.text()?),
+        Verb::Completions { shell } => Action::Show(completions::script(shell)?.into()),
+        Verb::Man { directory } => Action::Man(directory),
     })
 }

@@ -32,6 +32,11 @@ pub enum Target {
     At(PathBuf),
 }
 
+/// Names of all running primaries of this user.
+pub fn names() -> Vec<String> {
+    find::names()
+}
+
 /// The state of a primary.
 ///
 /// # Errors

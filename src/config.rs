@@ -37,6 +37,7 @@ pub use count::{
 };
 pub use duration::{duration, positive_duration};
 pub use environment::{assignment, variable};
+pub use file::nearest;
 pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
-use forkfront::cli::{self, Action};
+use forkfront::cli::{self, Action, completions, man};
 use forkfront::client::{self, Display, Target};
 use forkfront::error::{Error, Result};
 use forkfront::primary;
@@ -20,6 +20,7 @@ const LAST_WORD_PATIENCE: u16 = 1000;
 fn main() -> ExitCode {
     let outcome = match primary::resumed() {
         Some(outcome) => outcome,
+        None if completions::is_asked() => completions::answer(),
         None => cli::parse(std::env::args_os()).and_then(act),
     };
     match outcome {
@@ -36,6 +37,15 @@ fn act(action: Action) -> Result<()> {
         Action::Help(text) => {
             // Whoever closed the pipe has read enough.
             let _ = text.print();
+            Ok(())
+        }
+        Action::Show(text) => {
+            let text = text.ansi().to_string();
+            say(&mut anstream::stdout(), text.trim_end());
+            Ok(())
+        }
+        Action::Man(directory) => {
+            say(&mut io::stdout(), &man::write(directory.as_deref())?);
             Ok(())
         }
         Action::Status { target, json } => status(&target, json),

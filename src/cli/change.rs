@@ -17,7 +17,7 @@ Exit codes: 0 done; 1 not done, with the reason; 2 not asked properly; 3 no runn
 /// One of the commands, with its words.
 #[derive(Debug, clap::Subcommand)]
 pub enum Change {
-    /// Renew the workers one slot after the other; the old ones finish what they have
+    /// Renew the workers, slot by slot; old ones finish what they have
     #[command(long_about = format!("{RELOAD}\n\n{WAITS}"), after_help = "\
 Examples:
   forkfront reload                    after a deploy
@@ -114,7 +114,7 @@ Examples:
         #[command(flatten)]
         asking: Asking,
     },
-    /// Replace the primary itself by a new version, without losing a connection
+    /// Replace the primary by a new version of it; no connection is lost
     #[command(long_about = format!("{UPGRADE}\n\n{WAITS}"), after_help = "\
 Examples:
   forkfront upgrade                               after the installed file was replaced
@@ -130,7 +130,7 @@ Examples:
 }
 
 const RELOAD: &str = "\
-Renew the workers one slot after the other; the old ones finish what they have.
+Renew the workers, slot by slot; old ones finish what they have.
 
 The configuration file, if there is one, is read again first; one with a mistake in it changes nothing. Then, \
 for each slot (--reload-parallel of `run`: for so many at a time):
@@ -188,7 +188,7 @@ It holds until the next start, or until a reload finds that the configuration fi
 did; a log level until a reload reads the file.";
 
 const UPGRADE: &str = "\
-Replace the primary itself by a new version, without losing a connection.
+Replace the primary by a new version of it; no connection is lost.
 
   1. the new executable, started on the side, must say that it understands the state of this primary
   2. the primary becomes the new executable (execve) and keeps its pid, listening sockets, workers, control \

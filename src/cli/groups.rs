@@ -4,10 +4,10 @@
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 
-use super::{Words, run};
+use super::{Words, help, run};
 
 /// The commands in the order in which people need them. Whatever is a command stands in one group.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Start", &["run", "demo"]),
     ("Look", &["status", "check"]),
     (
@@ -16,6 +16,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
             "reload", "restart", "scale", "drain", "resume", "set", "upgrade", "stop",
         ],
     ),
+    ("Learn", &["help", "completions", "man"]),
 ];
 
 /// The commands that people are told of.
@@ -44,9 +45,43 @@ pub fn command() -> clap::Command {
     }
     template.push_str(&title("Options"));
     template.push_str("{options}{after-help}\n");
+    let examples = command.get_after_long_help().map(ToString::to_string);
+    let topics = format!(
+        "{header}Topics, each by 'forkfront help TOPIC':{header:#}\n{}\n{}",
+        help::topics(),
+        examples.unwrap_or_default()
+    );
     command
+        .after_long_help(StyledStr::from(topics))
         .help_template(StyledStr::from(template))
         .mut_subcommand("run", run::exclude_beside_config)
+}
+
+/// `run -h`: a screenful of what most need, and where the rest is.
+pub fn brief_run() -> StyledStr {
+    let mut command = command();
+    command.build();
+    let run = command.find_subcommand("run").cloned().unwrap_or_default();
+    let brief = |option: &clap::Arg| {
+        let id = option.get_id().as_str();
+        run::BRIEF.iter().find(|(brief, _)| *brief == id)
+    };
+    let options = run
+        .get_arguments()
+        .filter(|one| !one.is_positional() && !one.is_hide_set());
+    let others = options.filter(|option| brief(option).is_none()).count();
+    let mut run = run
+        .mut_args(|option| match brief(&option) {
+            Some((_, takes)) => option.help_heading(None).value_name(*takes),
+            None if option.is_positional() || option.get_id() == "help" => option,
+            None => option.help_heading(None).hide_short_help(true),
+        })
+        .after_help(format!(
+            "{}\n\n{others} more options, in groups: forkfront run --help\n\
+                             One of them: forkfront help --max-age",
+            run::BRIEF_EXAMPLES
+        ));
+    run.render_help()
 }
 
 #[cfg(test)]

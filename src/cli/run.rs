@@ -43,6 +43,31 @@ Examples:
 Signals: TERM, INT stop gracefully (a second INT at once); QUIT stops now; HUP reads the
 configuration file again and reloads; USR2 reloads; TTIN, TTOU: one worker more, fewer.";
 
+/// What the short help shows of the options, what most need, and in short what they take.
+pub const BRIEF: [(&str, &str); 13] = [
+    ("listen", "ADDR"),
+    ("workers", "N"),
+    ("env", "NAME=VALUE"),
+    ("user", "USER"),
+    ("balance", "POLICY"),
+    ("sticky", "KEY"),
+    ("max_memory", "SIZE"),
+    ("health", "http:PATH"),
+    ("drain_timeout", "TIME"),
+    ("log_file", "PATH"),
+    ("metrics", "ADDR"),
+    ("config", "FILE"),
+    ("name", "NAME"),
+];
+
+/// What it shows of the examples.
+pub const BRIEF_EXAMPLES: &str = "\
+Examples:
+  forkfront run -- node server.js
+  forkfront run -n 4 --balance idle -- python3 -m http.server 8000
+  forkfront run -l 0.0.0.0:80=8080 --user www-data -- ruby app.rb
+  forkfront run --config shop.toml";
+
 /// The words after `forkfront run`.
 #[derive(Debug, clap::Args)]
 pub struct RunWords {

@@ -36,6 +36,12 @@ pub fn primary(target: &Target) -> Result<Found> {
     }
 }
 
+/// Names of all that run; none where that cannot be found out.
+pub fn names() -> Vec<String> {
+    let all = running(&directories()).unwrap_or_default();
+    all.into_iter().map(|found| found.name).collect()
+}
+
 /// Where a primary of this user has its control socket. It may have been started with another environment
 /// than we are, so one more place than it would look in itself.
 fn directories() -> Vec<PathBuf> {
@@ -82,7 +88,10 @@ fn named(name: &str, directories: &[PathBuf]) -> Result<Found> {
     let all = running(directories).unwrap_or_default();
     Err(Error::no_primary(match all.as_slice() {
         [] => format!("no primary named '{name}' runs"),
-        others => format!("no primary named '{name}' runs; there is {}", names(others)),
+        others => format!(
+            "no primary named '{name}' runs; there is {}",
+            listed(others)
+        ),
     }))
 }
 
@@ -95,7 +104,7 @@ fn only(directories: &[PathBuf]) -> Result<Found> {
         )),
         _ => Err(Error::usage(format!(
             "several primaries run: {}; say which one with --name",
-            names(&all)
+            listed(&all)
         ))),
     }
 }
@@ -121,7 +130,7 @@ impl Running {
     }
 }
 
-fn names(all: &[Running]) -> String {
+fn listed(all: &[Running]) -> String {
     let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
     names.join(", ")
 }

@@ -35,6 +35,7 @@ use app::App;
 pub use app::Places;
 use finding::Marks;
 pub use finding::{Finding, Findings, Place};
+pub use nearest::nearest;
 use table::Table;
 
 /// A file with every key that there is, those that few need behind a `#`.
