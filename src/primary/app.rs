@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use log::warn;
 use mio::Waker;
 use serde::{Deserialize, Serialize};
 
@@ -168,7 +167,7 @@ impl Prepared {
             peek_room: means.room.peeked,
         };
         let dispatcher = Dispatcher::start(settings, report, means.waker.clone())?;
-        release.habits.iter().for_each(|habit| warn!("{habit}"));
+        release.warn_of_habits(&[]);
         Ok(App {
             id,
             releases: vec![release.clone(); config.workers],

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use log::warn;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AppConfig, Probe};
@@ -84,6 +85,13 @@ impl Release {
             cwd,
             config,
         })
+    }
+
+    /// Tells those of its habits that are not `known` already.
+    pub fn warn_of_habits(&self, known: &[String]) {
+        for habit in self.habits.iter().filter(|one| !known.contains(one)) {
+            warn!("{habit}");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 
-use log::{info, warn};
+use log::info;
 
 use super::super::words::{count, in_words};
 use super::super::{Supervisor, Timer};
@@ -152,10 +152,7 @@ impl Supervisor {
         let generation = app.last_generation + 1;
         let release = Release::find(generation, app.config.clone(), home.as_deref())
             .map_err(|error| error.to_string())?;
-        let former = &app.release.habits;
-        for habit in release.habits.iter().filter(|one| !former.contains(one)) {
-            warn!("{habit}");
-        }
+        release.warn_of_habits(&app.release.habits);
         app.last_generation = generation;
         let slots = (0..app.config.workers).filter_map(|slot| u16::try_from(slot).ok());
         let rollout = Rollout::new(slots.map(SlotId), app.config.reload_parallel);
