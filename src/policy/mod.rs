@@ -5,6 +5,7 @@ pub mod affinity;
 pub mod backoff;
 pub mod deadlines;
 pub mod fleet;
+pub mod gather;
 pub mod hang;
 pub mod ids;
 pub mod lifecycle;

@@ -54,24 +54,14 @@ pub fn send(channel: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -
         iov_base: bytes.as_ptr() as *mut _,
         iov_len: bytes.len(),
     };
-    let mut control = Control([MaybeUninit::zeroed(); CONTROL]);
-    // SAFETY: `msghdr` is plain data for which all-zero is valid.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    let mut control = Control([MaybeUninit::uninit(); CONTROL]);
+    let mut message = match fd {
+        Some(fd) => with_descriptor(&mut vector, &mut control, fd),
+        // SAFETY: `msghdr` is plain data for which all-zero is valid.
+        None => unsafe { std::mem::zeroed() },
+    };
     message.msg_iov = &mut vector;
     message.msg_iovlen = 1;
-    if let Some(fd) = fd {
-        message.msg_control = control.0.as_mut_ptr().cast();
-        message.msg_controllen = CONTROL as _;
-        // SAFETY: the control buffer is aligned and has room for one header with one descriptor, so
-        // CMSG_FIRSTHDR is not null and CMSG_DATA points into the buffer.
-        unsafe {
-            let header = libc::CMSG_FIRSTHDR(&message);
-            (*header).cmsg_level = libc::SOL_SOCKET;
-            (*header).cmsg_type = libc::SCM_RIGHTS;
-            (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-            ptr::write_unaligned(libc::CMSG_DATA(header).cast::<RawFd>(), fd.as_raw_fd());
-        }
-    }
     loop {
         // SAFETY: `message` points at live buffers of the lengths it states; the kernel only reads them.
         let sent = unsafe {
@@ -92,6 +82,69 @@ pub fn send(channel: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -
             _ => Sent::Broken(error),
         };
     }
+}
+
+/// Most messages of one [`send_many`].
+pub const MANY: usize = 64;
+
+/// Sends messages, each with a copy of its descriptor, in order, by one system call. Says how many are in the channel:
+/// fewer than all if the next one would not go in, and [`send`] will say why. Never blocks, never raises SIGPIPE.
+pub fn send_many<'a>(
+    channel: BorrowedFd<'_>,
+    messages: impl Iterator<Item = (&'a [u8], BorrowedFd<'a>)>,
+) -> usize {
+    let mut vectors = [const { MaybeUninit::<libc::iovec>::uninit() }; MANY];
+    let mut controls = [const { Control([MaybeUninit::uninit(); CONTROL]) }; MANY];
+    let mut heads = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MANY];
+    let mut count = 0;
+    let places = vectors.iter_mut().zip(&mut controls).zip(&mut heads);
+    for (((vector, control), head), (bytes, fd)) in places.zip(messages) {
+        let vector = vector.write(libc::iovec {
+            iov_base: bytes.as_ptr() as *mut _,
+            iov_len: bytes.len(),
+        });
+        head.write(libc::mmsghdr {
+            msg_hdr: with_descriptor(vector, control, fd),
+            msg_len: 0,
+        });
+        count += 1;
+    }
+    // SAFETY: the first `count` heads are written, and point at live buffers of the lengths that they state; the kernel
+    // only reads those, and writes `msg_len`.
+    let sent = unsafe {
+        libc::sendmmsg(
+            channel.as_raw_fd(),
+            heads.as_mut_ptr().cast(),
+            count,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
+    usize::try_from(sent).unwrap_or(0)
+}
+
+/// The head of a message with one descriptor. It points at what it was made of.
+fn with_descriptor(
+    vector: &mut libc::iovec,
+    control: &mut Control,
+    fd: BorrowedFd<'_>,
+) -> libc::msghdr {
+    *control = Control([MaybeUninit::zeroed(); CONTROL]);
+    // SAFETY: `msghdr` is plain data for which all-zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = CONTROL as _;
+    // SAFETY: the control buffer is aligned and has room for one header with one descriptor, so CMSG_FIRSTHDR is not
+    // null and CMSG_DATA points into the buffer.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(header).cast::<RawFd>(), fd.as_raw_fd());
+    }
+    message
 }
 
 /// Receives one message into `buffer`; the descriptor comes close-on-exec. Blocks only if `wait` is set

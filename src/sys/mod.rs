@@ -17,6 +17,7 @@ pub mod notify;
 pub mod privileges;
 pub mod process;
 pub mod rights;
+pub mod scheduler;
 pub mod signals;
 pub mod socket;
 pub mod sockopt;

@@ -39,7 +39,12 @@ impl State {
             self.hold(hand);
             return;
         }
-        match self.place(hand, Patience::AsConfigured) {
+        let placed = if self.burst.is_open {
+            self.place_in_burst(hand)
+        } else {
+            self.place(hand, Patience::AsConfigured)
+        };
+        match placed {
             Ok(()) => {}
             Err(NotNow::Nobody(hand)) => self.hold(hand),
             Err(NotNow::NotItsSlot(hand, look_at)) => self.wait(hand, look_at),

@@ -174,7 +174,7 @@ impl State {
     /// One more connection of this lane can be kept here if nobody takes it. Each lane has its share, so that
     /// one whose servers have all closed it does not keep the others from accepting.
     pub(super) fn has_room(&self, index: usize) -> bool {
-        self.lanes[index].held < self.share()
+        self.lanes[index].held + self.burst.len() < self.share()
     }
 
     /// One that is safe in this seat's channel can be got back. Where some wait for their own slot, and this one
@@ -209,6 +209,12 @@ impl State {
 
     /// One bounded batch from each socket that has something.
     pub(super) fn accept_round(&mut self) {
+        let now = clock::now_ns();
+        if !self.lanes.iter().any(|(_, lane)| lane.wants_accept(now)) {
+            return;
+        }
+        self.gather(now);
+        let before = self.last_connection;
         let mut from = 0;
         while let Some(index) = self.next_lane(from) {
             from = index + 1;
@@ -218,6 +224,8 @@ impl State {
                 }
             }
         }
+        let found = self.last_connection - before;
+        self.burst.gather.note(found as usize);
     }
 
     fn accept_batch(&mut self, index: usize, door: usize) {
@@ -226,6 +234,7 @@ impl State {
         lane.doors[door].paused_until = None;
         lane.doors[door].watch(self.poll.registry(), source);
         let nonblocking = self.servers_want_nonblocking(index);
+        self.burst.is_open = self.burst.gather.is_dense();
         for _ in 0..ACCEPT_BATCH {
             if !self.has_room(index)
                 || matches!(self.accept_one(index, door, nonblocking), Step::Enough)
@@ -233,6 +242,7 @@ impl State {
                 break;
             }
         }
+        self.send_burst();
     }
 
     /// Accepted as the servers want them, connections need no fcntl(2) in the worker.

@@ -9,6 +9,7 @@
 //! go on with later. This file is the handle
 //! that the main thread holds.
 
+mod burst;
 mod choice;
 mod closing;
 mod deal;

@@ -45,6 +45,8 @@ pub(super) struct SeatState {
     read_back: u64,
     /// Probes sent and not read back; in no other number here.
     probes: u64,
+    /// Connections that are in hand and will be sent before anything else is done.
+    pub staged: u64,
     /// What the worker had taken when the channel was found full.
     full_at: Option<u64>,
 }
@@ -143,6 +145,7 @@ impl SeatState {
             sent: 0,
             read_back: 0,
             probes: 0,
+            staged: 0,
             full_at: None,
         }
     }
@@ -187,7 +190,7 @@ impl SeatState {
 
     /// Connections dealt and not taken, by the worker's own count: no system call, untrusted.
     pub fn queued(&self) -> u64 {
-        self.received().saturating_sub(self.taken())
+        self.received().saturating_sub(self.taken()) + self.staged
     }
 
     /// Messages in the channel, by the kernel's count.
@@ -232,6 +235,21 @@ impl SeatState {
         let sent = fdpass::send(self.seat.ours.as_fd(), &record.encode(), Some(fd));
         if matches!(sent, Sent::Done) {
             self.sent += 1;
+            self.full_at = None;
+        }
+        sent
+    }
+
+    /// Sends connections that were staged here, of which there are `count`; says how many went in.
+    pub fn send_staged<'a>(
+        &mut self,
+        messages: impl Iterator<Item = (&'a [u8], std::os::fd::BorrowedFd<'a>)>,
+        count: usize,
+    ) -> usize {
+        let sent = fdpass::send_many(self.seat.ours.as_fd(), messages);
+        self.staged -= count as u64;
+        self.sent += sent as u64;
+        if sent != 0 {
             self.full_at = None;
         }
         sent

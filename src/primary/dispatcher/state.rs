@@ -10,6 +10,7 @@ use mio::{Events, Poll};
 use serde::{Deserialize, Serialize};
 use slab::Slab;
 
+use super::burst::Burst;
 use super::deal::Hand;
 use super::lane::Lane;
 use super::peek::Peek;
@@ -17,6 +18,7 @@ use super::seat::SeatState;
 use super::{Reports, Settings, Source};
 use crate::config::Routing;
 use crate::policy::affinity::Affinity;
+use crate::policy::gather::Gather;
 use crate::policy::ids::{ListenerId, WorkerId};
 use crate::policy::weights::Weights;
 use crate::primary::messages::{Command, SlotCounts, Snapshot};
@@ -49,6 +51,8 @@ pub(super) struct State {
     pub look_for_gone: u64,
     /// Those of which something has to be read first.
     pub peek: Peek,
+    /// Those that are dealt together.
+    pub burst: Burst,
     /// Of all slots that there ever were: what they were dealt stays in the ledger.
     pub slots: Vec<SlotCounts>,
     pub weights: Weights,
@@ -102,6 +106,7 @@ impl State {
             waiting_until: None,
             look_for_gone: 0,
             peek: Peek::new(&settings.routing),
+            burst: Burst::new(settings.gather_max.as_nanos() as u64),
             slots: vec![SlotCounts::default(); settings.slots],
             weights: Weights::equal(settings.slots),
             on_hold: vec![false; settings.slots],
@@ -121,6 +126,7 @@ impl State {
     /// All it has if it was told to freeze.
     pub fn run(mut self) -> Option<Self> {
         let mut events = Events::with_capacity(64);
+        self.burst.begin();
         loop {
             match self.poll.poll(&mut events, self.patience()) {
                 Ok(()) => {}
@@ -228,7 +234,10 @@ impl State {
                 lanes.for_each(|(_, lane)| lane.rotation.begin_anew());
             }
             Command::Route(routing) => self.route(routing),
-            Command::Gather(most) => self.settings.gather_max = most,
+            Command::Gather(most) => {
+                self.settings.gather_max = most;
+                self.burst.gather = Gather::new(most.as_nanos() as u64);
+            }
             Command::SetLimits {
                 max_held,
                 steal_after,

@@ -1,5 +1,6 @@
 //! The dispatcher on real sockets; its workers are channel ends that this test receives from.
 
+mod bursts;
 mod changes;
 mod closing;
 mod dealing;
