@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
@@ -24,6 +25,7 @@ mod help;
 pub mod man;
 mod run;
 mod text;
+mod top;
 mod topics;
 mod usage;
 mod values;
@@ -43,6 +45,15 @@ pub enum Action {
         target: Target,
         /// The object as it is.
         json: bool,
+    },
+    /// Show it live.
+    Top {
+        /// Which one.
+        target: Target,
+        /// From one look to the next.
+        interval: Duration,
+        /// One frame as text.
+        once: bool,
     },
     /// Have the running primary change something, or stop.
     Change {
@@ -177,6 +188,9 @@ Examples:
         #[command(flatten)]
         target: TargetWords,
     },
+    /// Show it live, and act on it with a key
+    #[command(long_about = top::LONG, after_help = top::EXAMPLES)]
+    Top(top::TopWords),
     /// Say whether a configuration file could be run, or what is wrong
     #[command(long_about = "\
 Say whether a configuration file could be run, and what is wrong with it.
@@ -253,6 +267,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
         Verb::Status { json, target } => Action::Status {
             target: target.into(),
             json,
+        },
+        Verb::Top(words) => Action::Top {
+            target: words.target.into(),
+            interval: words.interval,
+            once: words.once,
         },
         Verb::Check { file, json } => Action::Check { file, json },
         Verb::Change(change) => {

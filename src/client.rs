@@ -15,11 +15,13 @@ mod conversation;
 mod display;
 mod find;
 mod table;
+mod top;
 
 pub use conversation::Listener;
 use conversation::{Conversation, Lines};
 pub use display::Display;
 pub use table::table;
+pub use top::{can_show_live, one_frame, top};
 
 /// Which running primary is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]

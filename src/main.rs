@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, poll};
 
@@ -49,6 +50,11 @@ fn act(action: Action) -> Result<()> {
             Ok(())
         }
         Action::Status { target, json } => status(&target, json),
+        Action::Top {
+            target,
+            interval,
+            once,
+        } => top(&target, interval, once),
         Action::Change {
             target,
             request,
@@ -68,6 +74,15 @@ fn status(target: &Target, json: bool) -> Result<()> {
     };
     say(&mut io::stdout(), text.trim_end());
     Ok(())
+}
+
+fn top(target: &Target, interval: Duration, once: bool) -> Result<()> {
+    if once || !client::can_show_live() {
+        let text = client::one_frame(target, interval)?;
+        say(&mut io::stdout(), text.trim_end());
+        return Ok(());
+    }
+    client::top(target, interval)
 }
 
 fn change(target: &Target, request: &Request, json: bool) -> Result<()> {

@@ -177,8 +177,9 @@ fn version_is_one_line() {
 
 #[test]
 fn no_primary_is_exit_code_three() {
-    let asked: [&[&str]; 11] = [
+    let asked: [&[&str]; 12] = [
         &["status"],
+        &["top"],
         &["reload"],
         &["reload", "--app", "web", "--changes-only"],
         &["restart", "web:2"],

@@ -27,7 +27,9 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
                     "; the server to run goes behind --, as in 'forkfront run -- node server.js'"
                         .into()
                 }
-                Some("status" | "stop") => format!("; a primary is named by --name {argument}"),
+                Some("status" | "top" | "stop") => {
+                    format!("; a primary is named by --name {argument}")
+                }
                 Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
                 Some("reload") => {
                     format!("; an app is named by --app {argument}, a primary by --name {argument}")

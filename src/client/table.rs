@@ -7,7 +7,7 @@ use crate::status::{
 };
 
 mod keys;
-mod text;
+pub(super) mod text;
 
 use text::{bytes, count, cut, line, micros, span, wrapped};
 
@@ -126,7 +126,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn readiness(slots: &[&SlotStatus]) -> String {
+pub(super) fn readiness(slots: &[&SlotStatus]) -> String {
     let of = |state| slots.iter().filter(|slot| slot.state == state).count();
     let ready = of(SlotState::Ready);
     let mut words = format!("{ready} of {} workers ready", slots.len());
@@ -302,7 +302,7 @@ fn known(known: bool, text: String) -> String {
 }
 
 /// The word that the JSON has for it.
-fn word(state: &SlotState) -> String {
+pub(super) fn word(state: &SlotState) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(word)) => word,
         _ => "?".into(),

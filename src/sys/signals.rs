@@ -64,6 +64,21 @@ impl Signals {
         Self::block(&[Signal::SIGINT]).map(Some)
     }
 
+    /// The same for a program that has the terminal: what ends it, and what stops and continues it.
+    ///
+    /// # Errors
+    /// As [`Signals::block_and_watch`].
+    pub fn block_and_watch_for_a_screen() -> io::Result<Self> {
+        Self::block(&[
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGTSTP,
+            Signal::SIGCONT,
+        ])
+    }
+
     fn block(watched: &[Signal]) -> io::Result<Self> {
         let watched: SigSet = watched.iter().copied().collect();
         watched.thread_block()?;

@@ -1,0 +1,187 @@
+//! What a key does. What takes a worker away is asked for once more.
+//!
+//! Pure: the change itself is a [`Deed`] of the caller.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::model::{Deed, Mode, Model};
+use super::sort::Sort;
+use crate::protocol::{Request, Size, SlotRef};
+use crate::status::SlotStatus;
+
+/// What each key does, for the help.
+pub const KEYS: [(&str, &str); 14] = [
+    ("up down  k j", "select a slot; Page, Home and End, too"),
+    (
+        "r",
+        "restart the slot: a new worker takes over from the old one",
+    ),
+    ("d", "drain the slot: nothing more is dealt to it"),
+    ("u", "resume the slot: deal to it again"),
+    ("+ -", "one worker more, one less"),
+    ("R", "reload: new workers for old, in all slots"),
+    ("s S", "sort by the next column; by slot again"),
+    ("a", "show one app of several, then the next, then all"),
+    ("m", "what was said so far"),
+    ("Esc", "put a message away, close what is open"),
+    ("?", "this"),
+    ("Ctrl-L", "draw all anew"),
+    ("Ctrl-Z", "suspend; fg comes back"),
+    ("q  Ctrl-C", "quit; a change that was begun goes on"),
+];
+
+impl Model {
+    /// A key was pressed.
+    pub fn key(&mut self, key: KeyEvent) -> Option<Deed> {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Some(Deed::Quit),
+                KeyCode::Char('z') => Some(Deed::Suspend),
+                KeyCode::Char('l') => Some(Deed::Redraw),
+                _ => None,
+            };
+        }
+        match std::mem::replace(&mut self.mode, Mode::Watch) {
+            Mode::Watch => self.watched(key.code),
+            Mode::Help => None,
+            Mode::Said(below) => {
+                self.mode = match key.code {
+                    KeyCode::Up | KeyCode::Char('k') => Mode::Said(below + 1),
+                    KeyCode::PageUp => Mode::Said(below + self.scroll.height),
+                    KeyCode::Down | KeyCode::Char('j') => Mode::Said(below.saturating_sub(1)),
+                    KeyCode::PageDown => Mode::Said(below.saturating_sub(self.scroll.height)),
+                    _ => Mode::Watch,
+                };
+                None
+            }
+            Mode::Confirm(request, _) => match key.code {
+                KeyCode::Char('y' | 'Y') | KeyCode::Enter => Some(self.begin(request)),
+                _ => None,
+            },
+        }
+    }
+
+    fn watched(&mut self, key: KeyCode) -> Option<Deed> {
+        let place = self.place();
+        let page = self.scroll.height.max(2) - 1;
+        match key {
+            KeyCode::Char('q') => return Some(Deed::Quit),
+            KeyCode::Up | KeyCode::Char('k') => self.select(place.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.select(place + 1),
+            KeyCode::PageUp => self.select(place.saturating_sub(page)),
+            KeyCode::PageDown => self.select(place + page),
+            KeyCode::Home | KeyCode::Char('g') => self.select(0),
+            KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX),
+            KeyCode::Char('s') => self.sort_by(self.sort.next()),
+            KeyCode::Char('S') => self.sort_by(Sort::default()),
+            KeyCode::Char('a') => self.next_app(),
+            KeyCode::Char('m') => self.mode = Mode::Said(0),
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.mode = Mode::Help,
+            KeyCode::Esc => self.messages.put_away(),
+            KeyCode::Char(letter) => return self.change(letter),
+            _ => {}
+        }
+        None
+    }
+
+    fn sort_by(&mut self, sort: Sort) {
+        self.sort = sort;
+        // The column may be out of view.
+        let words = format!("sorted by {}", sort.words());
+        self.messages.note(words, self.now);
+    }
+
+    fn next_app(&mut self) {
+        let mut names = self.status.apps.iter().map(|app| &app.name);
+        let next = match &self.only {
+            None => names.next(),
+            Some(only) => {
+                names.find(|name| *name == only);
+                names.next()
+            }
+        };
+        self.only = next.filter(|_| self.has_apps()).cloned();
+        self.keep_selection(0);
+    }
+
+    fn change(&mut self, letter: char) -> Option<Deed> {
+        let app = |slot: &SlotStatus| self.has_apps().then(|| slot.app.clone());
+        let slot = self.selected();
+        let target = slot.map(|slot| SlotRef {
+            app: app(slot),
+            slot: slot.slot,
+        });
+        let scaled = slot.and_then(app);
+        let request = match letter {
+            'r' => Request::Restart { slot: target? },
+            'd' => Request::Drain { slot: target? },
+            'u' => Request::Resume { slot: target? },
+            '+' | '=' => Request::Scale {
+                app: scaled,
+                to: Size::More(1),
+            },
+            '-' | '_' => Request::Scale {
+                app: scaled,
+                to: Size::Fewer(1),
+            },
+            'R' => Request::Reload {
+                app: self.only.clone(),
+                changes_only: false,
+            },
+            _ => return None,
+        };
+        match self.question(&request) {
+            Some(question) => {
+                self.mode = Mode::Confirm(request, question);
+                None
+            }
+            None => Some(self.begin(request)),
+        }
+    }
+
+    /// What to ask before something that takes a worker away.
+    fn question(&self, request: &Request) -> Option<String> {
+        Some(match request {
+            Request::Restart { slot } => {
+                format!(
+                    "Restart slot {slot}? A new worker takes over, the old one finishes what it has."
+                )
+            }
+            Request::Drain { slot } => {
+                format!("Drain slot {slot}? It gets nothing more until it is resumed.")
+            }
+            Request::Scale {
+                to: Size::Fewer(_),
+                app,
+            } => {
+                let of = app.as_ref().map(|app| format!(" in {app}"));
+                let of = of.unwrap_or_default();
+                format!("One worker less{of}? The highest slot finishes what it has, and goes.")
+            }
+            Request::Reload { app, .. } => {
+                let which = app.as_deref().unwrap_or("all slots");
+                format!("Reload {which}? New workers take over from the old ones, slot by slot.")
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A change in the words of the command line.
+pub fn about(request: &Request) -> String {
+    let of = |app: &Option<String>| {
+        app.as_ref()
+            .map(|app| format!(" {app}"))
+            .unwrap_or_default()
+    };
+    match request {
+        Request::Restart { slot } => format!("restart {slot}"),
+        Request::Drain { slot } => format!("drain {slot}"),
+        Request::Resume { slot } => format!("resume {slot}"),
+        Request::Scale { app, to } => format!("scale{} {to}", of(app)),
+        Request::Reload { app, .. } => format!("reload{}", of(app)),
+        Request::Status | Request::Set { .. } | Request::Upgrade { .. } | Request::Stop => {
+            String::new()
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! All that `top` knows and what its user has chosen, and what a look, an answer or a key makes of it.
+//!
+//! Pure: it is told the time, and says what is to be done ([`Deed`]). [`super::draw`] shows it, [`super::live`]
+//! feeds it.
+
+use std::time::{Duration, Instant};
+
+use super::messages::{Messages, Stage};
+use super::rates::{Rates, SlotKey, slot_key};
+use super::sort::Sort;
+use crate::error::ErrorKind;
+use crate::protocol::Request;
+use crate::status::{SlotStatus, Status};
+
+/// What the caller is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// End.
+    Quit,
+    /// Draw everything, whatever the terminal shows.
+    Redraw,
+    /// Give the terminal back for a while.
+    Suspend,
+    /// Have the primary change something, under this number.
+    Change(u64, Request),
+}
+
+/// What the keys mean now, and what lies over the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing does.
+    Watch,
+    /// The keys explained.
+    Help,
+    /// What was said, with so many of the newest lines out of view.
+    Said(usize),
+    /// A change that is done only if its user says so once more.
+    Confirm(Request, String),
+}
+
+/// How it stands with the primary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It answers.
+    There,
+    /// It is there and does not answer, or says no: why.
+    Silent(String),
+    /// There is none.
+    Gone,
+}
+
+/// Which lines of the slots are in view; the drawing keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scroll {
+    /// Lines above the view.
+    pub above: usize,
+    /// Lines in view.
+    pub height: usize,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct Model {
+    /// The last state that the primary has told.
+    pub status: Status,
+    /// When that was.
+    pub seen: Instant,
+    /// Now.
+    pub now: Instant,
+    /// From one look to the next.
+    pub interval: Duration,
+    /// How it stands with the primary.
+    pub link: Link,
+    /// What happens per second.
+    pub rates: Rates,
+    /// What was said.
+    pub messages: Messages,
+    /// What the keys mean.
+    pub mode: Mode,
+    /// The order of slots.
+    pub sort: Sort,
+    /// The only app that is shown.
+    pub only: Option<String>,
+    /// Where the next key acts.
+    pub selected: Option<SlotKey>,
+    /// What is in view.
+    pub scroll: Scroll,
+    changes: u64,
+}
+
+impl Model {
+    /// With the first state.
+    pub fn new(status: Status, interval: Duration, now: Instant) -> Self {
+        let mut rates = Rates::default();
+        rates.note(&status);
+        let mut this = Self {
+            status,
+            seen: now,
+            now,
+            interval,
+            link: Link::There,
+            rates,
+            messages: Messages::default(),
+            mode: Mode::Watch,
+            sort: Sort::default(),
+            only: None,
+            selected: None,
+            scroll: Scroll::default(),
+            changes: 0,
+        };
+        this.keep_selection(0);
+        this
+    }
+
+    /// The primary has told its state.
+    pub fn look(&mut self, status: Status) {
+        self.tell_what_is_new(&status);
+        let place = self.place();
+        self.rates.note(&status);
+        self.status = status;
+        self.seen = self.now;
+        self.link = Link::There;
+        let exists = |name: &String| self.status.apps.iter().any(|app| app.name == *name);
+        if !self.only.as_ref().is_some_and(exists) {
+            self.only = None;
+        }
+        self.keep_selection(place);
+    }
+
+    fn tell_what_is_new(&mut self, status: &Status) {
+        let before = &self.status;
+        let said = if before.pid != status.pid || before.uptime_s > status.uptime_s {
+            format!("another primary answers now, pid {}", status.pid)
+        } else if before.version != status.version {
+            format!("the primary has become version {}", status.version)
+        } else if self.link != Link::There {
+            "the primary answers again".to_owned()
+        } else {
+            return;
+        };
+        self.messages.note(said, self.now);
+    }
+
+    /// It could not be asked.
+    pub fn miss(&mut self, kind: ErrorKind, why: String) {
+        let link = match kind {
+            ErrorKind::NoPrimary => Link::Gone,
+            ErrorKind::Failed | ErrorKind::Usage => Link::Silent(why),
+        };
+        if self.link != link && link == Link::Gone {
+            self.messages.note("the primary has gone", self.now);
+        }
+        self.link = link;
+    }
+
+    /// How a change goes on, or ended.
+    pub fn said(&mut self, change: u64, text: String, stage: Stage) {
+        self.messages.said(change, text, stage, self.now);
+    }
+
+    /// The answer is overdue by this much, if it is.
+    pub fn silent_for(&self) -> Option<Duration> {
+        let patience = self.interval + Duration::from_secs(2);
+        let silent = self.now.saturating_duration_since(self.seen);
+        (silent > patience).then_some(silent)
+    }
+
+    /// A change under a new number.
+    pub fn begin(&mut self, request: Request) -> Deed {
+        self.changes += 1;
+        let about = super::keys::about(&request);
+        self.messages.begin(self.changes, about, self.now);
+        Deed::Change(self.changes, request)
+    }
+
+    /// Several apps run.
+    pub fn has_apps(&self) -> bool {
+        self.status.apps.len() > 1
+    }
+
+    /// The slots that are shown, in their order.
+    pub fn slots(&self) -> Vec<&SlotStatus> {
+        let apps = &self.status.apps;
+        let place = |name: &str| apps.iter().position(|app| app.name == name);
+        let slots = self.status.slots.iter();
+        let mut slots: Vec<_> = slots
+            .filter(|slot| self.only.as_ref().is_none_or(|only| slot.app == *only))
+            .collect();
+        slots.sort_by(|one, other| {
+            let apps = place(&one.app).cmp(&place(&other.app));
+            apps.then_with(|| self.sort.compare(&self.rates, one, other))
+        });
+        slots
+    }
+
+    /// The slot on which a key acts.
+    pub fn selected(&self) -> Option<&SlotStatus> {
+        let key = self.selected.as_ref()?;
+        let mut slots = self.status.slots.iter();
+        slots.find(|slot| slot.slot == key.1 && slot.app == key.0)
+    }
+
+    /// Where the selected slot is among those that are shown.
+    pub fn place(&self) -> usize {
+        let slots = self.slots();
+        let mut slots = slots.into_iter();
+        let found = slots.position(|slot| self.selected.as_ref() == Some(&slot_key(slot)));
+        found.unwrap_or(0)
+    }
+
+    /// Selects the slot at this place, or the last one.
+    pub fn select(&mut self, place: usize) {
+        let slots = self.slots();
+        let place = place.min(slots.len().saturating_sub(1));
+        self.selected = slots.get(place).map(|slot| slot_key(slot));
+    }
+
+    /// A slot that has gone leaves the selection to the one that has its place.
+    pub fn keep_selection(&mut self, place: usize) {
+        let shown = |key: &SlotKey| self.slots().iter().any(|slot| slot_key(slot) == *key);
+        if !self.selected.as_ref().is_some_and(shown) {
+            self.select(place);
+        }
+    }
+}
