@@ -14,7 +14,7 @@ fn crowd(bench: &Bench) -> Vec<TcpStream> {
     listener.listen(CROWD as i32).unwrap();
     listener.set_nonblocking(true).unwrap();
     let at = listener.local_addr().unwrap().as_socket().unwrap();
-    let clients = { (0..CROWD) }
+    let clients = (0..CROWD)
         .map(|_| TcpStream::connect(at).unwrap())
         .collect();
     bench.send(Command::AddListener {
