@@ -1,9 +1,8 @@
 //! The recipes of the README, each as it stands there: its files, its commands, what they print. The commands in its
-//! tables are run in front of a program that fits, and every command in it is one.
+//! tables are run in front of a program that fits.
 
 mod common;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -288,39 +287,6 @@ fn deployed_by_a_link() {
     line(&site, &site.directory, &command);
     assert!(text(&site).starts_with("good day"));
     balancer.finish();
-}
-
-/// What stands in `text` between backquotes, and its indented lines with commands.
-fn commands(text: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    for line in text.lines() {
-        if let Some(line) = line.strip_prefix("    ") {
-            let line = line.strip_prefix("$ ").unwrap_or(line);
-            let line = line.split("   #").next().unwrap_or(line);
-            all.extend(line.split(" && ").map(str::to_owned));
-        } else {
-            all.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
-        }
-    }
-    all.retain(|one| one.starts_with("forkfront "));
-    all
-}
-
-#[test]
-fn every_command_of_the_readme_is_one() {
-    let commands = commands(&readme_text());
-    assert!(commands.len() > 40, "{commands:#?}");
-    for command in commands {
-        // Words that stand for others, and a file that would be read.
-        let not_meant = ["COMMAND", "TOPIC", "--config"];
-        if not_meant.iter().any(|word| command.contains(word)) {
-            continue;
-        }
-        let words = command.split_whitespace().map(OsString::from);
-        if let Err(error) = forkfront::cli::parse(words) {
-            panic!("{command}: {error}");
-        }
-    }
 }
 
 #[test]
