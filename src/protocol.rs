@@ -7,7 +7,7 @@
 //! < {"ok":{"message":"6 workers are ready"}}
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
@@ -141,13 +141,18 @@ pub const UNNAMED_SOCKET: &str = "control.sock";
 pub fn run_directories() -> Vec<PathBuf> {
     let uid = geteuid();
     let fallback = PathBuf::from(format!("/tmp/forkfront-{uid}"));
+    let named = |name| {
+        let directories = std::env::var_os(name)?;
+        let first = std::env::split_paths(&directories).next();
+        first.filter(|directory| directory.is_absolute())
+    };
     // Root has no use for the runtime directory: it may be another user's, kept by su or sudo.
     let usual = if uid.is_root() {
         Some(PathBuf::from("/run/forkfront"))
     } else {
-        std::env::var_os("XDG_RUNTIME_DIR")
-            .map(|directory| Path::new(&directory).join("forkfront"))
-            .filter(|directory| directory.is_absolute())
+        let of_user = named("XDG_RUNTIME_DIR").map(|directory| directory.join("forkfront"));
+        // A service has none of these, but may have one of its own: RuntimeDirectory= of systemd.exec(5).
+        of_user.or_else(|| named("RUNTIME_DIRECTORY"))
     };
     usual.into_iter().chain([fallback]).collect()
 }

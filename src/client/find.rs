@@ -20,6 +20,9 @@ use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, is_valid_name, run_direct
 /// How long a connect waits for room in the control socket's queue: a primary that lives accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Where only root makes directories.
+const SYSTEM: &str = "/run";
+
 /// A running primary, connected.
 #[derive(Debug)]
 pub struct Found {
@@ -48,10 +51,22 @@ fn directories() -> Vec<PathBuf> {
     let mut directories = run_directories();
     let uid = getuid();
     let session = PathBuf::from(format!("/run/user/{uid}/forkfront"));
-    if !uid.is_root() && !directories.contains(&session) {
+    if uid.is_root() {
+        directories.extend(services());
+    } else if !directories.contains(&session) {
         directories.push(session);
     }
     directories
+}
+
+/// Directories of services that run as users of their own, as scripts/forkfront.service has them.
+fn services() -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(SYSTEM).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    paths.filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with("forkfront-"))
+    })
 }
 
 fn at(path: &Path) -> Result<Found> {
@@ -168,8 +183,9 @@ fn sockets(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(cannot(&error)),
     };
-    // In /tmp anybody could have made it first.
-    let ours = metadata.uid() == getuid().as_raw() && metadata.mode() & 0o022 == 0;
+    // In /tmp anybody could have made it first; in /run only root, who gives it to the user of a service.
+    let given = getuid().is_root() && directory.parent() == Some(Path::new(SYSTEM));
+    let ours = (given || metadata.uid() == getuid().as_raw()) && metadata.mode() & 0o022 == 0;
     if !metadata.is_dir() || !ours {
         return Ok(Vec::new());
     }

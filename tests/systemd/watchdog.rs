@@ -11,11 +11,11 @@ use crate::manager::Manager;
 const WATCHDOG: Duration = Duration::from_millis(800);
 
 /// A thread of another process that stands still until this is dropped.
-struct Stopped(Child);
+pub struct Stopped(Child);
 
 impl Stopped {
     #[track_caller]
-    fn thread(pid: u32, name: &str) -> Self {
+    pub fn thread(pid: u32, name: &str) -> Self {
         let script = format!(
             "{}/tests/programs/stop_thread.py",
             env!("CARGO_MANIFEST_DIR")

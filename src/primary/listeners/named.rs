@@ -14,6 +14,7 @@ use super::door::{self, Door, GREATEST_BACKLOG, Place, Wish};
 use crate::config::{Listen, ListenAt};
 use crate::error::{Error, Result};
 use crate::primary::socket_file::{self, LOCK_TIMEOUT, Occupant, Shape};
+use crate::sys::inherited::Inherited;
 
 /// Who may connect to `-l unix:PATH`: as to a TCP port, everybody whom the directory lets through.
 const UNIX_MODE: u32 = 0o666;
@@ -58,16 +59,21 @@ pub fn open(
     Ok(doors)
 }
 
-/// Which app each inherited socket is for: the one that names its address, else the first.
-pub fn share_out(inherited: Vec<OwnedFd>, apps: &[&[Listen]]) -> Vec<Vec<OwnedFd>> {
+/// Which app each inherited socket is for: the one that names its address, else the one whose name the service
+/// manager gave it, else the first.
+pub fn share_out(inherited: Vec<Inherited>, apps: &[(String, Vec<Listen>)]) -> Vec<Vec<OwnedFd>> {
     let mut shares: Vec<Vec<OwnedFd>> = apps.iter().map(|_| Vec::new()).collect();
-    for fd in inherited {
+    for Inherited { fd, name } in inherited {
         let local = SockRef::from(&fd).local_addr().ok();
-        let names = |listen: &&[Listen]| {
+        let names_it = |(_, listen): &(String, Vec<Listen>)| {
             let at = |one: &Listen| local.as_ref().is_some_and(|local| is_at(&one.at, local));
             listen.iter().any(at)
         };
-        let share = apps.iter().position(names).unwrap_or(0);
+        let is_called = |(app, _): &(String, Vec<Listen>)| name.as_ref() == Some(app);
+        let share = apps.iter().position(names_it);
+        let share = share
+            .or_else(|| apps.iter().position(is_called))
+            .unwrap_or(0);
         if let Some(share) = shares.get_mut(share) {
             share.push(fd);
         }

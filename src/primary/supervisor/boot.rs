@@ -12,7 +12,7 @@ use mio::{Interest, Poll, Waker};
 
 use super::source::Source;
 use super::{AwakeClock, Supervisor};
-use crate::config::Config;
+use crate::config::{AppConfig, Config};
 use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
 use crate::primary::app::room::Room;
@@ -44,7 +44,8 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
     let apps: Vec<_> = config.apps.iter().collect();
     let room = Room::of(&apps, inherited.len(), open_files.now)?;
-    let listen: Vec<_> = apps.iter().map(|app| app.listen.as_slice()).collect();
+    let listen = |app: &&AppConfig| (app.name.clone(), app.listen.clone());
+    let listen: Vec<_> = apps.iter().map(listen).collect();
     let inherited = listeners::share_out(inherited, &listen);
     let mut prepared = Vec::new();
     for (app, inherited) in apps.into_iter().zip(inherited) {

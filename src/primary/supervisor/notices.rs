@@ -16,6 +16,8 @@ use crate::primary::notifier::{EXTEND_EVERY, Notifier, STATUS_EVERY, Stage};
 #[derive(Debug)]
 pub struct Notices {
     notifier: Notifier,
+    /// When the line about how we are was looked at last, this was the stage.
+    looked_at: Stage,
     next_status: Moment,
     next_extension: Moment,
 }
@@ -24,6 +26,7 @@ impl Default for Notices {
     fn default() -> Self {
         Self {
             notifier: Notifier::from_environment(),
+            looked_at: Stage::Starting,
             next_status: Moment::default(),
             next_extension: Moment::default(),
         }
@@ -61,7 +64,10 @@ impl Supervisor {
             notices.notifier.extend();
             notices.next_extension = now + EXTEND_EVERY;
         }
-        let later = self.telling.notices.next_status > now;
+        let notices = &mut self.telling.notices;
+        let stage = notices.notifier.stage();
+        let turned = std::mem::replace(&mut notices.looked_at, stage) != stage;
+        let later = notices.next_status > now && !turned;
         if !later {
             let words = self.condition_in_words();
             self.telling.notices.notifier.status(&words);

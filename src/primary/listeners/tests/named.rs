@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
-use super::super::{BindDecision, Listeners};
+use super::super::{BindDecision, Listeners, share_out};
 use super::{MINE, address, bind, free_port, shared};
 use crate::config::{Listen, ListenAt};
 use crate::error::ErrorKind;
+use crate::sys::inherited::Inherited;
 
 fn named(at: &[(ListenAt, Option<u16>)]) -> crate::error::Result<Listeners> {
     let listen: Vec<_> = at
@@ -187,4 +188,31 @@ fn inherited_sockets_are_taken_for_what_is_named() {
     assert!(error.to_string().contains("descriptor 3"), "{error}");
     let (stream, _other) = UnixStream::pair().unwrap();
     assert!(Listeners::open(&[], vec![stream.into()], MINE).is_err());
+}
+
+#[test]
+fn inherited_sockets_go_to_the_app_that_names_them_or_is_named() {
+    let app = |name: &str, port: u16| {
+        let at = ListenAt::Tcp(([127, 0, 0, 1], port).into());
+        let listen = Listen { at, app_port: None };
+        (name.to_owned(), vec![listen])
+    };
+    let socket = |name: Option<&str>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let name = name.map(str::to_owned);
+        let fd = OwnedFd::from(listener);
+        (Inherited { fd, name }, port)
+    };
+    // The address counts for more than the name.
+    let (addressed, port) = socket(Some("web"));
+    let inherited = vec![
+        socket(Some("api")).0,
+        addressed,
+        socket(None).0,
+        socket(Some("x")).0,
+    ];
+    let apps = [app("web", 1), app("api", port)];
+    let shares: Vec<usize> = share_out(inherited, &apps).iter().map(Vec::len).collect();
+    assert_eq!(shares, [2, 2]);
 }
