@@ -15,6 +15,7 @@ mod conversation;
 mod display;
 mod find;
 mod table;
+mod terminal;
 mod top;
 
 pub use conversation::Listener;
@@ -45,6 +46,18 @@ pub fn names() -> Vec<String> {
 /// No primary there, several, or no proper answer.
 pub fn status(target: &Target) -> Result<Status> {
     Conversation::open(target, &Request::Status)?.answer()
+}
+
+/// The same for people, as a table: with colours if stdout shows them.
+///
+/// # Errors
+/// As [`status`].
+pub fn status_table(target: &Target) -> Result<String> {
+    let status = status(target)?;
+    Ok(match terminal::has_colours() {
+        true => table::coloured(&status),
+        false => table(&status),
+    })
 }
 
 /// The same, as the JSON text that the primary wrote.

@@ -70,7 +70,7 @@ fn status(target: &Target, json: bool) -> Result<()> {
     let text = if json {
         client::status_json(target)?
     } else {
-        client::table(&client::status(target)?)
+        client::status_table(target)?
     };
     say(&mut io::stdout(), text.trim_end());
     Ok(())

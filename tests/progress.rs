@@ -97,7 +97,7 @@ fn a_slow_start_says_what_it_waits_for() {
     eventually("it is told of", || {
         balancer
             .output()
-            .contains("has not bound a TCP port yet after 1")
+            .contains("ago: has not bound a TCP port yet; --ready-timeout gives it 30 s")
             .then_some(())
     });
     let progress = balancer.status().progress.expect("a start");

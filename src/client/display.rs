@@ -4,14 +4,13 @@
 //! At a terminal and to programs more is told than the primary says by itself: after a second its status is asked,
 //! again and again.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use terminal_size::{Width, terminal_size_of};
 
 use super::conversation::Listener;
-use super::{Target, status};
+use super::{Target, status, terminal};
 use crate::error::{Error, Result};
 use crate::protocol::Request;
 use crate::status::Progress;
@@ -68,8 +67,7 @@ pub struct Display {
 impl Display {
     /// Shows how `request` goes on.
     pub fn new(target: &Target, request: &Request, json: bool) -> Self {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let look = match io::stdout().is_terminal() && !dumb {
+        let look = match terminal::is_one() {
             _ if json => Look::Json,
             true => Look::Terminal { drawn: false },
             false => Look::Lines,
@@ -133,8 +131,7 @@ impl Display {
             &prefix
         };
         let line = format!("[{} s] {prefix}{words}", self.begun.elapsed().as_secs());
-        let width = terminal_size_of(io::stdout()).map_or(80, |(Width(width), _)| width);
-        let room = usize::from(width).saturating_sub(1);
+        let room = terminal::width().saturating_sub(1);
         let line: String = line.chars().take(room).collect();
         let mut out = io::stdout();
         // To the first column, and without what stood there: ECMA-48 8.3.41.

@@ -1,18 +1,29 @@
 //! The status of a primary for people: at most 80 columns, states in words, why a slot is not ready, and which
 //! old workers still finish. What nobody counts is a dash.
 
-use crate::config::Balance;
+use crate::config::{Balance, StickyDown};
 use crate::status::{
-    AppStatus, Keys, LeavingStatus, ListenerStatus, SlotState, SlotStatus, Status,
+    AppStatus, Keys, LeavingStatus, ListenerStatus, Progress, SlotState, SlotStatus, Status,
 };
 
+mod colour;
 mod keys;
+mod ledger;
+mod slots;
 pub(super) mod text;
 
-use text::{bytes, count, cut, line, micros, span, wrapped};
+use text::{WIDTH, count, count_in, cut_middle, line, span, wrapped};
 
 /// Old workers that are shown one by one.
 const LEAVING_SHOWN: usize = 16;
+
+/// The widest address that stands beside its figures, columns.
+const ADDRESS: usize = 46;
+
+/// The whole text, with colours for a terminal that shows them.
+pub fn coloured(status: &Status) -> String {
+    colour::paint(&table(status))
+}
 
 /// The whole text.
 pub fn table(status: &Status) -> String {
@@ -34,7 +45,7 @@ pub fn table(status: &Status) -> String {
             }
         }
     }
-    ledger(&mut out, status);
+    ledger::lines(&mut out, status);
     out
 }
 
@@ -60,6 +71,13 @@ fn heading(out: &mut String, status: &Status) {
     wrapped(out, "", &facts.join(", "));
     if let Some(operation) = &status.operation {
         wrapped(out, "", &format!("under way: {operation}"));
+    } else if let Some(Progress {
+        done, of, for_s, ..
+    }) = &status.progress
+    {
+        let time = span(*for_s);
+        let words = format!("starting: {done} of {of} workers ready after {time}");
+        wrapped(out, "", &words);
     }
 }
 
@@ -68,21 +86,28 @@ struct Section<'a> {
     balance: Balance,
     sticky: Option<&'a str>,
     websocket_sticky: bool,
+    /// What else is set, as the options of `run` are called.
+    options: Vec<String>,
     keys: Option<&'a Keys>,
     evenness: Option<f64>,
+    evenness_of: u64,
     listeners: Vec<&'a ListenerStatus>,
     slots: Vec<&'a SlotStatus>,
     leaving: Vec<&'a LeavingStatus>,
 }
 
 impl<'a> Section<'a> {
+    /// Of the only app. A primary of an earlier version says of none.
     fn whole(status: &'a Status) -> Self {
+        let app = status.apps.first();
         Self {
             balance: status.balance,
             sticky: status.sticky.as_deref(),
             websocket_sticky: status.websocket_sticky,
+            options: app.map(options).unwrap_or_default(),
             keys: status.keys.as_ref(),
             evenness: status.evenness,
+            evenness_of: app.map_or(0, |app| app.evenness_of),
             listeners: status.listeners.iter().collect(),
             slots: status.slots.iter().collect(),
             leaving: status.leaving.iter().collect(),
@@ -98,8 +123,10 @@ impl<'a> Section<'a> {
             balance: app.balance,
             sticky: app.sticky.as_deref(),
             websocket_sticky: app.websocket_sticky,
+            options: options(app),
             keys: app.keys.as_ref(),
             evenness: app.evenness,
+            evenness_of: app.evenness_of,
             listeners: listeners.collect(),
             slots: slots.collect(),
             leaving: leaving.collect(),
@@ -114,6 +141,7 @@ impl<'a> Section<'a> {
             ""
         };
         facts.extend(self.sticky.map(|key| format!("{what}sticky {key}")));
+        facts.extend(self.options.iter().cloned());
         if generation > 1 {
             facts.push(format!("generation {generation}"));
         }
@@ -124,6 +152,26 @@ impl<'a> Section<'a> {
     fn is_counted(&self) -> bool {
         self.balance != Balance::Kernel
     }
+}
+
+fn options(app: &AppStatus) -> Vec<String> {
+    let mut set = Vec::new();
+    if app.sticky_down == Some(StickyDown::Hold) {
+        set.push("sticky-down hold".to_owned());
+    }
+    set.extend(
+        app.sticky_bound
+            .map(|bound| format!("sticky-bound {bound}")),
+    );
+    for (on, name) in [
+        (app.proxy_protocol, "proxy-protocol"),
+        (app.header_complete, "header-complete"),
+    ] {
+        if on {
+            set.push(name.to_owned());
+        }
+    }
+    set
 }
 
 pub(super) fn readiness(slots: &[&SlotStatus]) -> String {
@@ -145,7 +193,8 @@ pub(super) fn readiness(slots: &[&SlotStatus]) -> String {
 fn section(out: &mut String, status: &Status, section: &Section) {
     listeners(out, section);
     if !section.slots.is_empty() {
-        slots(out, section);
+        slots::table(out, section);
+        slots::reasons(out, section);
         keys::lines(out, section);
     }
     leaving(out, status, &section.leaving);
@@ -159,7 +208,10 @@ fn listeners(out: &mut String, section: &Section) {
     line(out, "");
     line(
         out,
-        &format!("{:<46} {:>10} {:>16}", "LISTENER", "ACCEPTED", "BACKLOG"),
+        &format!(
+            "{:<ADDRESS$} {:>10} {:>16}",
+            "LISTENER", "ACCEPTED", "BACKLOG"
+        ),
     );
     for listener in &section.listeners {
         let address = match listener.app_port {
@@ -172,50 +224,18 @@ fn listeners(out: &mut String, section: &Section) {
             0 => dash(),
             limit => format!("{} of {limit}", listener.backlog),
         };
-        let accepted = known(section.is_counted(), count(listener.accepted));
-        let address = cut(&address, 46);
-        line(out, &format!("{address:<46} {accepted:>10} {backlog:>16}"));
-    }
-}
-
-fn slots(out: &mut String, section: &Section) {
-    let counted = section.is_counted();
-    let weights: Vec<u16> = section.slots.iter().map(|slot| slot.weight).collect();
-    let weighed = counted && weights.windows(2).any(|pair| pair[0] != pair[1]);
-    let dealt = if counted { "DEALT" } else { "TAKEN" };
-    // There is room for one of the two.
-    let second = if weighed { "WEIGHT" } else { "RESTARTS" };
-    let head = format!(
-        "SLOT     PID STATE        UP  OPEN QUEUE    {dealt} {second:>8} MEMORY  CPU WAIT p99"
-    );
-    line(out, "");
-    line(out, &head);
-    for slot in &section.slots {
-        let running = slot.pid.is_some();
-        let dealt = if counted { slot.dealt } else { slot.accepted };
-        let second = if weighed {
-            slot.weight.to_string()
-        } else {
-            count(slot.restarts)
-        };
-        let row = format!(
-            "{:>4} {:>7} {:<8} {:>6} {:>5} {:>5} {:>8} {:>8} {:>6} {:>4} {:>8}",
-            slot.slot,
-            slot.pid.map_or_else(dash, |pid| pid.to_string()),
-            word(&slot.state),
-            known(running, span(slot.uptime_s)),
-            count(slot.open),
-            known(counted, count(slot.queued)),
-            count(dealt),
-            second,
-            known(running, bytes(slot.rss_bytes)),
-            known(running, format!("{:.0}%", slot.cpu_percent)),
-            known(counted && running, micros(slot.queue_wait_us.p99)),
-        );
-        line(out, &row);
-        if let Some(why) = &slot.why {
-            wrapped(out, "     ", why);
+        let accepted = known(section.is_counted(), count_in(listener.accepted, 10));
+        let address = cut_middle(&address, WIDTH);
+        let mut address = address.as_str();
+        if address.chars().count() > ADDRESS {
+            // It has a line of its own, and its figures the next one.
+            line(out, address);
+            address = "";
         }
+        line(
+            out,
+            &format!("{address:<ADDRESS$} {accepted:>10} {backlog:>16}"),
+        );
     }
 }
 
@@ -247,48 +267,6 @@ fn leaving(out: &mut String, status: &Status, all: &[&LeavingStatus]) {
             &format!(
                 "     and {more} more with {open} open: forkfront status --json --name {name}"
             ),
-        );
-    }
-}
-
-/// The law that no connection is lost, with the figures of now.
-fn ledger(out: &mut String, status: &Status) {
-    line(out, "");
-    let kernel: Vec<&str> = match status.apps.as_slice() {
-        [] if status.balance == Balance::Kernel => vec![""],
-        apps => {
-            let kernel = apps.iter().filter(|app| app.balance == Balance::Kernel);
-            kernel.map(|app| app.name.as_str()).collect()
-        }
-    };
-    let counted = status.apps.len().max(1) - kernel.len();
-    if counted > 0 {
-        let terms = format!(
-            "accepted {} = dealt {} + held {} + closed by policy {} + client gone {}",
-            status.accepted, status.dealt, status.held, status.closed_by_policy, status.client_gone
-        );
-        wrapped(out, "", &terms);
-    }
-    if !kernel.is_empty() {
-        let whose = match counted {
-            0 => String::new(),
-            _ => format!(" to {}", kernel.join(", ")),
-        };
-        let words = format!("the kernel deals{whose}: only what the workers took is counted");
-        wrapped(out, "", &words);
-    }
-    let read_back: u64 = status.slots.iter().map(|slot| slot.read_back).sum();
-    if read_back > 0 {
-        line(
-            out,
-            &format!("read back from workers that did not take them: {read_back}"),
-        );
-    }
-    let overflows = status.listeners.iter().map(|l| l.overflows).max();
-    if let Some(overflows) = overflows.filter(|&overflows| overflows > 0) {
-        line(
-            out,
-            &format!("turned away by the kernel, backlog full (whole host): {overflows}"),
         );
     }
 }

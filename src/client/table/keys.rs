@@ -32,7 +32,13 @@ pub fn lines(out: &mut String, section: &Section) {
     if let (Some(evenness), Some(_), true) =
         (section.evenness, section.sticky, section.slots.len() > 1)
     {
-        let words = format!("busiest slot: {evenness:.2} of its share");
+        let mut words = format!("busiest slot: {evenness:.2} of its share");
+        let dealt = section.slots.iter().map(|slot| slot.dealt);
+        let dealt = dealt.fold(0, u64::saturating_add);
+        let lately = section.evenness_of;
+        if (1..dealt).contains(&lately) {
+            words.push_str(&format!(" of {lately} since slots last came or went"));
+        }
         wrapped(out, "", &words);
     }
 }

@@ -5,6 +5,8 @@ use crate::client::table::text::WIDTH;
 use crate::config::StickyDown;
 use crate::status::{KeysFound, KeysMissing, PrimaryStatus, QueueWait};
 
+mod shown;
+
 fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStatus {
     SlotStatus {
         app: app.into(),
@@ -56,7 +58,7 @@ fn app(name: &str, balance: Balance) -> AppStatus {
         websocket_sticky: false,
         keys: None,
         evenness: Some(1.0),
-        evenness_of: 4512,
+        evenness_of: 0,
         sticky_down: Some(StickyDown::Spill),
         sticky_bound: None,
         proxy_protocol: false,

@@ -42,6 +42,19 @@ pub fn cut(text: &str, width: usize) -> String {
     kept.chain("...".chars()).collect()
 }
 
+/// At most so many characters, without some in the middle: a path is known by its end.
+pub fn cut_middle(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(3);
+    let head = kept / 3;
+    let tail = text.chars().skip(length - (kept - head));
+    let head = text.chars().take(head);
+    head.chain("...".chars()).chain(tail).collect()
+}
+
 /// A length of time, in at most six characters for a hundred days.
 pub fn span(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
@@ -57,12 +70,16 @@ pub fn span(seconds: f64) -> String {
 
 /// A number that fits five columns.
 pub fn count(number: u64) -> String {
-    scaled(
-        number as f64,
-        100_000.0,
-        1000.0,
-        &["", "k", "M", "G", "T", "P"],
-    )
+    count_in(number, 5)
+}
+
+/// A number that fits so many columns, five to eighteen of them: whole, if it does.
+pub fn count_in(number: u64, columns: u32) -> String {
+    if number < 10u64.pow(columns) {
+        return number.to_string();
+    }
+    let units = ["", "k", "M", "G", "T", "P"];
+    scaled(number as f64, 100_000.0, 1000.0, &units)
 }
 
 /// An amount of memory.
@@ -105,6 +122,12 @@ mod tests {
         assert_eq!([span(7_999.0), span(90_000.0)], ["2h13m", "1d01h"]);
         assert_eq!(span(8_640_000.0), "100d");
         assert_eq!([count(99_999), count(1_234_567)], ["99999", "1235k"]);
+        let all = count_in(u64::MAX, 8);
+        assert_eq!([&*count_in(1_234_567, 8), &*all], ["1234567", "18447P"]);
+        assert_eq!(
+            [cut_middle("/a/b", 5), cut_middle("/abcdefghij", 9)],
+            ["/a/b", "/a...ghij"]
+        );
         assert_eq!([bytes(53 << 20), bytes(30 << 30)], ["53 M", "30 G"]);
         assert_eq!([micros(999), micros(1234)], ["999 us", "1.2 ms"]);
         assert_eq!(

@@ -199,8 +199,10 @@ impl Supervisor {
     fn why_not_ready(&self, app: &App, slot: SlotId, worker: Option<&Worker>) -> Option<String> {
         if let Some(worker) = worker {
             return match worker.state {
-                State::Starting { .. } => Some("has not listened yet".to_owned()),
-                _ if worker.is_paused() => Some("has closed its listener".to_owned()),
+                State::Starting { .. } => Some(self.why_not_listening(worker)),
+                _ if worker.is_paused() => Some(
+                    "its server has closed its listening socket; it is dealt to when it listens again".to_owned(),
+                ),
                 State::Ready => {
                     let failures = self.health.probes.failures(worker.id);
                     failures.map(|(count, why)| format!("{why} (failed check {count} in a row)"))

@@ -17,6 +17,7 @@ use crate::policy::fleet::{Condition, SETTLING};
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::State;
 use crate::primary::app::App;
+use crate::primary::workers::Worker;
 use crate::protocol::{INSTANCE_PREFIX, run_directories};
 use crate::status::{Awaited, AwaitedState};
 
@@ -136,18 +137,26 @@ impl Supervisor {
                     "{label}{ready} of {} ready after {passed}{words}",
                     workers(app)
                 );
-            } else if let (AwaitedState::Starting, Some(pid)) = (first.state, first.pid) {
-                let command = shown(app);
-                let limit = in_words(app.config.ready_timeout);
-                let waits = match self.workers.iter().find(|worker| worker.pid == pid) {
-                    Some(worker) if worker.joined => "has bound its port and does not listen yet",
-                    _ => "has not bound a TCP port yet",
-                };
-                info!(
-                    "{label}{command} (worker {pid}) {waits} after {passed}; it has {limit} (--ready-timeout)"
-                );
+            } else if let Some(worker) = self.workers.iter().find(|one| first.pid == Some(one.pid))
+            {
+                let (command, pid) = (shown(app), worker.pid);
+                let why = self.why_not_listening(worker);
+                info!("{label}{command} (worker {pid}), started {passed} ago: {why}");
             }
         }
+    }
+
+    /// Of a worker that is not ready yet.
+    pub(super) fn why_not_listening(&self, worker: &Worker) -> String {
+        if let Some(found) = self.late.get(&worker.id) {
+            return found.clone();
+        }
+        let waits = match worker.joined {
+            true => "has bound its port, but does not listen yet",
+            false => "has not bound a TCP port yet",
+        };
+        let limit = in_words(worker.release.config.ready_timeout);
+        format!("{waits}; --ready-timeout gives it {limit}")
     }
 
     fn tell_of_stop(&mut self) {
