@@ -105,9 +105,7 @@ impl Sheet<'_> {
         let (tone, words) = match (&model.link, silent) {
             (Link::Gone, _) => {
                 let name = &model.status.name;
-                let words = format!(
-                    "GONE: no primary {name} runs; this is how it was, and it is shown again when it is back"
-                );
+                let words = format!("GONE: no primary {name} runs; this is how it was");
                 (Tone::Bad, words)
             }
             (Link::Silent(why), _) => (Tone::Bad, format!("NO ANSWER: {why}")),
