@@ -22,6 +22,7 @@ pub mod completions;
 mod demo;
 mod groups;
 mod help;
+mod logs;
 pub mod man;
 mod run;
 mod text;
@@ -54,6 +55,15 @@ pub enum Action {
         interval: Duration,
         /// One frame as text.
         once: bool,
+    },
+    /// Show lines of the running primary's log.
+    Logs {
+        /// Which one.
+        target: Target,
+        /// Which lines.
+        request: Request,
+        /// Objects as they are.
+        json: bool,
     },
     /// Have the running primary change something, or stop.
     Change {
@@ -191,6 +201,9 @@ Examples:
     /// Show it live, and act on it with a key
     #[command(long_about = top::LONG, after_help = top::EXAMPLES)]
     Top(top::TopWords),
+    /// Show what the workers and the primary have printed
+    #[command(long_about = logs::LONG, after_help = logs::EXAMPLES)]
+    Logs(logs::LogsWords),
     /// Say whether a configuration file could be run, or what is wrong
     #[command(long_about = "\
 Say whether a configuration file could be run, and what is wrong with it.
@@ -273,6 +286,14 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
             interval: words.interval,
             once: words.once,
         },
+        Verb::Logs(words) => {
+            let (target, request, json) = words.into_request();
+            Action::Logs {
+                target,
+                request,
+                json,
+            }
+        }
         Verb::Check { file, json } => Action::Check { file, json },
         Verb::Change(change) => {
             let (asking, request) = change.into_request()?;

@@ -14,6 +14,7 @@ use crate::status::Status;
 mod conversation;
 mod display;
 mod find;
+mod logs;
 mod table;
 mod terminal;
 mod top;
@@ -21,6 +22,7 @@ mod top;
 pub use conversation::Listener;
 use conversation::{Conversation, Lines};
 pub use display::Display;
+pub use logs::show as show_logs;
 pub use table::table;
 pub use top::{can_show_live, one_frame, top};
 

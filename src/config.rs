@@ -20,6 +20,7 @@ pub mod file;
 pub mod identity;
 mod limits;
 mod listen;
+mod logs;
 mod misfits;
 mod networks;
 mod probe;
@@ -32,8 +33,8 @@ mod sticky;
 pub use app::{AppConfig, ONLY};
 pub use bound::Bound;
 pub use count::{
-    backlog, health_failures, log_level, max_connections, max_held, max_old, max_peeked, name,
-    reload_parallel, workers,
+    backlog, health_failures, log_keep, log_level, max_connections, max_held, max_old, max_peeked,
+    name, reload_parallel, workers,
 };
 pub use duration::{duration, positive_duration};
 pub use environment::{assignment, variable};
@@ -41,6 +42,7 @@ pub use file::nearest;
 pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
+pub use logs::{LOG_KEEP, LogFile, LogFormat, LogTime, Logs, log_file};
 pub use misfits::{Misfit, Spelling};
 pub use networks::Networks;
 pub use restarts::{exit_codes, max_restarts};
@@ -74,6 +76,9 @@ pub struct Config {
     pub control: Option<PathBuf>,
     /// How much is said on stderr; the environment variable `FORKFRONT_LOG` can say otherwise.
     pub log_level: log::LevelFilter,
+    /// How the log looks and where it goes.
+    #[serde(default)]
+    pub logs: Logs,
     /// What to try first, said when the first worker is ready.
     pub invitation: Option<String>,
     /// The file that this was read from: a reload reads it again.
@@ -89,6 +94,7 @@ impl Config {
             name: None,
             control: None,
             log_level: log::LevelFilter::Info,
+            logs: Logs::default(),
             invitation: None,
             file: None,
             apps: vec![app],

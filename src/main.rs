@@ -55,6 +55,11 @@ fn act(action: Action) -> Result<()> {
             interval,
             once,
         } => top(&target, interval, once),
+        Action::Logs {
+            target,
+            request,
+            json,
+        } => client::show_logs(&target, &request, json),
         Action::Change {
             target,
             request,

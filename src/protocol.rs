@@ -12,11 +12,14 @@ use std::path::PathBuf;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+pub mod line;
+mod logs;
 mod setting;
 mod size;
 mod slot;
 mod words;
 
+pub use logs::{LogAnswer, LogLine, LogsOf};
 pub use setting::Setting;
 pub use size::Size;
 pub use slot::SlotRef;
@@ -81,6 +84,21 @@ pub enum Request {
         #[serde(default)]
         binary: Option<PathBuf>,
     },
+    /// Lines of the log. Answered with [`LogAnswer`]s.
+    Logs {
+        /// Whose lines; all, if not said.
+        #[serde(default)]
+        of: Option<LogsOf>,
+        /// Only what was printed since then, ms since 1970.
+        #[serde(default)]
+        since: Option<i64>,
+        /// Only the last of them.
+        #[serde(default)]
+        lines: Option<usize>,
+        /// And what is printed from now on, without end.
+        #[serde(default)]
+        follow: bool,
+    },
     /// A graceful stop. `ok` comes when all workers have gone.
     Stop,
 }
@@ -97,6 +115,7 @@ impl Request {
             Self::Resume { .. } => "resume",
             Self::Set { .. } => "set",
             Self::Upgrade { .. } => "upgrade",
+            Self::Logs { .. } => "logs",
             Self::Stop => "stop",
         }
     }

@@ -48,6 +48,12 @@ pub struct Status {
     /// Lines of the workers and of the primary that were dropped, since nobody read them in time.
     #[serde(default)]
     pub lines_dropped: u64,
+    /// Lines that the workers have printed.
+    #[serde(default)]
+    pub lines_printed: u64,
+    /// The `--log-file`.
+    #[serde(default)]
+    pub log_file: Option<String>,
     /// What is run, in the order of the configuration.
     #[serde(default)]
     pub apps: Vec<AppStatus>,

@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forkfront::primary::logs::Logs;
+use forkfront::config::{LogTime, Logs as Wish};
+use forkfront::primary::logs::{Logs, Place, Prepared};
 
 /// Long enough for the slowest machine; nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,15 +21,29 @@ const KEPT_AT_MOST: usize = 5 * 1024 * 1024;
 fn logs() -> (Logs, PipeReader, PipeReader) {
     let (stdout, stdout_end) = pipe().unwrap();
     let (stderr, stderr_end) = pipe().unwrap();
-    let logs = Logs::over(stdout_end.into(), stderr_end.into()).unwrap();
+    let logs = over(stdout_end.into(), stderr_end.into());
     (logs, stdout, stderr)
+}
+
+/// Without the time, which is never the same.
+fn over(stdout: OwnedFd, stderr: OwnedFd) -> Logs {
+    let wish = Wish {
+        time: LogTime::None,
+        ..Wish::default()
+    };
+    Logs::over(stdout, stderr, Prepared::new(&wish).unwrap()).unwrap()
 }
 
 /// A worker: what it prints on.
 fn worker(logs: &Logs, slot: u16, pid: u32) -> (PipeWriter, PipeWriter) {
     let (stdout, stdout_end) = pipe().unwrap();
     let (stderr, stderr_end) = pipe().unwrap();
-    logs.attach(slot.to_string(), pid, stdout.into(), stderr.into());
+    let place = Place {
+        app: "app".into(),
+        slot,
+        named: false,
+    };
+    logs.attach(place, pid, stdout.into(), stderr.into());
     (stdout_end, stderr_end)
 }
 
@@ -67,7 +82,7 @@ fn lines_come_out_prefixed_each_on_its_own_output() {
     out.write_all(b"hello\nhalf").unwrap();
     err.write_all(b"oh\n").unwrap();
     expect(&mut stdout, b"[3 4711] hello\n");
-    expect(&mut stderr, b"[3 4711] oh\n");
+    expect(&mut stderr, b"[3 4711 err] oh\n");
     drop(out);
     expect(&mut stdout, b"[3 4711] half\n");
 }
@@ -76,22 +91,25 @@ fn lines_come_out_prefixed_each_on_its_own_output() {
 fn one_output_for_both_keeps_the_order() {
     let (mut both, end) = pipe().unwrap();
     let again = OwnedFd::from(end.try_clone().unwrap());
-    let logs = Logs::over(end.into(), again).unwrap();
+    let logs = over(end.into(), again);
     let (mut out, mut err) = worker(&logs, 0, 1);
     out.write_all(b"first\n").unwrap();
     expect(&mut both, b"[0 1] first\n");
     err.write_all(b"second\n").unwrap();
-    expect(&mut both, b"[0 1] second\n");
+    expect(&mut both, b"[0 1 err] second\n");
 }
 
 #[test]
-fn bytes_that_are_no_text_pass_through() {
+fn bytes_that_are_no_text_pass_through_and_control_characters_become_words() {
     let (logs, mut stdout, _stderr) = logs();
     let (mut out, _err) = worker(&logs, 0, 1);
-    let every: Vec<u8> = (0..=255).filter(|&byte| byte != b'\n').collect();
-    out.write_all(&every).unwrap();
-    out.write_all(b"\n").unwrap();
-    expect(&mut stdout, &[b"[0 1] ", &every[..], b"\n"].concat());
+    let odd: Vec<u8> = (0x80..=0xff).collect();
+    let forged = b"\x1b[2J\r\x00\x7f [1 1] \x1b[31mred";
+    out.write_all(&[&odd[..], b"\n", forged, b"\n"].concat())
+        .unwrap();
+    let words = b"\\x1b[2J\\x0d\\x00\\x7f [1 1] \x1b[31mred\x1b[0m";
+    let expected: [&[u8]; 5] = [b"[0 1] ", &odd, b"\n[0 1] ", words, b"\n"];
+    expect(&mut stdout, &expected.concat());
 }
 
 #[test]
@@ -129,7 +147,7 @@ fn nobody_waits_for_a_full_output_and_the_gap_is_counted() {
     let mut out = printer.join().unwrap();
     // The other output is not held up by it.
     err.write_all(b"still here\n").unwrap();
-    expect(&mut stderr, b"[0 1] still here\n");
+    expect(&mut stderr, b"[0 1 err] still here\n");
     assert!(!logs.flush(Instant::now() + Duration::from_millis(50)));
 
     // Once somebody reads, what was kept comes, then the count of what was not, then what is new.
@@ -142,7 +160,7 @@ fn nobody_waits_for_a_full_output_and_the_gap_is_counted() {
     let kept = text.lines().filter(|line| line.ends_with("xxx")).count();
     let dropped: usize = text
         .lines()
-        .filter_map(|line| line.strip_prefix("forkfront: "))
+        .filter_map(|line| line.strip_prefix("forkfront: warning: "))
         .map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap())
         .sum();
     assert_eq!(kept + dropped, LINES);
@@ -159,7 +177,7 @@ fn a_broken_output_holds_nobody_up() {
         out.write_all(b"\n").unwrap();
     }
     err.write_all(b"fine\n").unwrap();
-    expect(&mut stderr, b"[0 1] fine\n");
+    expect(&mut stderr, b"[0 1 err] fine\n");
     assert!(logs.flush(deadline()));
 }
 
@@ -232,12 +250,12 @@ fn a_full_disk_is_survived() {
         File::options().write(true).open("/dev/full").unwrap(),
         pipe().unwrap(),
     );
-    let logs = Logs::over(full.into(), other.1.into()).unwrap();
+    let logs = over(full.into(), other.1.into());
     let (mut out, mut err) = worker(&logs, 0, 1);
     for _ in 0..1000 {
         out.write_all(&[b'\n'; 1000]).unwrap();
     }
     err.write_all(b"fine\n").unwrap();
     let mut stderr = other.0;
-    expect(&mut stderr, b"[0 1] fine\n");
+    expect(&mut stderr, b"[0 1 err] fine\n");
 }

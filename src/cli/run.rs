@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use self::logs::LogWords;
 use self::routing::RoutingWords;
 use self::speed::SpeedWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
@@ -14,6 +15,7 @@ use crate::config::file::Origin;
 use crate::config::{self, AppConfig, Config, Listen, Orphans};
 use crate::error::{Error, Result};
 
+mod logs;
 mod routing;
 mod speed;
 mod upkeep;
@@ -41,7 +43,8 @@ Examples:
   forkfront run --max-memory 512M --health http:/ping -- gunicorn app:app
 
 Signals: TERM, INT stop gracefully (a second INT at once); QUIT stops now; HUP reads the
-configuration file again and reloads; USR2 reloads; TTIN, TTOU: one worker more, fewer.";
+configuration file again and reloads; USR2 reloads; USR1 opens log files anew; TTIN, TTOU: one
+worker more, fewer.";
 
 /// What the short help shows of the options, what most need, and in short what they take.
 pub const BRIEF: [(&str, &str); 13] = [
@@ -147,6 +150,9 @@ pub struct RunWords {
     #[arg(long, value_name = "FILE", help_heading = "Instead of all that")]
     config: Option<PathBuf>,
 
+    #[command(flatten)]
+    logs: LogWords,
+
     /// Name of this primary, for the commands [default: its first port]
     #[arg(long, value_name = "NAME", value_parser = config::name, help_heading = "Commands and messages")]
     name: Option<String>,
@@ -248,6 +254,7 @@ impl RunWords {
             name: self.name,
             control: self.control,
             log_level: self.loudness.level(),
+            logs: self.logs.read()?,
             ..Config::new(app)
         })
     }

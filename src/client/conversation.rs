@@ -146,6 +146,27 @@ impl Conversation {
     }
 
     fn line<T: DeserializeOwned>(&mut self) -> Result<Reply<T>> {
+        let Some(line) = self.read_line()? else {
+            let name = &self.name;
+            return Err(Error::failed(format!(
+                "{name} has gone, or closed the connection, without an answer"
+            )));
+        };
+        serde_json::from_str(&line).map_err(|error| self.not_understood(&error))
+    }
+
+    /// A whole line has come and not been read.
+    pub fn has_line(&self) -> bool {
+        self.stream.buffer().contains(&b'\n')
+    }
+
+    /// The next line of an answer that is a stream; none at its end. `patiently`: however long it takes.
+    pub fn next_line(&mut self, patiently: bool) -> Result<Option<String>> {
+        self.await_line((!patiently).then_some(ANSWER_TIMEOUT))?;
+        self.read_line()
+    }
+
+    fn read_line(&mut self) -> Result<Option<String>> {
         let mut line = String::new();
         let length = self
             .stream
@@ -153,18 +174,15 @@ impl Conversation {
             .take(REPLY_MAX as u64)
             .read_line(&mut line)
             .map_err(|error| self.broken(&error))?;
-        if length == 0 {
-            let name = &self.name;
-            return Err(Error::failed(format!(
-                "{name} has gone, or closed the connection, without an answer"
-            )));
-        }
-        serde_json::from_str(&line).map_err(|error| {
-            let name = &self.name;
-            Error::failed(format!(
-                "{name} answered what this version does not understand: {error}"
-            ))
-        })
+        Ok((length > 0).then_some(line))
+    }
+
+    /// The sentence for a line that makes no sense here.
+    pub fn not_understood(&self, error: &serde_json::Error) -> Error {
+        let name = &self.name;
+        Error::failed(format!(
+            "{name} answered what this version does not understand: {error}"
+        ))
     }
 
     /// The primary holds this connection until its end.

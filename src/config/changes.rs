@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{AppConfig, Balance, Config, Listen, ListenAt, Routing, Speed};
+use super::{AppConfig, Balance, Config, Listen, ListenAt, Logs, Routing, Speed};
 
 mod listeners;
 
@@ -15,6 +15,8 @@ mod listeners;
 pub struct Changes {
     /// How much is said from now on.
     pub log_level: Option<LevelFilter>,
+    /// How the log looks and where it goes from now on.
+    pub logs: Option<Logs>,
     /// Apps to start.
     pub added: Vec<AppConfig>,
     /// Apps that stay, in the order in which they run, those that stay as they are left out.
@@ -80,6 +82,7 @@ impl Changes {
         let pairs = pairs(&old.apps, &new.apps);
         let mut changes = Self {
             log_level: Some(new.log_level).filter(|level| *level != old.log_level),
+            logs: (new.logs != old.logs).then(|| new.logs.clone()),
             ..Self::default()
         };
         for app in &old.apps {
@@ -114,12 +117,17 @@ impl Changes {
     pub fn lines(&self) -> Vec<String> {
         let level = self.log_level.iter();
         let level = level.map(|level| format!("log-level {}", level.as_str().to_ascii_lowercase()));
+        let logs = self
+            .logs
+            .iter()
+            .map(|_| "how and where is logged".to_owned());
         let added = self
             .added
             .iter()
             .map(|app| format!("app '{}' is new", app.name));
         let removed = self.removed.iter().map(|app| format!("app '{app}' goes"));
         level
+            .chain(logs)
             .chain(added)
             .chain(self.changed.iter().map(Change::line))
             .chain(removed)
@@ -145,6 +153,7 @@ fn primary_stays(old: &Config, new: &Config) -> Vec<String> {
         name,
         control,
         log_level: _,
+        logs: _,
         invitation: _,
         file: _,
         apps: _,

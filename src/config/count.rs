@@ -10,6 +10,9 @@ pub const MAX_HELD: u32 = 1_000_000;
 /// The most generations of old workers that may finish at one time.
 pub const MAX_OLD: usize = 100;
 
+/// The most rotated log files.
+const MOST_KEPT: u32 = 1000;
+
 /// The most wrong answers in a row that a health check may wait for.
 pub const MAX_FAILURES: u32 = 1000;
 
@@ -80,6 +83,14 @@ pub fn max_connections(words: &str) -> Result<u64, String> {
 /// A sentence.
 pub fn health_failures(words: &str) -> Result<u32, String> {
     within(words, 1, u64::from(MAX_FAILURES)).map(|n| n as u32)
+}
+
+/// How many rotated log files are kept.
+///
+/// # Errors
+/// A sentence.
+pub fn log_keep(words: &str) -> Result<u32, String> {
+    within(words, 1, u64::from(MOST_KEPT)).map(|n| n as u32)
 }
 
 fn within(words: &str, least: u64, most: u64) -> Result<u64, String> {

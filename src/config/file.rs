@@ -10,6 +10,7 @@
 
 mod app;
 mod finding;
+mod logs;
 mod nearest;
 mod routing;
 mod speed;
@@ -64,6 +65,7 @@ pub struct Inspected {
     file: PathBuf,
     text: String,
     places: Vec<Places>,
+    log_file: usize,
 }
 
 impl Origin {
@@ -97,7 +99,7 @@ impl Origin {
         })?;
         let text = text::read(&self.path)?;
         let directory = path.parent().unwrap_or(&path);
-        let (mut config, places) = parse(&text, directory).map_err(|marks| Findings {
+        let (mut config, places, log_file) = parse(&text, directory).map_err(|marks| Findings {
             file: self.path.clone(),
             list: marks.findings(&text),
         })?;
@@ -119,6 +121,7 @@ impl Origin {
             file: self.path.clone(),
             text,
             places,
+            log_file,
         })
     }
 }
@@ -127,6 +130,11 @@ impl Inspected {
     /// Where the parts of the app at `index` are.
     pub fn places(&self, index: usize) -> &Places {
         &self.places[index]
+    }
+
+    /// Where the log file is named.
+    pub fn log_file(&self) -> usize {
+        self.log_file
     }
 
     /// Findings about the file at these offsets.
@@ -151,13 +159,14 @@ fn under(directory: &Path, path: impl AsRef<Path>) -> PathBuf {
 }
 
 /// What `text` says; relative paths begin at `directory`.
-fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Places>), Marks> {
+fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Places>, usize), Marks> {
     let document = document(text)?;
     let marks = RefCell::new(Marks::default());
     let top = Table::new(document.get_ref(), 0, &marks);
     let name = top.word("name", "a name in quotation marks", super::name);
     let control = control(&top, directory);
     let level = top.word("log-level", "a word in quotation marks", super::log_level);
+    let logs = logs::read(&top, directory);
     let tables = app_tables(&top);
     let apps: Vec<App> = tables
         .iter()
@@ -165,8 +174,9 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
         .collect();
     top.finish(
         |key| app::keys().contains(&key).then_some("under [[app]]"),
-        "there are name, control, log-level and [[app]]",
+        "there are name, control, [[app]], and log-level and others about the log",
     );
+    let log_file = top.place("log-file");
     whole::check(&apps, &mut marks.borrow_mut());
     let marks = marks.into_inner();
     if !marks.is_empty() {
@@ -177,16 +187,19 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
         name,
         control,
         log_level: level.unwrap_or(LevelFilter::Info),
+        logs,
         invitation: None,
         file: None,
         apps,
     };
-    Ok((config, places))
+    Ok((config, places, log_file))
 }
 
 /// All keys: those of the primary, and those of an app.
 pub fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
-    (vec!["name", "control", "log-level"], app::keys())
+    let mut top = vec!["name", "control", "log-level"];
+    top.extend(logs::KEYS);
+    (top, app::keys())
 }
 
 /// The TOML of `text`; a mark for each line that is none.

@@ -1,5 +1,6 @@
 //! `forkfront check`: what can be known of a configuration file without starting anything. The file is read as
-//! a start or a reload would, and the directories and programs that it names are looked for. Opens no socket.
+//! a start or a reload would, and the directories and programs that it names are looked for, the log file too. Opens
+//! no socket and makes no file.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::app::release::Release;
+use super::logs::files;
 use crate::config::AppConfig;
 use crate::config::file::{Finding, Findings, Inspected, Origin, Place};
 
@@ -79,6 +81,10 @@ type Marked = Vec<(usize, String)>;
 /// What cannot work, and what probably does not.
 fn look(inspected: &Inspected) -> (Marked, Marked) {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
+    let log_file = inspected.config.logs.file.as_ref().map(files::check);
+    if let Some(Err(sentence)) = log_file {
+        errors.push((inspected.log_file(), sentence));
+    }
     for (index, app) in inspected.config.apps.iter().enumerate() {
         let places = inspected.places(index);
         if let Some(cwd) = app.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {

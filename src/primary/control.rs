@@ -177,6 +177,15 @@ impl Control {
         }
     }
 
+    /// Lets a client go, with what it has not read yet sent if its socket takes it.
+    pub fn release(&mut self, id: ClientId) -> Option<Socket> {
+        let at = self.clients.iter().position(|client| client.id == id)?;
+        let client = self.clients.remove(at);
+        let raw = client.as_raw_fd();
+        let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        Some(client.into_socket())
+    }
+
     fn client(&mut self, id: ClientId) -> Option<&mut Client> {
         self.clients.iter_mut().find(|client| client.id == id)
     }

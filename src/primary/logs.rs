@@ -1,4 +1,5 @@
-//! What the workers print and what we say ourselves, on its way to our stdout and stderr.
+//! What the workers print and what we say ourselves, on its way to where it is read: our stdout and stderr, log
+//! files, `forkfront logs`.
 //!
 //! Nobody who writes here ever waits: the workers' pipes are always drained, callers of the `log` macros put
 //! their line into a bounded queue, and one writer thread per output may block on it for as long as it likes.
@@ -7,109 +8,114 @@
 //! The main thread owns the [`Logs`]; threads made here inherit its signal mask, so it is to be started after
 //! the signals are blocked.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use log::LevelFilter;
-use serde::{Deserialize, Serialize};
+use socket2::Socket;
 
+use crate::config;
 use crate::primary::pulse::Pulse;
+use crate::protocol::LogsOf;
 use crate::sys::handover::Luggage;
 
+mod dump;
+pub mod files;
 mod frozen;
 mod lines;
 mod logger;
+mod outputs;
 mod reader;
+mod ring;
 mod sink;
+mod writer;
 
 pub use frozen::{FrozenLogs, Standstill};
 pub use logger::set_level;
+pub use outputs::Prepared;
+use outputs::{Outputs, Streams};
 use reader::Reader;
-use sink::Sink;
 
 /// The threads that carry output, and the way to them.
 #[derive(Debug)]
 pub struct Logs {
     reader: Reader,
     outputs: Outputs,
+    counts: Arc<Counts>,
     pulse: Pulse,
 }
 
-/// Where lines end up. Both may be one, so that a shared file or terminal keeps the order.
-#[derive(Clone, Debug)]
-struct Outputs {
-    stdout: Arc<Sink>,
-    stderr: Arc<Sink>,
+/// What was counted since the start of the primary.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Lines of the workers.
+    lines: AtomicU64,
+    /// Lines that an output did not take.
+    lost: Arc<AtomicU64>,
 }
 
-/// Which of a worker's two outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Stream {
-    Stdout,
-    Stderr,
+/// Whose lines come through a pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The app.
+    pub app: Arc<str>,
+    /// The slot.
+    pub slot: u16,
+    /// Several apps run, so that the app is said.
+    pub named: bool,
 }
 
-impl Outputs {
-    /// Starts the writers.
-    fn start(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
-        let one = same_file(&stdout, &stderr);
-        let stdout = Sink::start("forkfront-stdout", stdout)?;
-        let stderr = if one {
-            Arc::clone(&stdout)
-        } else {
-            Sink::start("forkfront-stderr", stderr)?
-        };
-        Ok(Self { stdout, stderr })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
-        let both = !Arc::ptr_eq(&self.stdout, &self.stderr);
-        std::iter::once(&self.stdout).chain(both.then_some(&self.stderr))
-    }
-
-    fn of(&self, stream: Stream) -> &Sink {
-        match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
-        }
-    }
-
-    fn flush(&self, deadline: Instant) -> bool {
-        // Both, even if the first is late: it may be blocked and the other not.
-        let stdout = self.stdout.flush(deadline);
-        self.stderr.flush(deadline) && stdout
-    }
+/// What a client wants to see of the log.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Whose lines; all, if not said.
+    pub of: Option<LogsOf>,
+    /// The app that a slot without one is of.
+    pub only_app: Option<String>,
+    /// Only what was printed since then, ms since 1970.
+    pub since: Option<i64>,
+    /// Only the last of them.
+    pub lines: Option<usize>,
+    /// And all that follows.
+    pub follow: bool,
+    /// What is said if nothing is there and nothing can come.
+    pub unknown: Option<String>,
 }
 
-/// Starts the threads and makes them the target of the `log` macros.
+/// Starts the threads and makes them the target of the `log` macros. Files were opened before ([`Prepared`]).
 ///
 /// # Errors
 /// Those of dup(2), epoll_create(2) and of starting a thread.
-pub fn start(level: LevelFilter) -> io::Result<Logs> {
-    let (stdout, stderr) = standard()?;
-    let logs = Logs::over(stdout, stderr)?;
-    logger::install(&logs.outputs.stderr, level);
+pub fn start(level: LevelFilter, prepared: Prepared) -> io::Result<Logs> {
+    let logs = Logs::with(Streams::standard()?, prepared)?;
+    logs.reader.install_logger(level);
     Ok(logs)
 }
 
-/// As [`start`], going on where another image has stopped.
+/// As [`start`], going on where another image has stopped. Files that cannot be opened any more are complained of,
+/// and lines go to stdout and stderr then.
 ///
 /// # Errors
 /// Those of [`start`]; `InvalidData` for a pipe that did not come along.
-pub fn thaw(level: LevelFilter, frozen: FrozenLogs, luggage: &mut Luggage<'_>) -> io::Result<Logs> {
-    let (stdout, stderr) = standard()?;
-    let logs = Logs::thaw_over(stdout, stderr, frozen, luggage)?;
-    logger::install(&logs.outputs.stderr, level);
+pub fn thaw(
+    level: LevelFilter,
+    wish: &config::Logs,
+    frozen: FrozenLogs,
+    luggage: &mut Luggage<'_>,
+) -> io::Result<Logs> {
+    let (prepared, trouble) = match Prepared::new(wish) {
+        Ok(prepared) => (prepared, None),
+        Err(why) => (Prepared::without_file(wish), Some(why)),
+    };
+    let logs = Logs::thaw_over(Streams::standard()?, prepared, frozen, luggage)?;
+    logs.reader.install_logger(level);
+    if let Some(why) = trouble {
+        log::error!("{why}; lines go to stdout and stderr until 'forkfront reload' finds it well");
+    }
     Ok(logs)
-}
-
-/// Copies of our stdout and stderr.
-fn standard() -> io::Result<(OwnedFd, OwnedFd)> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    Ok((stdout, io::stderr().as_fd().try_clone_to_owned()?))
 }
 
 impl Logs {
@@ -117,35 +123,45 @@ impl Logs {
     ///
     /// # Errors
     /// Those of epoll_create(2) and of starting a thread.
-    pub fn over(stdout: OwnedFd, stderr: OwnedFd) -> io::Result<Self> {
-        let outputs = Outputs::start(stdout, stderr)?;
+    pub fn over(stdout: OwnedFd, stderr: OwnedFd, prepared: Prepared) -> io::Result<Self> {
+        Self::with(Streams { stdout, stderr }, prepared)
+    }
+
+    fn with(streams: Streams, prepared: Prepared) -> io::Result<Self> {
+        let counts = Arc::<Counts>::default();
+        let outputs = Outputs::start(streams, prepared, &counts.lost)?;
         Ok(Self {
-            reader: Reader::start(outputs.clone())?,
+            reader: Reader::start(outputs.clone(), counts.clone())?,
             outputs,
+            counts,
             pulse: Pulse::default(),
         })
     }
 
     fn thaw_over(
-        stdout: OwnedFd,
-        stderr: OwnedFd,
+        streams: Streams,
+        prepared: Prepared,
         frozen: FrozenLogs,
         luggage: &mut Luggage<'_>,
     ) -> io::Result<Self> {
-        let outputs = Outputs::start(stdout, stderr)?;
-        outputs.stdout.take_over(frozen.stdout);
-        outputs.stderr.take_over(frozen.stderr.unwrap_or_default());
+        let counts = Arc::<Counts>::default();
+        counts.lines.store(frozen.lines, Relaxed);
+        counts.lost.store(frozen.lost, Relaxed);
+        let outputs = Outputs::start(streams, prepared, &counts.lost)?;
+        outputs.take_over(frozen.stdout, frozen.stderr, frozen.files);
+        let reader = Reader::thaw(outputs.clone(), counts.clone(), frozen.reader, luggage)?;
         Ok(Self {
-            reader: Reader::thaw(outputs.clone(), frozen.reader, luggage)?,
+            reader,
             outputs,
+            counts,
             pulse: Pulse::default(),
         })
     }
 
     /// Takes over the read ends of a worker's stdout and stderr: drained until their end, whoever still
-    /// holds the other side. `slot` stands in front of its lines.
-    pub fn attach(&self, slot: String, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
-        self.reader.attach(slot, pid, stdout, stderr);
+    /// holds the other side.
+    pub fn attach(&self, place: Place, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
+        self.reader.attach(place, pid, stdout, stderr);
     }
 
     /// The last lines that a worker printed, also shortly after its end. What is still in its pipes is read
@@ -161,6 +177,41 @@ impl Logs {
         felt
     }
 
+    /// From now on lines look, and go, as was prepared. The files so far are written to their end.
+    ///
+    /// # Errors
+    /// That of starting a thread; nothing has changed then.
+    pub fn change(&mut self, prepared: Prepared) -> io::Result<()> {
+        self.outputs.change(prepared, &self.counts.lost)?;
+        self.reader.use_outputs(self.outputs.clone());
+        Ok(())
+    }
+
+    /// Opens the log files anew: they were moved away. False: there is none.
+    pub fn reopen(&self) -> bool {
+        self.outputs.reopen()
+    }
+
+    /// Shows a client of the control socket the lines that it wishes to see, until it or they end.
+    pub fn show(&self, client: Socket, wish: Wish) {
+        self.reader.show(client, wish);
+    }
+
+    /// Lines that the workers have printed.
+    pub fn printed(&self) -> u64 {
+        self.counts.lines.load(Relaxed)
+    }
+
+    /// Lines, of theirs and ours, that an output did not take: a full pipe, a full disk.
+    pub fn dropped(&self) -> u64 {
+        self.counts.lost.load(Relaxed)
+    }
+
+    /// The log file, or what stands for several, if lines go there.
+    pub fn file(&self) -> Option<String> {
+        self.outputs.file().map(ToString::to_string)
+    }
+
     /// Reads what the pipes hold now and waits until all is written, or until `deadline`. False: it was not.
     pub fn flush(&self, deadline: Instant) -> bool {
         self.reader.sweep(deadline);
@@ -168,32 +219,18 @@ impl Logs {
     }
 }
 
-/// Whether both lead to the same open file, pipe or terminal.
-fn same_file(one: &OwnedFd, other: &OwnedFd) -> bool {
-    use nix::sys::stat::fstat;
-    match (fstat(one), fstat(other)) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
-        _ => false,
-    }
+/// ms since 1970.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
 }
 
-/// How lines look on one output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Look {
-    /// People read it here and now: control bytes are made visible.
-    terminal: bool,
-    /// Prefixes have colours.
-    colour: bool,
-}
-
-impl Look {
-    fn of(output: &OwnedFd) -> Self {
-        let terminal = output.is_terminal();
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self {
-            terminal,
-            colour: terminal && !dumb && !set("NO_COLOR"),
-        }
+impl Streams {
+    /// Copies of our stdout and stderr.
+    fn standard() -> io::Result<Self> {
+        Ok(Self {
+            stdout: io::stdout().as_fd().try_clone_to_owned()?,
+            stderr: io::stderr().as_fd().try_clone_to_owned()?,
+        })
     }
 }

@@ -21,7 +21,7 @@ use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::Event;
 use crate::primary::app::{App, Apps, Means};
 use crate::primary::health::Health;
-use crate::primary::logs::Logs;
+use crate::primary::logs::{Logs, Place};
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
 use crate::primary::verbs::Clients;
@@ -257,6 +257,15 @@ impl Supervisor {
         match self.apps.get(app) {
             Some(app) if self.apps.count() > 1 => format!("{}:{slot}", app.config.name),
             _ => slot.to_string(),
+        }
+    }
+
+    /// Whose lines a slot's are.
+    fn log_place(&self, app: AppId, slot: SlotId) -> Place {
+        Place {
+            app: self.apps[app].config.name.as_str().into(),
+            slot: slot.0,
+            named: self.apps.count() > 1,
         }
     }
 

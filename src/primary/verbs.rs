@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use socket2::Socket;
 
 use super::control::{ClientId, Control, FrozenControl};
 use crate::error::Error;
@@ -58,6 +59,10 @@ pub const VERBS: &[Verb] = &[
     Verb {
         name: "upgrade",
         help: "go on as another binary; binary",
+    },
+    Verb {
+        name: "logs",
+        help: "the last lines of the log; of, since, lines, follow",
     },
     Verb {
         name: "stop",
@@ -206,6 +211,11 @@ impl Clients {
         self.control.finish(client, value);
     }
 
+    /// The client's connection, to be answered by somebody else from now on; none, if it has gone.
+    pub fn release(&mut self, client: ClientId) -> Option<Socket> {
+        self.control.release(client)
+    }
+
     /// The client waits for the end of an operation, with others. It is told at once how far that is, or
     /// `begun`: so it knows that it was heard.
     pub fn join(&mut self, audience: &mut Audience, client: ClientId, begun: &str) {
@@ -273,6 +283,7 @@ mod tests {
             r#"{"verb":"resume","slot":"2"}"#,
             r#"{"verb":"set","value":"debug","key":"log-level"}"#,
             r#"{"verb":"upgrade","binary":"/new"}"#,
+            r#"{"verb":"logs","of":"web:2","lines":10}"#,
             r#"{"verb":"stop"}"#,
         ];
         assert_eq!(VERBS.len(), requests.len());

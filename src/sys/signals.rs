@@ -34,7 +34,7 @@ pub const WATCHED: [Signal; 9] = [
 pub struct Signals(SignalFd);
 
 impl Signals {
-    /// Blocks [`WATCHED`] in this thread, and so in all that it starts, and opens the descriptor.
+    /// Blocks [`WATCHED`] and SIGXFSZ in this thread, and so in all that it starts, and opens the descriptor.
     ///
     /// # Errors
     /// Those of pthread_sigmask(3) and signalfd(2).
@@ -44,6 +44,8 @@ impl Signals {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action replaces no handler that anybody relies on; none was set.
         unsafe { sigaction(Signal::SIGCHLD, &default)? };
+        // A log file at the limit of this process (setrlimit(2), RLIMIT_FSIZE) is to fail with EFBIG, and no more.
+        SigSet::from(Signal::SIGXFSZ).thread_block()?;
         Self::block(&WATCHED)
     }
 

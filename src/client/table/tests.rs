@@ -101,6 +101,8 @@ fn status() -> Status {
         progress: None,
         primary: PrimaryStatus::default(),
         lines_dropped: 0,
+        lines_printed: 0,
+        log_file: None,
         apps: vec![app("app", Balance::LeastConnections)],
         listeners: vec![listener(
             "app",

@@ -180,8 +180,10 @@ pub fn about(request: &Request) -> String {
         Request::Resume { slot } => format!("resume {slot}"),
         Request::Scale { app, to } => format!("scale{} {to}", of(app)),
         Request::Reload { app, .. } => format!("reload{}", of(app)),
-        Request::Status | Request::Set { .. } | Request::Upgrade { .. } | Request::Stop => {
-            String::new()
-        }
+        Request::Status
+        | Request::Logs { .. }
+        | Request::Set { .. }
+        | Request::Upgrade { .. }
+        | Request::Stop => String::new(),
     }
 }

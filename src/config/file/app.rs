@@ -12,7 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::table::{Table, Value, words};
-use super::{routing, speed};
+use super::{logs, routing, speed};
 use crate::config::{
     self, AppConfig, Balance, Health, Identity, Limits, Listen, ListenAt, ONLY, Probe, Restart,
     UNIX_PATH_MAX,
@@ -80,7 +80,7 @@ pub fn read(table: &Table<'_>, directory: &Path) -> App {
     check_together(table, &app, &listen_places);
     table.finish(
         |key| {
-            matches!(key, "control" | "log-level")
+            (matches!(key, "control" | "log-level") || logs::KEYS.contains(&key))
                 .then_some("at the top of the file, before any [[app]]")
         },
         "the keys are the long options of 'forkfront run --help'",

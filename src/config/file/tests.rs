@@ -4,12 +4,20 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{self, AppConfig, Balance, Orphans, Probe, RestartWhen, Routing, StickyDown};
+use crate::config::{
+    self, AppConfig, Balance, LogFile, LogFormat, LogTime, Orphans, Probe, RestartWhen, Routing,
+    StickyDown,
+};
 
 const FULL: &str = r#"
 name = "shop"
 control = "shop.sock"
 log-level = "debug"
+log-format = "json"
+log-time = "utc"
+log-file = "log/%s.log"
+log-max-size = "10M"
+log-keep = 7
 
 [[app]]
 name = "web"
@@ -67,7 +75,7 @@ A = "1"
 
 fn read(text: &str) -> Config {
     let parsed = parse(text, Path::new("/srv/current"));
-    parsed.map(|(config, _)| config).unwrap_or_else(|marks| {
+    parsed.map(|(config, ..)| config).unwrap_or_else(|marks| {
         let said = marks.findings(text);
         panic!("{said:?} in\n{text}")
     })
@@ -95,6 +103,16 @@ fn every_key_is_read() {
         Some(Path::new("/srv/current/shop.sock"))
     );
     assert_eq!(config.log_level, LevelFilter::Debug);
+    let logs = config::Logs {
+        format: LogFormat::Json,
+        time: LogTime::Utc,
+        file: Some(LogFile {
+            path: "/srv/current/log/%s.log".into(),
+            max_size: Some(10 << 20),
+            keep: 7,
+        }),
+    };
+    assert_eq!(config.logs, logs);
     let [web, api] = config.apps.as_slice() else {
         panic!("{config:?}");
     };
@@ -516,6 +534,22 @@ fn what_is_wrong_at_the_top() {
             "1:1: there is no key 'nmae'; did you mean 'name'?",
         ),
         (
+            "log-format = \"xml\"\n[[app]]\ncommand = [\"a\"]",
+            "1:14: 'log-format' cannot be \"xml\"",
+        ),
+        (
+            "log-file = \"log/%d\"\n[[app]]\ncommand = [\"a\"]",
+            "1:12: 'log-file' cannot be \"log/%d\"",
+        ),
+        (
+            "log-max-size = \"10M\"\n[[app]]\ncommand = [\"a\"]",
+            "1:1: 'log-max-size' means nothing without 'log-file'",
+        ),
+        (
+            "log-file = \"a\"\nlog-keep = 2\n[[app]]\ncommand = [\"a\"]",
+            "2:1: 'log-keep' means nothing without 'log-max-size'",
+        ),
+        (
             "log-level = \"loud\"\n[[app]]\ncommand = [\"a\"]",
             "1:13: 'log-level' cannot be \"loud\"",
         ),
@@ -630,7 +664,7 @@ fn no_change_of_a_good_file_breaks_the_reader() {
         }
         let text: String = text.into_iter().collect();
         match parse(&text, Path::new("/srv")) {
-            Ok((config, places)) => {
+            Ok((config, places, _)) => {
                 assert_eq!(config.apps.len(), places.len());
                 good += 1;
             }

@@ -106,6 +106,11 @@ impl Client {
         self.deadline
     }
 
+    /// Its connection, non-blocking.
+    pub fn into_socket(self) -> Socket {
+        self.socket
+    }
+
     /// Has asked nothing and is owed nothing: its place can be given to another.
     pub fn is_silent(&self) -> bool {
         self.phase == Phase::Asking && self.input.is_empty() && self.output.is_empty()

@@ -1,13 +1,20 @@
-//! The logs for the next image: pipes with the lines begun on them, last words, and what no output has taken yet.
+//! The logs for the next image: pipes with the lines begun on them, last words, the ring, those who follow it, and
+//! what no output has taken yet.
 
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use log::Level;
 use serde::{Deserialize, Serialize};
 
+use super::logger::OwnLine;
+use super::outputs::{Outputs, UnwrittenFile};
 use super::reader::Still;
 use super::sink::Unwritten;
-use super::{Logs, Outputs, Stream};
+use super::{Logs, Place};
+use crate::protocol::LogsOf;
+use crate::protocol::line::Stream;
 use crate::sys::handover::{Bytes, Luggage, Ticket};
 
 /// All that [`Logs`] is made from again.
@@ -17,6 +24,12 @@ pub struct FrozenLogs {
     pub(super) stdout: Unwritten,
     /// `None`: both are one.
     pub(super) stderr: Option<Unwritten>,
+    #[serde(default)]
+    pub(super) files: Vec<UnwrittenFile>,
+    #[serde(default)]
+    pub(super) lines: u64,
+    #[serde(default)]
+    pub(super) lost: u64,
 }
 
 /// The reader's part.
@@ -26,6 +39,13 @@ pub(super) struct FrozenReader {
     pub workers: Vec<FrozenWorker>,
     pub ended: Vec<usize>,
     pub next: usize,
+    /// The last lines of all, in memory of their own.
+    #[serde(default)]
+    pub ring: Option<Ticket>,
+    #[serde(default)]
+    pub followers: Vec<FrozenFollower>,
+    #[serde(default)]
+    pub own: Vec<FrozenOwn>,
 }
 
 /// One output of one worker.
@@ -35,8 +55,39 @@ pub(super) struct FrozenPipe {
     pub end: Ticket,
     pub stream: Stream,
     pub worker: usize,
+    #[serde(default)]
+    pub app: String,
+    /// Not said by a version that knew only the prefix.
+    #[serde(default)]
+    pub slot: Option<u16>,
+    #[serde(default)]
+    pub named: bool,
+    #[serde(default)]
+    pub pid: u32,
+    /// `[0 4711] `, for a version that knows only this.
     pub prefix: Bytes,
     pub partial: Bytes,
+}
+
+impl FrozenPipe {
+    /// Whose lines come through it, and the pid.
+    pub fn whose(&self) -> (Place, u32) {
+        if let Some(slot) = self.slot {
+            let app = self.app.as_str().into();
+            let named = self.named;
+            return (Place { app, slot, named }, self.pid);
+        }
+        let words = String::from_utf8_lossy(&self.prefix.0);
+        let words = words.trim_matches(['[', ']', ' ']);
+        let (tag, pid) = words.split_once(' ').unwrap_or((words, ""));
+        let (app, slot) = tag.rsplit_once(':').unwrap_or(("", tag));
+        let place = Place {
+            app: app.into(),
+            slot: slot.parse().unwrap_or_default(),
+            named: !app.is_empty(),
+        };
+        (place, pid.parse().unwrap_or_default())
+    }
 }
 
 /// A worker whose last words are kept.
@@ -48,12 +99,77 @@ pub(super) struct FrozenWorker {
     pub open_pipes: usize,
 }
 
+/// Who is shown lines.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FrozenFollower {
+    pub socket: Ticket,
+    pub reading: Reading,
+}
+
+/// What it is shown, and how far it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Reading {
+    pub of: Option<LogsOf>,
+    pub only_app: Option<String>,
+    /// The number of the next line.
+    pub from: u64,
+    /// Where it ends.
+    pub until: Option<u64>,
+    /// Lines given up since it was last told.
+    pub lost: u64,
+    /// What is on its way to it.
+    pub output: Bytes,
+    /// After that it ends.
+    pub finished: bool,
+}
+
+/// A line of our own that the thread has not read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct FrozenOwn {
+    time: i64,
+    level: Level,
+    message: String,
+}
+
+impl From<OwnLine> for FrozenOwn {
+    fn from(line: OwnLine) -> Self {
+        let OwnLine {
+            time,
+            level,
+            message,
+        } = line;
+        Self {
+            time,
+            level,
+            message,
+        }
+    }
+}
+
+impl From<FrozenOwn> for OwnLine {
+    fn from(line: FrozenOwn) -> Self {
+        let FrozenOwn {
+            time,
+            level,
+            message,
+        } = line;
+        Self {
+            time,
+            level,
+            message,
+        }
+    }
+}
+
 /// Nothing is read and nothing written until this is dropped. Who logs meanwhile leaves lines that are written
 /// after it.
 #[derive(Debug)]
 pub struct Standstill {
     outputs: Outputs,
     reader: Still,
+    lines: u64,
+    lost: u64,
 }
 
 impl Logs {
@@ -69,6 +185,8 @@ impl Logs {
         let still = Standstill {
             outputs: self.outputs.clone(),
             reader,
+            lines: self.counts.lines.load(Relaxed),
+            lost: self.counts.lost.load(Relaxed),
         };
         if still.outputs.all().all(|sink| sink.pause(deadline)) {
             Ok(still)
@@ -81,12 +199,14 @@ impl Logs {
 impl Standstill {
     /// What the next image needs, as of now.
     pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenLogs {
-        let Outputs { stdout, stderr } = &self.outputs;
-        let one = std::sync::Arc::ptr_eq(stdout, stderr);
+        let (stdout, stderr, files) = self.outputs.unwritten();
         FrozenLogs {
             reader: self.reader.freeze(luggage),
-            stdout: stdout.unwritten(),
-            stderr: (!one).then(|| stderr.unwritten()),
+            stdout,
+            stderr,
+            files,
+            lines: self.lines,
+            lost: self.lost,
         }
     }
 }
@@ -98,68 +218,4 @@ impl Drop for Standstill {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::os::fd::OwnedFd;
-    use std::time::{Duration, Instant};
-
-    use super::*;
-
-    /// Over a pipe of its own; returns what is written there until it ends.
-    fn logs() -> (Logs, std::io::PipeReader) {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let other = writer.try_clone().unwrap();
-        (Logs::over(writer.into(), other.into()).unwrap(), reader)
-    }
-
-    #[track_caller]
-    fn wait_for_tail(logs: &Logs, expected: &[&str]) {
-        let give_up = Instant::now() + Duration::from_secs(5);
-        while logs.tail(77) != expected {
-            assert!(Instant::now() < give_up, "{:?}", logs.tail(77));
-        }
-    }
-
-    #[test]
-    fn lines_cross_an_upgrade_whole_and_once() {
-        let (logs, mut read) = logs();
-        let (out, mut worker) = std::io::pipe().unwrap();
-        let (err, _worker_err) = std::io::pipe().unwrap();
-        logs.attach("3".to_owned(), 77, OwnedFd::from(out), OwnedFd::from(err));
-        worker.write_all(b"one\ntwo, but only ha").unwrap();
-        wait_for_tail(&logs, &["one", "two, but only ha"]);
-        let soon = Instant::now() + Duration::from_secs(5);
-        assert!(logs.flush(soon));
-        let still = logs.stand_still(soon).unwrap();
-        let mut luggage = Luggage::default();
-        let frozen = still.freeze(&mut luggage);
-        worker.write_all(b"lf\nthree\n").unwrap();
-        let text = serde_json::to_string(&frozen).unwrap();
-        let mut luggage = crate::sys::handover::crossed(&luggage);
-        let (reader, writer) = std::io::pipe().unwrap();
-        let other = writer.try_clone().unwrap();
-        let frozen = serde_json::from_str(&text).unwrap();
-        let next = Logs::thaw_over(writer.into(), other.into(), frozen, &mut luggage).unwrap();
-        drop(luggage);
-        wait_for_tail(&next, &["one", "two, but only half", "three"]);
-        let said = |mut read: std::io::PipeReader, length: usize| {
-            let mut bytes = vec![0; length];
-            read.read_exact(&mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
-        };
-        let rest = "[3 77] two, but only half\n[3 77] three\n";
-        assert_eq!(said(reader, rest.len()), rest);
-        let mut first = [0; 11];
-        read.read_exact(&mut first).unwrap();
-        assert_eq!(&first, b"[3 77] one\n");
-        // The exec has failed instead: the old one goes on, with what was printed meanwhile.
-        let (out, mut other) = std::io::pipe().unwrap();
-        let (err, _other_err) = std::io::pipe().unwrap();
-        other.write_all(b"four\n").unwrap();
-        logs.attach("4".to_owned(), 78, OwnedFd::from(out), OwnedFd::from(err));
-        drop(still);
-        let mut more = [0; 12];
-        read.read_exact(&mut more).unwrap();
-        assert_eq!(&more, b"[4 78] four\n");
-    }
-}
+mod tests;

@@ -1,40 +1,97 @@
-//! The `log` macros' way to our stderr: env_logger filters and formats, the sink takes the line.
+//! The `log` macros' way to the log thread: filtered here, bounded, and never waited for.
 
-use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use env_logger::{Builder, Target};
-use log::{Level, LevelFilter};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use env_filter::{Builder, Filter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mio::Waker;
 
-use super::sink::{Origin, Sink};
-use super::{Look, lines};
+use super::now_ms;
+use crate::protocol::line::single;
 
 /// Says more or less than `-v` and `-q` do, by module: `debug`, `forkfront::primary=trace`.
 const ENVIRONMENT: &str = "FORKFRONT_LOG";
 
-/// Makes `sink` the target of the `log` macros. The first call of a process holds.
-pub fn install(sink: &Arc<Sink>, level: LevelFilter) {
-    let look = sink.look();
-    let mut builder = Builder::new();
-    match rules() {
-        Some(rules) => builder.filter_level(level).parse_filters(&rules),
-        // Not filtered here: `set_level` must be able to say more as well as less.
-        None => builder.filter_level(LevelFilter::Trace),
-    };
-    let installed = builder
-        .target(Target::Pipe(Box::new(Lines(Arc::clone(sink)))))
-        .format(move |out, record| {
-            let message = lines::single(&record.args().to_string());
-            writeln!(
-                out,
-                "forkfront: {}{message}",
-                level_word(record.level(), look)
-            )
+/// Our own lines that may wait for the log thread.
+const WAITING: usize = 4096;
+
+/// A line of our own.
+#[derive(Clone, Debug)]
+pub struct OwnLine {
+    /// ms since 1970.
+    pub time: i64,
+    pub level: Level,
+    pub message: String,
+}
+
+/// The way of our own lines to the log thread.
+#[derive(Debug)]
+pub struct OwnLines {
+    sender: Sender<OwnLine>,
+    receiver: Receiver<OwnLine>,
+    /// Lines for which there was no room, since that was last said.
+    dropped: AtomicU64,
+    lost: Arc<AtomicU64>,
+    waker: Arc<Waker>,
+}
+
+impl OwnLines {
+    pub fn new(waker: Arc<Waker>, lost: Arc<AtomicU64>) -> Self {
+        let (sender, receiver) = bounded(WAITING);
+        Self {
+            sender,
+            receiver,
+            dropped: AtomicU64::new(0),
+            lost,
+            waker,
+        }
+    }
+
+    /// Leaves a line, or counts it.
+    pub fn push(&self, line: OwnLine) {
+        if self.sender.try_send(line).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+            self.lost.fetch_add(1, Relaxed);
+        }
+        // Whoever was woken before and has not read yet will find this too.
+        let _ = self.waker.wake();
+    }
+
+    /// The next line, or a word about those that there was no room for.
+    pub fn next(&self) -> Option<OwnLine> {
+        self.receiver.try_recv().ok().or_else(|| {
+            let dropped = self.dropped.swap(0, Relaxed);
+            let plural = if dropped == 1 { "" } else { "s" };
+            (dropped > 0).then(|| OwnLine {
+                time: now_ms(),
+                level: Level::Warn,
+                message: format!("{dropped} line{plural} of our own dropped here"),
+            })
         })
-        .try_init();
-    if installed.is_ok() {
-        // With rules from the environment, these hold.
-        let _ = set_level(level);
+    }
+
+    /// What waits, and goes on waiting.
+    pub fn waiting(&self) -> Vec<OwnLine> {
+        let waiting: Vec<OwnLine> = self.receiver.try_iter().collect();
+        for line in &waiting {
+            let _ = self.sender.try_send(line.clone());
+        }
+        waiting
+    }
+}
+
+/// Makes them the target of the `log` macros. The first call of a process holds.
+pub fn install(lines: Arc<OwnLines>, level: LevelFilter) {
+    let filter = rules().map(|rules| {
+        let mut builder = Builder::new();
+        builder.filter_level(level).parse(&rules);
+        builder.build()
+    });
+    let most = filter.as_ref().map_or(level, Filter::filter);
+    if log::set_boxed_logger(Box::new(Logger { lines, filter })).is_ok() {
+        log::set_max_level(most);
     }
 }
 
@@ -60,28 +117,28 @@ fn rules() -> Option<String> {
         .filter(|rules| !rules.is_empty())
 }
 
-fn level_word(level: Level, look: Look) -> &'static str {
-    match (level, look.colour) {
-        (Level::Error, true) => "\x1b[31merror:\x1b[0m ",
-        (Level::Error, false) => "error: ",
-        (Level::Warn, true) => "\x1b[33mwarning:\x1b[0m ",
-        (Level::Warn, false) => "warning: ",
-        (Level::Info, _) => "",
-        (Level::Debug, _) => "debug: ",
-        (Level::Trace, _) => "trace: ",
-    }
+struct Logger {
+    lines: Arc<OwnLines>,
+    /// None: the level of the macros is all there is.
+    filter: Option<Filter>,
 }
 
-/// env_logger writes each line whole, at once.
-struct Lines(Arc<Sink>);
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line.to_vec(), 1, Origin::Own);
-        Ok(line.len())
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_none_or(|filter| filter.enabled(metadata))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn log(&self, record: &Record<'_>) {
+        let filter = self.filter.as_ref();
+        if filter.is_none_or(|filter| filter.matches(record)) {
+            self.lines.push(OwnLine {
+                time: now_ms(),
+                level: record.level(),
+                message: single(&record.args().to_string()).into_owned(),
+            });
+        }
     }
+
+    fn flush(&self) {}
 }

@@ -1,8 +1,9 @@
-//! The thread that drains the workers' pipes, always, so that no worker ever blocks on printing.
+//! The log thread: drains the workers' pipes, always, so that no worker ever blocks on printing, and takes our own
+//! lines.
 //!
-//! It holds the pipes, cuts them into lines and leaves those with the sinks. It is told what to do over a
-//! channel with a waker behind it, so that the main thread hands over a pipe without waiting. For an upgrade it
-//! stands still and shows what it has ([`Still`]).
+//! It holds the pipes, cuts them into lines and leaves those with the sinks and in the ring, from which it shows
+//! them to followers. It is told what to do over a channel with a waker behind it, so that the main thread hands
+//! over a pipe without waiting. For an upgrade it stands still and shows what it has ([`Still`]).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,14 +11,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use log::LevelFilter;
 use mio::Waker;
+use socket2::Socket;
 
-use super::frozen::{FrozenPipe, FrozenReader, FrozenWorker};
-use super::{Outputs, Stream};
+use super::frozen::{FrozenFollower, FrozenOwn, FrozenPipe, FrozenReader, FrozenWorker, Reading};
+use super::logger::{self, OwnLines};
+use super::outputs::Outputs;
+use super::{Counts, Place, Wish};
 use crate::primary::pulse::Beat;
+use crate::protocol::line::{Stream, tag};
 use crate::sys::handover::{Bytes, Kind, Luggage};
 use thread::Thread;
 
+mod follower;
+mod tails;
 mod thread;
 
 /// How long a question for last lines waits for the thread.
@@ -25,7 +33,7 @@ const TAIL_PATIENCE: Duration = Duration::from_millis(100);
 
 enum Order {
     Attach {
-        slot: String,
+        place: Place,
         pid: u32,
         pipes: [(Stream, OwnedFd); 2],
     },
@@ -38,6 +46,10 @@ enum Order {
     },
     /// Shows that it still goes round.
     Beat(Beat),
+    /// Lines go here from now on.
+    Use(Outputs),
+    /// Shows a client what it wishes to see.
+    Show(Socket, Wish),
     /// Shows what it has and stands still until the other end of `resume` is gone.
     Stand {
         answer: Sender<Shown>,
@@ -52,6 +64,9 @@ struct Shown {
     workers: Vec<FrozenWorker>,
     ended: Vec<usize>,
     next: usize,
+    ring: Option<OwnedFd>,
+    followers: Vec<(Arc<Socket>, Reading)>,
+    own: Arc<OwnLines>,
 }
 
 #[derive(Debug)]
@@ -60,7 +75,8 @@ struct ShownPipe {
     end: Arc<OwnedFd>,
     stream: Stream,
     worker: usize,
-    prefix: Vec<u8>,
+    place: Place,
+    pid: u32,
     partial: Vec<u8>,
 }
 
@@ -79,20 +95,42 @@ impl Still {
             workers,
             ended,
             next,
+            ring,
+            followers,
+            own,
         } = &self.shown;
-        let frozen = |pipe: &'a ShownPipe| FrozenPipe {
-            number: pipe.number,
-            end: luggage.lend(Kind::Pipe, pipe.end.as_fd()),
-            stream: pipe.stream,
-            worker: pipe.worker,
-            prefix: Bytes(pipe.prefix.clone()),
-            partial: Bytes(pipe.partial.clone()),
-        };
+        let pipes = pipes.iter().map(|pipe| {
+            let Place { app, slot, named } = &pipe.place;
+            let words = tag(named.then_some(&**app), *slot);
+            FrozenPipe {
+                number: pipe.number,
+                end: luggage.lend(Kind::Pipe, pipe.end.as_fd()),
+                stream: pipe.stream,
+                worker: pipe.worker,
+                app: app.to_string(),
+                slot: Some(*slot),
+                named: *named,
+                pid: pipe.pid,
+                prefix: Bytes(format!("[{words} {}] ", pipe.pid).into_bytes()),
+                partial: Bytes(pipe.partial.clone()),
+            }
+        });
         FrozenReader {
-            pipes: pipes.iter().map(frozen).collect(),
+            pipes: pipes.collect(),
             workers: workers.clone(),
             ended: ended.clone(),
             next: *next,
+            ring: ring
+                .as_ref()
+                .map(|ring| luggage.lend(Kind::Memfd, ring.as_fd())),
+            followers: followers
+                .iter()
+                .map(|(socket, reading)| FrozenFollower {
+                    socket: luggage.lend(Kind::Control, socket.as_fd()),
+                    reading: reading.clone(),
+                })
+                .collect(),
+            own: own.waiting().into_iter().map(FrozenOwn::from).collect(),
         }
     }
 }
@@ -102,31 +140,39 @@ impl Still {
 pub struct Reader {
     orders: Sender<Order>,
     waker: Arc<Waker>,
+    own: Arc<OwnLines>,
 }
 
 impl Reader {
-    pub fn start(outputs: Outputs) -> io::Result<Self> {
-        let (reader, thread) = Self::new(outputs)?;
-        thread.start(Vec::new())?;
+    pub fn start(outputs: Outputs, counts: Arc<Counts>) -> io::Result<Self> {
+        let (reader, thread) = Self::new(outputs, counts)?;
+        thread.start(Vec::new(), None)?;
         Ok(reader)
     }
 
     /// As another image left it.
     pub fn thaw(
         outputs: Outputs,
+        counts: Arc<Counts>,
         frozen: FrozenReader,
         luggage: &mut Luggage<'_>,
     ) -> io::Result<Self> {
-        let (reader, mut thread) = Self::new(outputs)?;
+        let (reader, mut thread) = Self::new(outputs, counts)?;
+        let ring = frozen.ring.map(|ring| luggage.take(ring, Kind::Memfd));
         let more = thread.thaw(frozen, luggage)?;
-        thread.start(more)?;
+        thread.start(more, ring.transpose()?)?;
         Ok(reader)
     }
 
-    fn new(outputs: Outputs) -> io::Result<(Self, Thread)> {
+    fn new(outputs: Outputs, counts: Arc<Counts>) -> io::Result<(Self, Thread)> {
         let (orders, received) = unbounded();
-        let (thread, waker) = Thread::new(received, outputs)?;
-        Ok((Self { orders, waker }, thread))
+        let (thread, waker, own) = Thread::new(received, outputs, counts)?;
+        Ok((Self { orders, waker, own }, thread))
+    }
+
+    /// From now on the `log` macros lead here.
+    pub fn install_logger(&self, level: LevelFilter) {
+        logger::install(self.own.clone(), level);
     }
 
     /// Makes the thread stand still; `None` if it did not before `deadline`, and goes on.
@@ -138,9 +184,9 @@ impl Reader {
         Some(Still { shown, _resume })
     }
 
-    pub fn attach(&self, slot: String, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
+    pub fn attach(&self, place: Place, pid: u32, stdout: OwnedFd, stderr: OwnedFd) {
         self.order(Order::Attach {
-            slot,
+            place,
             pid,
             pipes: [(Stream::Stdout, stdout), (Stream::Stderr, stderr)],
         });
@@ -150,6 +196,14 @@ impl Reader {
         let (answer, lines) = bounded(1);
         self.order(Order::Tail { pid, answer });
         lines.recv_timeout(TAIL_PATIENCE).unwrap_or_default()
+    }
+
+    pub fn use_outputs(&self, outputs: Outputs) {
+        self.order(Order::Use(outputs));
+    }
+
+    pub fn show(&self, client: Socket, wish: Wish) {
+        self.order(Order::Show(client, wish));
     }
 
     /// Waits until what the pipes hold now has been read.

@@ -1,22 +1,19 @@
-//! One output behind a bounded queue: whoever has a line leaves it here and goes on; the writer thread waits
-//! for the output in their place.
+//! One output behind a bounded queue: whoever has a line leaves it here and goes on; the writer thread
+//! ([`super::writer`]) waits for the output in their place.
 //!
-//! The lock is held for moving a buffer, never across a system call on the output. What is not a file is written
-//! to only when it is writable, and no more than it then takes at once: so the writer can almost always be paused
-//! between two writes, with what is left known to the byte.
+//! The lock is held for moving a buffer, never across a system call on the output. So the writer can almost always
+//! be paused between two writes, with what is left known to the byte.
 
-use std::collections::VecDeque;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{SFlag, fstat};
+use log::Level;
 use serde::{Deserialize, Serialize};
 
-use super::Look;
+use super::now_ms;
+use crate::protocol::line::{Head, Look, Voice};
 use crate::sys::handover::Bytes;
 
 /// What the workers' lines may take up while they wait.
@@ -37,17 +34,22 @@ pub enum Origin {
     Own,
 }
 
+/// Name of one file of several behind one output; none where the output is one.
+pub type Name = Option<Arc<str>>;
+
 /// One output.
 #[derive(Debug)]
 pub struct Sink {
-    look: Look,
     queue: Mutex<Queue>,
     filled: Condvar,
     emptied: Condvar,
+    /// Lines that no output took, since the start of the primary.
+    lost: Arc<AtomicU64>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
+/// What waits, and what the writer is to do beside writing it.
+#[derive(Debug)]
+pub(super) struct Queue {
     pieces: VecDeque<Piece>,
     /// Bytes in `pieces` and in the writer's hands.
     bytes: usize,
@@ -55,17 +57,26 @@ struct Queue {
     writing: bool,
     /// The writer is to begin no write.
     paused: bool,
-    /// Lines dropped since the last that was taken.
-    dropped: u64,
+    /// Lines dropped since the last that was taken, by the file that they were for.
+    dropped: BTreeMap<Name, u64>,
+    look: Look,
+    /// Files are to be opened anew.
+    pub(super) reopen: bool,
+    /// Once all is written, this was the last of it.
+    closed: bool,
 }
 
+/// Whole lines on their way.
 #[derive(Debug)]
-struct Piece {
-    bytes: Vec<u8>,
+pub(super) struct Piece {
+    pub(super) name: Name,
+    pub(super) bytes: Vec<u8>,
     /// How many of them are written.
-    written: usize,
+    pub(super) written: usize,
     /// Lines that are lost if it cannot be written.
     lines: u64,
+    /// How many of those are not counted as lost yet: a note about lost lines stands for some that are.
+    uncounted: u64,
 }
 
 /// What waits to be written, for the next image.
@@ -76,23 +87,15 @@ pub struct Unwritten {
     dropped: u64,
 }
 
-/// What a pipe that polls writable takes without a wait (pipe(7), `PIPE_BUF`).
-const AT_ONCE: usize = 4096;
-
 impl Sink {
-    /// Starts the writer of this output. The thread lives as long as the process: it may be blocked.
-    pub fn start(name: &str, output: OwnedFd) -> io::Result<Arc<Self>> {
-        let sink = Arc::new(Self {
-            look: Look::of(&output),
-            queue: Mutex::default(),
+    /// An output that nobody writes to yet.
+    pub(super) fn new(look: Look, lost: &Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue::new(look)),
             filled: Condvar::new(),
             emptied: Condvar::new(),
-        });
-        let writer = Arc::clone(&sink);
-        std::thread::Builder::new()
-            .name(name.into())
-            .spawn(move || writer.write(&output))?;
-        Ok(sink)
+            lost: Arc::clone(lost),
+        })
     }
 
     /// Keeps the writer from beginning another write and waits until it is in none. False: at `deadline` it still
@@ -117,28 +120,34 @@ impl Sink {
         self.filled.notify_one();
     }
 
-    /// What waits now.
-    pub fn unwritten(&self) -> Unwritten {
+    /// What waits now, by the file that it is for.
+    pub fn unwritten(&self) -> BTreeMap<Name, Unwritten> {
         let queue = self.lock();
-        let rest = |piece: &Piece| piece.bytes[piece.written..].to_vec();
-        Unwritten {
-            bytes: Bytes(queue.pieces.iter().flat_map(rest).collect()),
-            lines: queue.pieces.iter().map(|piece| piece.lines).sum(),
-            dropped: queue.dropped,
+        let mut all: BTreeMap<Name, Unwritten> = BTreeMap::new();
+        for piece in &queue.pieces {
+            let one = all.entry(piece.name.clone()).or_default();
+            one.bytes.0.extend_from_slice(&piece.bytes[piece.written..]);
+            one.lines += piece.lines;
         }
+        for (name, dropped) in &queue.dropped {
+            all.entry(name.clone()).or_default().dropped = *dropped;
+        }
+        all
     }
 
     /// What the image before could not write any more comes first.
-    pub fn take_over(&self, unwritten: Unwritten) {
+    pub fn take_over(&self, name: Name, unwritten: Unwritten) {
         let Unwritten {
             bytes: Bytes(bytes),
             lines,
             dropped,
         } = unwritten;
         let mut queue = self.lock();
-        queue.dropped += dropped;
+        if dropped > 0 {
+            *queue.dropped.entry(name.clone()).or_default() += dropped;
+        }
         if !bytes.is_empty() {
-            queue.append(Piece::new(bytes, lines));
+            queue.append(Piece::new(name, bytes, lines));
         }
         drop(queue);
         self.filled.notify_one();
@@ -146,22 +155,40 @@ impl Sink {
 
     /// How lines look here.
     pub fn look(&self) -> Look {
-        self.look
+        self.lock().look
+    }
+
+    /// How they look from now on.
+    pub fn set_look(&self, look: Look) {
+        self.lock().look = look;
+    }
+
+    /// Has the writer open its files anew, behind what waits for the write that is under way.
+    pub fn reopen(&self) {
+        self.lock().reopen = true;
+        self.filled.notify_one();
+    }
+
+    /// Nothing more comes: the writer ends when all is written.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_one();
     }
 
     /// Leaves whole lines here, or drops and counts them if there is no room. Never waits for the output.
-    pub fn push(&self, bytes: Vec<u8>, lines: u64, origin: Origin) {
+    pub fn push(&self, name: &Name, bytes: Vec<u8>, lines: u64, origin: Origin) {
         let mut queue = self.lock();
         let room = match origin {
             Origin::Worker => BUDGET,
             Origin::Own => BUDGET + OWN_RESERVE,
         };
         if queue.bytes + bytes.len() > room {
-            queue.dropped += lines;
+            *queue.dropped.entry(name.clone()).or_default() += lines;
+            self.lost.fetch_add(lines, Relaxed);
             return;
         }
-        queue.note_dropped();
-        queue.append(Piece::new(bytes, lines));
+        queue.note_dropped(name);
+        queue.append(Piece::new(name.clone(), bytes, lines));
         drop(queue);
         self.filled.notify_one();
     }
@@ -180,66 +207,60 @@ impl Sink {
         true
     }
 
-    fn write(&self, output: &OwnedFd) {
-        let at_once = at_once(output);
+    /// For the writer: waits until something is to be done. False: nothing ever will be.
+    pub(super) fn await_work(&self) -> bool {
         let mut queue = self.lock();
         loop {
             if queue.pieces.is_empty() {
                 self.emptied.notify_all();
             }
-            if queue.paused || queue.pieces.is_empty() {
-                let waited = self.filled.wait(queue);
-                queue = waited.unwrap_or_else(PoisonError::into_inner);
-                continue;
+            if !queue.paused && (queue.reopen || !queue.pieces.is_empty()) {
+                return true;
             }
-            drop(queue);
-            wait_until_writable(output);
-            queue = self.lock();
-            if queue.paused {
-                continue;
+            if queue.closed && queue.pieces.is_empty() {
+                return false;
             }
-            queue = self.write_some(queue, output, at_once);
+            let waited = self.filled.wait(queue);
+            queue = waited.unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// One write of the first piece, without the lock.
-    fn write_some<'a>(
-        &'a self,
-        mut queue: MutexGuard<'a, Queue>,
-        output: &OwnedFd,
-        at_once: usize,
-    ) -> MutexGuard<'a, Queue> {
-        let Some(mut piece) = queue.pieces.pop_front() else {
-            return queue;
-        };
-        queue.writing = true;
-        drop(queue);
-        let rest = &piece.bytes[piece.written..];
-        let written = nix::unistd::write(output, &rest[..rest.len().min(at_once)]);
+    /// For the writer: whether files are to be opened anew before the next write. To be asked once.
+    pub(super) fn is_to_reopen(&self) -> bool {
+        std::mem::take(&mut self.lock().reopen)
+    }
+
+    /// For the writer: the first piece, unless there is none or nothing is to be written.
+    pub(super) fn take(&self) -> Option<Piece> {
+        let mut queue = self.lock();
+        if queue.paused {
+            return None;
+        }
+        let piece = queue.pieces.pop_front();
+        queue.writing = piece.is_some();
+        piece
+    }
+
+    /// For the writer: what has become of the piece that it took. What is not wholly written comes again, unless it
+    /// never can be.
+    pub(super) fn give_back(&self, piece: Piece, lost: bool) {
         let mut queue = self.lock();
         queue.writing = false;
-        match written {
-            Ok(count) => piece.written += count,
-            // The output is shared with others, who may have made it non-blocking.
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
-            // Nobody reads any more, or the disk is full: the service does not depend on it.
-            Err(_) => {
-                queue.bytes -= piece.bytes.len();
-                queue.dropped += piece.lines;
-                self.emptied.notify_all();
-                return queue;
-            }
-        }
-        if piece.written < piece.bytes.len() {
+        if lost {
+            queue.bytes -= piece.bytes.len();
+            *queue.dropped.entry(piece.name).or_default() += piece.lines;
+            self.lost.fetch_add(piece.uncounted, Relaxed);
+        } else if piece.written < piece.bytes.len() {
             queue.pieces.push_front(piece);
         } else {
             queue.bytes -= piece.bytes.len();
             if queue.pieces.is_empty() {
-                queue.note_dropped();
+                let names: Vec<Name> = queue.dropped.keys().cloned().collect();
+                names.iter().for_each(|name| queue.note_dropped(name));
             }
         }
+        drop(queue);
         self.emptied.notify_all();
-        queue
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -249,24 +270,47 @@ impl Sink {
 }
 
 impl Queue {
-    /// Puts the number of dropped lines where they would have been.
-    fn note_dropped(&mut self) {
-        let lines = std::mem::take(&mut self.dropped);
-        if lines > 0 {
-            let plural = if lines == 1 { "" } else { "s" };
-            let note = format!(
-                "forkfront: {lines} line{plural} dropped here, since this output was not read in time\n"
-            );
-            self.append(Piece::new(note.into_bytes(), lines));
+    fn new(look: Look) -> Self {
+        Self {
+            pieces: VecDeque::new(),
+            bytes: 0,
+            writing: false,
+            paused: false,
+            dropped: BTreeMap::new(),
+            look,
+            reopen: false,
+            closed: false,
         }
+    }
+
+    /// Puts the number of dropped lines where they would have been.
+    fn note_dropped(&mut self, name: &Name) {
+        let Some(lines) = self.dropped.remove(name).filter(|lines| *lines > 0) else {
+            return;
+        };
+        let plural = if lines == 1 { "" } else { "s" };
+        let note = format!(
+            "{lines} line{plural} dropped here, since this output did not take them in time"
+        );
+        let mut bytes = Vec::new();
+        let head = Head::new(self.look, Voice::Primary(Level::Warn), now_ms());
+        head.write(&mut bytes, note.as_bytes(), false);
+        let note = Piece {
+            uncounted: 0,
+            ..Piece::new(name.clone(), bytes, lines)
+        };
+        self.append(note);
     }
 
     fn append(&mut self, piece: Piece) {
         self.bytes += piece.bytes.len();
         match self.pieces.back_mut() {
-            Some(last) if last.bytes.len() + piece.bytes.len() <= GATHER => {
+            Some(last)
+                if last.name == piece.name && last.bytes.len() + piece.bytes.len() <= GATHER =>
+            {
                 last.bytes.extend_from_slice(&piece.bytes);
                 last.lines += piece.lines;
+                last.uncounted += piece.uncounted;
             }
             _ => self.pieces.push_back(piece),
         }
@@ -274,62 +318,13 @@ impl Queue {
 }
 
 impl Piece {
-    fn new(bytes: Vec<u8>, lines: u64) -> Self {
+    fn new(name: Name, bytes: Vec<u8>, lines: u64) -> Self {
         Self {
+            name,
             bytes,
             written: 0,
             lines,
+            uncounted: lines,
         }
-    }
-}
-
-/// How much may be written at once: all, to a file.
-fn at_once(output: &OwnedFd) -> usize {
-    let file = fstat(output)
-        .is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-    if file { usize::MAX } else { AT_ONCE }
-}
-
-/// Waits for as long as it takes. What cannot be polled is written to anyway.
-fn wait_until_writable(output: &OwnedFd) {
-    let mut writable = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
-    while poll(&mut writable, PollTimeout::NONE) == Err(Errno::EINTR) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_writer_whose_output_takes_nothing_is_paused_to_the_byte() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
-        let sink = Sink::start("test", OwnedFd::from(writer)).unwrap();
-        let line = |n: u32| format!("line {n:>6}\n").into_bytes();
-        let all: Vec<u8> = (0..30_000).flat_map(line).collect();
-        (0..30_000).for_each(|n| sink.push(line(n), 1, Origin::Worker));
-        assert!(
-            !sink.flush(Instant::now() + Duration::from_millis(50)),
-            "a pipe holds 64 KiB"
-        );
-        assert!(sink.pause(Instant::now() + Duration::from_secs(5)));
-        let unwritten = sink.unwritten();
-        assert_eq!(sink.unwritten(), unwritten);
-        // As after the exec: another writer on the same pipe.
-        let mut written = vec![0; all.len() - unwritten.bytes.0.len()];
-        reader.read_exact(&mut written).unwrap();
-        let (mut again, writer) = std::io::pipe().unwrap();
-        let next = Sink::start("next", OwnedFd::from(writer)).unwrap();
-        next.take_over(unwritten);
-        let mut rest = vec![0; all.len() - written.len()];
-        again.read_exact(&mut rest).unwrap();
-        written.extend(rest);
-        assert!(written == all);
-        // The exec has failed: the old one goes on.
-        sink.resume();
-        let mut byte = [0];
-        reader.read_exact(&mut byte).unwrap();
     }
 }

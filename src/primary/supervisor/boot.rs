@@ -51,6 +51,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     for (app, inherited) in apps.into_iter().zip(inherited) {
         prepared.push(Prepared::new(app.clone(), inherited, home.as_deref())?);
     }
+    let prepared_logs = logs::Prepared::new(&config.logs).map_err(Error::failed)?;
     let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),
         control: config.control.as_deref(),
@@ -66,6 +67,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         home,
         open_files,
         run_dir,
+        prepared_logs,
     };
     assemble(config, opened).map_err(|error| Error::io("cannot start the primary", &error))
 }
@@ -83,6 +85,7 @@ struct Opened {
     home: Option<PathBuf>,
     open_files: limits::OpenFiles,
     run_dir: RunDir,
+    prepared_logs: logs::Prepared,
 }
 
 fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
@@ -92,6 +95,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         home,
         open_files,
         run_dir,
+        prepared_logs,
     } = opened;
     let poll = Poll::new()?;
     let watch = |fd: RawFd, source: Source| {
@@ -104,7 +108,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
     poll.registry()
         .register(&mut signals, Source::Signals.token(), Interest::READABLE)?;
     process::become_subreaper()?;
-    let logs = logs::start(config.log_level)?;
+    let logs = logs::start(config.log_level, prepared_logs)?;
     let rendezvous = Rendezvous::new(run_dir.rendezvous_socket()?)?;
     watch(rendezvous.as_raw_fd(), Source::Rendezvous)?;
     let commands = Clients::new(run_dir.control_socket()?)?;

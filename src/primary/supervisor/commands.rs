@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::Supervisor;
 use super::operations::Order;
 use crate::primary::control::ClientId;
-use crate::protocol::Request;
+use crate::primary::logs::Wish;
+use crate::protocol::{Done, LogsOf, Request};
 
 impl Supervisor {
     /// Takes what clients of the control socket ask.
@@ -21,6 +22,28 @@ impl Supervisor {
                 let status = self.status();
                 let status = status.ok_or_else(|| "the dispatcher does not answer".to_owned());
                 self.commands.answer(client, status);
+            }
+            Request::Logs {
+                of,
+                since,
+                lines,
+                follow,
+            } => {
+                let (only_app, unknown) = match self.whose_log(of.as_ref()) {
+                    Ok(whose) => whose,
+                    Err(sentence) => return self.commands.answer::<Done>(client, Err(sentence)),
+                };
+                let wish = Wish {
+                    of,
+                    only_app,
+                    since,
+                    lines,
+                    follow,
+                    unknown,
+                };
+                if let Some(client) = self.commands.release(client) {
+                    self.logs.show(client, wish);
+                }
             }
             // One that comes while a stop is under way waits for its end as well.
             Request::Stop => {
@@ -42,6 +65,22 @@ impl Supervisor {
             Request::Set { app, setting } => self.order(Order::Set(app, setting), Some(client)),
             Request::Upgrade { binary } => self.order(Order::Upgrade(binary), Some(client)),
         }
+    }
+
+    /// The app that a slot without one is of, and what is wrong if there are no lines of those whose are wanted.
+    /// Slots and apps that there were have left lines.
+    fn whose_log(&self, of: Option<&LogsOf>) -> Result<(Option<String>, Option<String>), String> {
+        Ok(match of {
+            Some(LogsOf::Slot(slot)) => {
+                let app = match &slot.app {
+                    Some(app) => app.clone(),
+                    None => self.apps[self.app_named(None)?].config.name.clone(),
+                };
+                (Some(app), self.slot_named(slot).err())
+            }
+            Some(LogsOf::App(app)) => (None, self.app_named(Some(app)).err()),
+            Some(LogsOf::Primary) | None => (None, None),
+        })
     }
 
     /// Tells those who wait for the stop how far it is.

@@ -147,7 +147,7 @@ impl Supervisor {
         let signals = watch_signals(&poll);
         let signals = back.need(&thaw("the signals"), signals);
         let log_level = frozen.config.log_level;
-        let logs = logs::thaw(log_level, frozen.logs, luggage);
+        let logs = logs::thaw(log_level, &frozen.config.logs, frozen.logs, luggage);
         let logs = back.need(&thaw("the workers' output"), logs);
         let run_dir = RunDir::thaw(frozen.run_dir, luggage);
         let run_dir = back.need(&thaw("the run directory"), run_dir);

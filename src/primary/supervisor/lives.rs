@@ -85,7 +85,8 @@ impl Supervisor {
             let _ = process::signal(pidfd.as_fd(), Signal::SIGKILL);
             return Err(error);
         }
-        self.logs.attach(self.tag(app, slot), pid, stdout, stderr);
+        self.logs
+            .attach(self.log_place(app, slot), pid, stdout, stderr);
         let now = self.now();
         let ready_by = now + self.apps[app].config.ready_timeout;
         let state = State::Starting { ready_by };

@@ -297,7 +297,7 @@ impl Supervisor {
     }
 
     /// The serving app of this name, or the only one.
-    fn app_named(&self, name: Option<&str>) -> Result<AppId, String> {
+    pub(super) fn app_named(&self, name: Option<&str>) -> Result<AppId, String> {
         let mut serving = self.apps.iter().filter(|app| app.phase.is_serving());
         let names = || {
             let serving = self.apps.iter().filter(|app| app.phase.is_serving());
@@ -320,7 +320,7 @@ impl Supervisor {
     }
 
     /// The slot that is meant.
-    fn slot_named(&self, slot: &SlotRef) -> Result<(AppId, SlotId), String> {
+    pub(super) fn slot_named(&self, slot: &SlotRef) -> Result<(AppId, SlotId), String> {
         let app = self.app_named(slot.app.as_deref())?;
         let workers = self.apps[app].config.workers;
         if usize::from(slot.slot) >= workers {

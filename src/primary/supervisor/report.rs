@@ -76,7 +76,9 @@ impl Supervisor {
             operation: self.operation_words(),
             progress: self.operation_progress(),
             primary: own_usage(),
-            lines_dropped: 0,
+            lines_dropped: self.logs.dropped(),
+            lines_printed: self.logs.printed(),
+            log_file: self.config.logs.file.as_ref().map(ToString::to_string),
             apps: Vec::new(),
             listeners: Vec::new(),
             held: 0,
@@ -104,12 +106,7 @@ impl Supervisor {
             status.slots.extend(slots);
             status.apps.push(app_status(app, &snapshot));
         }
-        if let Some(first) = status.apps.first() {
-            status.sticky = first.sticky.clone();
-            status.websocket_sticky = first.websocket_sticky;
-            status.keys = first.keys;
-            status.evenness = first.evenness;
-        }
+        speak_for_all(&mut status);
         self.last_look = LastLook::now(&usage);
         Some(status)
     }
@@ -249,6 +246,16 @@ fn own_usage() -> PrimaryStatus {
         cpu_s: used.cpu_seconds(),
         rss_bytes: used.rss_bytes,
         fds: process::own_descriptors(),
+    }
+}
+
+/// What is said of the first app is said at the top, too.
+fn speak_for_all(status: &mut Status) {
+    if let Some(first) = status.apps.first() {
+        status.sticky = first.sticky.clone();
+        status.websocket_sticky = first.websocket_sticky;
+        status.keys = first.keys;
+        status.evenness = first.evenness;
     }
 }
 

@@ -26,6 +26,7 @@ impl Supervisor {
             Signal::SIGINT if !self.stopping => self.stop("SIGINT"),
             Signal::SIGINT => self.stop_now("a second signal"),
             Signal::SIGQUIT => self.stop_now("SIGQUIT"),
+            Signal::SIGUSR1 if self.logs.reopen() => debug!("SIGUSR1: log files are opened anew"),
             Signal::SIGUSR1 => debug!("SIGUSR1: no log file is open, so there is none to reopen"),
             Signal::SIGHUP => self.reload(true),
             Signal::SIGUSR2 => self.reload(false),

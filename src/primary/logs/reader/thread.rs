@@ -1,6 +1,6 @@
-//! The thread itself: what it holds, how it reads, and the last words it keeps.
+//! The thread itself: what it holds, and how it goes on from turn to turn.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -9,32 +9,30 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use super::super::frozen::{FrozenReader, FrozenWorker};
-use super::super::lines::{self, Splitter};
-use super::super::sink::Origin;
-use super::super::{Outputs, Stream};
+use super::super::dump;
+use super::super::frozen::FrozenReader;
+use super::super::lines::Splitter;
+use super::super::logger::{OwnLine, OwnLines};
+use super::super::outputs::Outputs;
+use super::super::ring::{BUDGET, Ring, Whose};
+use super::super::sink::Name;
+use super::super::{Counts, Place};
+use super::follower::Follower;
+use super::tails::Tails;
 use super::{Order, Shown, ShownPipe};
-use crate::sys::handover::{Bytes, Kind, Luggage};
+use crate::protocol::line::Stream;
+use crate::sys::handover::{Kind, Luggage};
+use crate::sys::memfd;
 
-/// Lines kept of each worker, to say what its last words were.
-const TAIL_LINES: usize = 20;
-
-/// Bytes kept of each of them.
-const TAIL_WIDTH: usize = 400;
-
-/// Workers that have ended whose last lines are kept.
-const ENDED_KEPT: usize = 64;
+mod carry;
+mod guests;
 
 /// One read; as much as a pipe holds by default (pipe(7)).
 const READ: usize = 64 * 1024;
 
-/// Reads from one pipe before the next has its turn.
-const READS_PER_TURN: usize = 4;
-
-/// Pipes count up from 0 and never take a number again, so an event of a closed one finds nothing.
+/// Pipes and followers count up from 0 and never take a number again, so an event of one that is gone finds nothing.
 const WAKER: Token = Token(usize::MAX);
 
 /// What runs.
@@ -43,26 +41,31 @@ pub(super) struct Thread {
     orders: Receiver<Order>,
     outputs: Outputs,
     pipes: HashMap<usize, Pipe>,
-    /// By order of their start: a pid may come again.
-    workers: BTreeMap<usize, Worker>,
-    ended: VecDeque<usize>,
+    tails: Tails,
+    ring: Ring,
+    followers: BTreeMap<usize, Follower>,
+    own: Arc<OwnLines>,
+    counts: Arc<Counts>,
+    /// Lines that another image was told and has not read.
+    inherited: Vec<OwnLine>,
+    /// Several apps run, so that they are said.
+    named: bool,
     next: usize,
     buffer: Box<[u8]>,
 }
 
 struct Pipe {
-    /// Shared with nobody but a [`Still`].
+    /// Shared with nobody but a [`Still`](super::Still).
     end: Arc<OwnedFd>,
     stream: Stream,
     worker: usize,
-    prefix: Vec<u8>,
-    splitter: Splitter,
-}
-
-struct Worker {
+    place: Place,
     pid: u32,
-    tail: VecDeque<Vec<u8>>,
-    open_pipes: usize,
+    splitter: Splitter,
+    /// Where its lines go, if to a file.
+    name: Name,
+    /// Where they are kept.
+    strand: usize,
 }
 
 /// What a pipe said when it was read.
@@ -77,62 +80,77 @@ enum After {
 }
 
 impl Thread {
-    pub(super) fn new(orders: Receiver<Order>, outputs: Outputs) -> io::Result<(Self, Arc<Waker>)> {
+    pub(super) fn new(
+        orders: Receiver<Order>,
+        outputs: Outputs,
+        counts: Arc<Counts>,
+    ) -> io::Result<(Self, Arc<Waker>, Arc<OwnLines>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let own = Arc::new(OwnLines::new(waker.clone(), counts.lost.clone()));
         let thread = Self {
             poll,
             orders,
             outputs,
             pipes: HashMap::new(),
-            workers: BTreeMap::new(),
-            ended: VecDeque::new(),
+            tails: Tails::default(),
+            ring: Ring::new(BUDGET),
+            followers: BTreeMap::new(),
+            own: own.clone(),
+            counts,
+            inherited: Vec::new(),
+            named: false,
             next: 0,
             buffer: vec![0; READ].into(),
         };
-        Ok((thread, waker))
+        Ok((thread, waker, own))
     }
 
-    /// Takes over what another image had, and says which pipes are to be read at once: what came in the meantime
-    /// makes no edge on some kernels.
+    /// Takes over what another image had, but for the ring, and says which pipes are to be read at once: what came in
+    /// the meantime makes no edge on some kernels.
     pub(super) fn thaw(
         &mut self,
         frozen: FrozenReader,
         luggage: &mut Luggage<'_>,
     ) -> io::Result<Vec<usize>> {
         self.next = frozen.next;
-        self.ended = frozen.ended.into();
-        let workers = frozen.workers.into_iter();
-        self.workers = workers.map(|one| (one.number, Worker::thaw(one))).collect();
+        self.tails = Tails::thaw(frozen.workers, frozen.ended);
+        self.inherited = frozen.own.into_iter().map(OwnLine::from).collect();
         let more = frozen.pipes.iter().map(|pipe| pipe.number).collect();
         for pipe in frozen.pipes {
             let end = luggage.take(pipe.end, Kind::Pipe)?;
-            watch(&self.poll, &end, Token(pipe.number))?;
-            let thawed = Pipe {
-                end: Arc::new(end),
-                stream: pipe.stream,
-                worker: pipe.worker,
-                prefix: pipe.prefix.0,
-                splitter: Splitter::within(pipe.partial.0),
-            };
-            self.pipes.insert(pipe.number, thawed);
+            let (place, pid) = pipe.whose();
+            let splitter = Splitter::within(pipe.partial.0);
+            let whose = (pipe.stream, pipe.worker, pid);
+            self.take_in(pipe.number, end, whose, place, splitter)?;
+        }
+        for follower in frozen.followers {
+            let socket = luggage.take(follower.socket, Kind::Control)?;
+            self.follow(Follower::thaw(socket.into(), follower.reading));
         }
         Ok(more)
     }
 
-    pub(super) fn start(self, more: Vec<usize>) -> io::Result<()> {
+    pub(super) fn start(self, more: Vec<usize>, ring: Option<OwnedFd>) -> io::Result<()> {
         std::thread::Builder::new()
             .name("forkfront-logs".into())
-            .spawn(move || self.run(more))?;
+            .spawn(move || self.run(more, ring))?;
         Ok(())
     }
 
     /// `more`: pipes whose turn ended before their bytes did; the poll is edge-triggered and will not say so
     /// again.
-    fn run(mut self, mut more: Vec<usize>) {
+    fn run(mut self, mut more: Vec<usize>, ring: Option<OwnedFd>) {
+        if let Some(ring) = ring {
+            self.restore(&ring);
+        }
+        for line in std::mem::take(&mut self.inherited) {
+            self.carry_own(line);
+        }
         let mut events = Events::with_capacity(256);
+        let mut hurry = !more.is_empty();
         loop {
-            let wait = (!more.is_empty()).then_some(Duration::ZERO);
+            let wait = hurry.then_some(Duration::ZERO);
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     unreachable!("epoll_wait(2) has no other error for a valid set: {error}")
@@ -140,7 +158,12 @@ impl Thread {
                 _ => {}
             }
             let mut turn = std::mem::take(&mut more);
-            turn.extend(events.iter().map(|event| event.token().0));
+            for event in &events {
+                match self.followers.get(&event.token().0) {
+                    Some(_) => self.heed_follower(event),
+                    None => turn.push(event.token().0),
+                }
+            }
             turn.sort_unstable();
             turn.dedup();
             for pipe in turn {
@@ -151,6 +174,22 @@ impl Thread {
             if !self.obey(&mut more) {
                 return;
             }
+            let more_own = self.take_own();
+            let more_shown = self.show_followers();
+            hurry = !more.is_empty() || more_own || more_shown;
+        }
+    }
+
+    /// The last lines that the image before knew.
+    fn restore(&mut self, ring: &OwnedFd) {
+        // Old lines are worth no refusal.
+        let bytes = memfd::open(ring).unwrap_or_default();
+        self.ring = dump::read(&bytes, BUDGET);
+        for pipe in self.pipes.values_mut() {
+            pipe.strand = self.ring.strand(&whose(&pipe.place));
+        }
+        for follower in self.followers.values_mut() {
+            follower.in_ring(&self.ring);
         }
     }
 
@@ -159,17 +198,26 @@ impl Thread {
         use crossbeam_channel::TryRecvError::{Disconnected, Empty};
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Attach { slot, pid, pipes }) => self.attach(slot, pid, pipes, more),
+                Ok(Order::Attach { place, pid, pipes }) => self.attach(place, pid, pipes, more),
                 Ok(Order::Tail { pid, answer }) => {
-                    self.sweep(|worker| worker.pid == pid);
-                    let _ = answer.send(self.tail(pid));
+                    let _ = answer.send(self.last_words(pid));
                 }
                 Ok(Order::Sweep { answer }) => {
                     self.sweep(|_| true);
+                    while self.take_own() {}
+                    self.show_followers();
                     let _ = answer.send(());
                 }
                 Ok(Order::Beat(beat)) => beat.answer(),
+                Ok(Order::Use(outputs)) => {
+                    self.outputs = outputs;
+                    for pipe in self.pipes.values_mut() {
+                        pipe.name = self.outputs.name_of(&pipe.place);
+                    }
+                }
+                Ok(Order::Show(client, wish)) => self.welcome(client, wish),
                 Ok(Order::Stand { answer, resume }) => {
+                    while self.take_own() {}
                     let _ = answer.send(self.show());
                     let _ = resume.recv();
                 }
@@ -181,43 +229,50 @@ impl Thread {
 
     fn attach(
         &mut self,
-        slot: String,
+        place: Place,
         pid: u32,
         pipes: [(Stream, OwnedFd); 2],
         more: &mut Vec<usize>,
     ) {
         let worker = self.next;
-        self.workers.insert(
-            worker,
-            Worker {
-                pid,
-                tail: VecDeque::new(),
-                open_pipes: pipes.len(),
-            },
-        );
+        self.tails.begin(worker, pid, pipes.len());
         for (stream, end) in pipes {
             let number = self.next;
             self.next += 1;
-            let watched = watch(&self.poll, &end, Token(number));
-            if let Err(error) = watched {
+            let whose = (stream, worker, pid);
+            let taken = self.take_in(number, end, whose, place.clone(), Splitter::default());
+            if let Err(error) = taken {
                 log::warn!("cannot watch the output of worker {pid}, so it is lost: {error}");
-                self.ended(worker);
+                self.tails.ended(worker);
                 continue;
             }
-            let prefix = lines::prefix(&slot, pid, self.outputs.of(stream).look());
-            self.pipes.insert(
-                number,
-                Pipe {
-                    end: Arc::new(end),
-                    stream,
-                    worker,
-                    prefix,
-                    splitter: Splitter::default(),
-                },
-            );
             // What was printed before makes no edge on some kernels; one read more costs nothing.
             more.push(number);
         }
+    }
+
+    fn take_in(
+        &mut self,
+        number: usize,
+        end: OwnedFd,
+        (stream, worker, pid): (Stream, usize, u32),
+        place: Place,
+        splitter: Splitter,
+    ) -> io::Result<()> {
+        watch(&self.poll, &end, Token(number))?;
+        self.named = place.named;
+        let pipe = Pipe {
+            end: Arc::new(end),
+            stream,
+            worker,
+            pid,
+            splitter,
+            name: self.outputs.name_of(&place),
+            strand: self.ring.strand(&whose(&place)),
+            place,
+        };
+        self.pipes.insert(number, pipe);
+        Ok(())
     }
 
     fn show(&self) -> Shown {
@@ -229,147 +284,27 @@ impl Thread {
                 end: Arc::clone(&pipe.end),
                 stream: pipe.stream,
                 worker: pipe.worker,
-                prefix: pipe.prefix.clone(),
+                place: pipe.place.clone(),
+                pid: pipe.pid,
                 partial,
             }
         };
-        let worker = |(&number, worker): (&usize, &Worker)| FrozenWorker {
-            number,
-            pid: worker.pid,
-            tail: worker.tail.iter().cloned().map(Bytes).collect(),
-            open_pipes: worker.open_pipes,
-        };
+        let (workers, ended) = self.tails.freeze();
         Shown {
             pipes: self.pipes.iter().map(pipe).collect(),
-            workers: self.workers.iter().map(worker).collect(),
-            ended: self.ended.iter().copied().collect(),
+            workers,
+            ended,
             next: self.next,
+            // Without it the next image begins with an empty one.
+            ring: memfd::seal(&self.ring.dump()).ok(),
+            followers: self.followers.values().map(Follower::show).collect(),
+            own: self.own.clone(),
         }
-    }
-
-    /// Reads a pipe for one turn.
-    fn drain(&mut self, number: usize) -> After {
-        let Some(pipe) = self.pipes.get_mut(&number) else {
-            return After::Empty;
-        };
-        let sink = self.outputs.of(pipe.stream);
-        let mut worker = self.workers.get_mut(&pipe.worker);
-        let (mut out, mut count) = (Vec::new(), 0);
-        let mut line = |prefix: &[u8], line: &[u8]| {
-            lines::write(&mut out, prefix, line, sink.look());
-            count += 1;
-            if let Some(worker) = &mut worker {
-                worker.remember(line);
-            }
-        };
-        let mut after = After::More;
-        for _ in 0..READS_PER_TURN {
-            match nix::unistd::read(&pipe.end, &mut self.buffer) {
-                Ok(0) => after = After::Ended,
-                Ok(length) => {
-                    let bytes = &self.buffer[..length];
-                    pipe.splitter.feed(bytes, |text| line(&pipe.prefix, text));
-                    continue;
-                }
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => after = After::Empty,
-                Err(_) => after = After::Ended,
-            }
-            break;
-        }
-        if after == After::Ended {
-            pipe.splitter.finish(|text| line(&pipe.prefix, text));
-        }
-        if count > 0 {
-            sink.push(out, count, Origin::Worker);
-        }
-        if after == After::Ended {
-            self.close(number);
-        }
-        after
-    }
-
-    /// Reads the pipes of some workers until they are empty now.
-    fn sweep(&mut self, which: impl Fn(&Worker) -> bool) {
-        let wanted = |pipe: &Pipe| self.workers.get(&pipe.worker).is_some_and(&which);
-        let numbers: Vec<usize> = self
-            .pipes
-            .iter()
-            .filter_map(|(&number, pipe)| wanted(pipe).then_some(number))
-            .collect();
-        // A worker that prints without end shall not hold up who asked.
-        const TURNS: usize = 8;
-        for number in numbers {
-            for _ in 0..TURNS {
-                if self.drain(number) != After::More {
-                    break;
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, number: usize) {
-        if let Some(pipe) = self.pipes.remove(&number) {
-            let raw = pipe.end.as_raw_fd();
-            let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
-            self.ended(pipe.worker);
-        }
-    }
-
-    /// One pipe of a worker has ended; after the last, its words are kept for a while.
-    fn ended(&mut self, number: usize) {
-        let Some(worker) = self.workers.get_mut(&number) else {
-            return;
-        };
-        worker.open_pipes -= 1;
-        if worker.open_pipes > 0 {
-            return;
-        }
-        self.ended.push_back(number);
-        if self.ended.len() > ENDED_KEPT
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            self.workers.remove(&oldest);
-        }
-    }
-
-    fn tail(&self, pid: u32) -> Vec<String> {
-        let latest = self.workers.iter().rev().find(|(_, w)| w.pid == pid);
-        let Some((&number, worker)) = latest else {
-            return Vec::new();
-        };
-        let mut tail = worker.tail.clone();
-        for pipe in self.pipes.values().filter(|pipe| pipe.worker == number) {
-            pipe.splitter.peek(|partial| remember(&mut tail, partial));
-        }
-        let text = |line: &Vec<u8>| lines::single(&String::from_utf8_lossy(line));
-        tail.iter().map(text).collect()
     }
 }
 
-impl Worker {
-    fn thaw(frozen: FrozenWorker) -> Self {
-        Self {
-            pid: frozen.pid,
-            tail: frozen.tail.into_iter().map(|line| line.0).collect(),
-            open_pipes: frozen.open_pipes,
-        }
-    }
-
-    fn remember(&mut self, line: &[u8]) {
-        remember(&mut self.tail, line);
-    }
-}
-
-fn remember(tail: &mut VecDeque<Vec<u8>>, line: &[u8]) {
-    let mut kept = if tail.len() < TAIL_LINES {
-        Vec::new()
-    } else {
-        tail.pop_front().unwrap_or_default()
-    };
-    kept.clear();
-    kept.extend_from_slice(&line[..line.len().min(TAIL_WIDTH)]);
-    tail.push_back(kept);
+fn whose(place: &Place) -> Whose {
+    Whose::Slot(place.app.clone(), place.slot)
 }
 
 fn watch(poll: &Poll, end: &OwnedFd, token: Token) -> io::Result<()> {

@@ -31,6 +31,7 @@ pub struct Applied {
 
 /// Everything that can fail has been done.
 struct Opened {
+    logs: Option<logs::Prepared>,
     added: Vec<Prepared>,
     doors: Vec<(AppId, Newcomer)>,
 }
@@ -102,9 +103,11 @@ impl Supervisor {
                 }
             }
         }
+        let logs = changes.logs.as_ref().map(logs::Prepared::new);
         let added = changes.added.iter();
         let added = added.map(|app| Prepared::new(app.clone(), Vec::new(), home));
         Ok(Opened {
+            logs: logs.transpose()?,
             added: added.collect::<Result<_, _>>().map_err(said)?,
             doors,
         })
@@ -125,6 +128,9 @@ impl Supervisor {
         let said = changes.log_level.map_or(Ok(()), logs::set_level);
         if let Err(why) = said {
             info!("log-level stays as it is: {why}");
+        }
+        if let Some(Err(error)) = opened.logs.map(|logs| self.logs.change(logs)) {
+            info!("the log stays as it is: {error}");
         }
         for (app, newcomer) in opened.doors {
             self.take_in(app, newcomer);
