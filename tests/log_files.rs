@@ -39,7 +39,7 @@ fn one_file_takes_all_lines_with_their_time() {
     let file = site.file("app.log");
     has(&file, &format!(" [0 {}] hello\n", pids[0]));
     let all = has(&file, &format!(" [1 {} err] oh\\x1b[2J\n", pids[1]));
-    assert!(all.contains(" forkfront: listening on "), "{all}");
+    assert!(all.contains(" is shared by "), "{all}");
     for line in all.lines() {
         let (time, _) = line.split_once(' ').expect("the time");
         let shape: String = time
@@ -51,7 +51,7 @@ fn one_file_takes_all_lines_with_their_time() {
     // Our own lines are seen where forkfront was started, the workers' are not.
     let output = balancer.output();
     assert!(
-        output.contains("forkfront: listening on ") && !output.contains("hello"),
+        output.contains(" is shared by ") && !output.contains("hello"),
         "{output}"
     );
     let made = fs::metadata(&file).expect("the file");
@@ -78,7 +78,7 @@ fn a_file_for_each_slot_is_opened_anew_on_usr1() {
         assert_eq!(has(&file, "from").lines().count(), 1);
         fs::rename(&file, file.with_extension("old")).expect("moved away");
     }
-    has(&site.file("app-primary.log"), "forkfront: listening on");
+    has(&site.file("app-primary.log"), " is shared by ");
     balancer.signal(Signal::SIGUSR1);
     for slot in 0..2 {
         let file = site.file(&format!("app-{slot}.log"));
@@ -387,6 +387,6 @@ fn the_journal_has_the_time_already() {
         said.contains(&format!("\n[0 {pid}] hello\n<3>[0 {pid}] it burns\n")),
         "{said}"
     );
-    assert!(said.contains("<6>forkfront: listening on "), "{said}");
+    assert!(said.contains("<6>forkfront: "), "{said}");
     balancer.finish();
 }

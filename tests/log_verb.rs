@@ -89,7 +89,7 @@ fn the_last_lines_are_shown() {
     );
     assert_eq!(shown(&["0", "--since", "1h"]).lines().count(), 150);
     assert_eq!(shown(&["1"]).lines().count(), 1);
-    assert!(shown(&["primary"]).contains("forkfront: listening on "));
+    assert!(shown(&["primary"]).contains(" is shared by "));
     assert_eq!(shown(&["-n", "0"]), "");
     let json: Value = serde_json::from_str(&shown(&["1", "--json"])).expect("an object");
     assert_eq!(
