@@ -262,7 +262,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     let words: Vec<OsString> = words.into_iter().collect();
     let verb = words.get(1).and_then(|verb| verb.to_str());
     let is_brief = !words.iter().any(|word| word == "--help");
-    let words = groups::command()
+    let words = groups::shown()
         .try_get_matches_from(&words)
         .and_then(|matches| Words::from_arg_matches(&matches));
     let words = match words {

@@ -4,7 +4,7 @@
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 
-use super::{Words, help, run};
+use super::{Words, help, run, text};
 
 /// The commands in the order in which people need them. Whatever is a command stands in one group.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -22,6 +22,23 @@ const GROUPS: [(&str, &[&str]); 4] = [
 /// The commands that people are told of.
 pub fn verbs() -> impl Iterator<Item = &'static str> {
     GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied()
+}
+
+/// Whether a command has this option, written with its dashes.
+pub fn has_option(verb: &str, option: &str) -> bool {
+    let command = Words::command();
+    let mut options = command
+        .find_subcommand(verb)
+        .into_iter()
+        .flat_map(clap::Command::get_arguments);
+    options.any(|one| {
+        let long = one.get_long().map(|long| format!("--{long}"));
+        let short = one.get_short().map(|short| format!("-{short}"));
+        [long, short]
+            .into_iter()
+            .flatten()
+            .any(|name| name == option)
+    })
 }
 
 /// All words there are; the commands in groups, which clap itself has for options only.
@@ -55,6 +72,20 @@ pub fn command() -> clap::Command {
         .after_long_help(StyledStr::from(topics))
         .help_template(StyledStr::from(template))
         .mut_subcommand("run", run::exclude_beside_config)
+}
+
+/// The same for people: what is said of each command is laid out as wide as the terminal is.
+pub fn shown() -> clap::Command {
+    let width = text::width();
+    command().mut_subcommands(
+        |verb| match verb.get_long_about().map(ToString::to_string) {
+            Some(about) => {
+                let about = text::laid_out(&text::blocks(&about), width);
+                verb.long_about(StyledStr::from(about.trim_end().to_owned()))
+            }
+            None => verb,
+        },
+    )
 }
 
 /// `run -h`: a screenful of what most need, and where the rest is.

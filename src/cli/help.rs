@@ -27,18 +27,17 @@ pub struct HelpWords {
 impl HelpWords {
     /// The text that is asked for.
     pub fn text(&self) -> Result<StyledStr> {
-        let mut command = groups::command();
+        let mut command = groups::shown();
         command.build();
         // `help exit codes` is `help exit-codes`.
         let word = self.words.join("-");
         let plain = word.trim_start_matches('-');
-        if word.is_empty() {
-            return Ok(command.render_long_help());
-        }
-        if let Some(verb) = groups::verbs().find(|verb| *verb == plain)
-            && let Some(verb) = command.find_subcommand_mut(verb)
-        {
-            return Ok(verb.render_long_help());
+        let verb = groups::verbs().find(|verb| *verb == plain);
+        if word.is_empty() || verb.is_some() {
+            let asked = ["forkfront"].into_iter().chain(verb).chain(["--help"]);
+            if let Err(help) = command.try_get_matches_from_mut(asked) {
+                return Ok(help.render());
+            }
         }
         if let Some(topic) = topics::find(plain) {
             return Ok(show(topic).into());

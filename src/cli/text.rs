@@ -3,8 +3,8 @@
 //!
 //! A text reads as it is. `# Words` is a heading; so is a line that ends in a colon with an indented one below it.
 //! Lines that begin at the margin are a paragraph. A line indented by two is a row: a term, two blanks or more, and
-//! what is said of it, which goes on in lines that are indented further. What else is indented, and commands of
-//! ours, stay as they are written.
+//! what is said of it, which goes on in lines that are indented further; `1. words` is one, too. What else is
+//! indented, and commands of ours, stay as they are written.
 
 use clap::builder::styling::Styles;
 
@@ -86,7 +86,15 @@ fn row(words: &str) -> Option<(&str, &str)> {
     if words.starts_with("forkfront ") {
         return None;
     }
-    let (term, said) = words.split_once("  ")?;
+    let step = || {
+        words
+            .split_once(". ")
+            .filter(|(step, _)| step.parse::<u8>().is_ok())
+    };
+    let (term, said) = match step() {
+        Some((step, said)) => (&words[..step.len() + 1], said),
+        None => words.split_once("  ")?,
+    };
     Some((term, said.trim_start()))
 }
 
@@ -143,7 +151,11 @@ pub fn laid_out(blocks: &[Block], width: usize) -> String {
             out.push('\n');
         }
         match block {
-            Block::Heading(words) => out.push_str(&format!("{header}{words}{header:#}\n")),
+            Block::Heading(words) => {
+                for line in textwrap::wrap(words, width) {
+                    out.push_str(&format!("{header}{line}{header:#}\n"));
+                }
+            }
             Block::Paragraph(words) => {
                 for line in textwrap::wrap(words, width) {
                     out.push_str(&format!("{line}\n"));
@@ -205,6 +217,9 @@ Examples:
             goes on
   bare
 
+  1. first
+  2. second
+
     kept
       as it is
 
@@ -229,6 +244,7 @@ Behind it.";
                 ("--longer", "two, which goes on"),
                 ("bare", ""),
             ]),
+            rows(&[("1.", "first"), ("2.", "second")]),
             verbatim(&["kept", "  as it is", "", "here"]),
             Block::Paragraph("Behind it.".into()),
         ];

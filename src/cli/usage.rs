@@ -22,26 +22,22 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
     let value = of(ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument if !argument.starts_with('-') => {
-            let where_to = match verb {
-                Some("run") => {
-                    "; the server to run goes behind --, as in 'forkfront run -- node server.js'"
-                        .into()
-                }
-                Some("status" | "top" | "stop") => {
-                    format!("; a primary is named by --name {argument}")
-                }
-                Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
-                Some("reload") => {
-                    format!("; an app is named by --app {argument}, a primary by --name {argument}")
-                }
-                _ => String::new(),
-            };
+            let where_to = where_it_goes(&argument, verb);
             format!("'{argument}' has no place here{where_to}")
         }
-        ErrorKind::UnknownArgument => format!("there is no option '{argument}'"),
+        ErrorKind::UnknownArgument => {
+            let whose = match verb {
+                None if groups::has_option("run", &argument) => {
+                    "; options of a server go behind 'run', as in 'forkfront run -n 4 -- node server.js'"
+                }
+                Some(_) if groups::has_option("run", &argument) => "; 'run' has it",
+                _ => "",
+            };
+            format!("there is no option '{argument}'{whose}")
+        }
         ErrorKind::InvalidSubcommand => {
             let verb = of(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("there is no command '{verb}'")
+            format!("there is no command '{verb}'{}", meant(&verb))
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             format!(
@@ -61,7 +57,7 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             let (value, why) = (value.unwrap_or_default(), why.unwrap_or_default());
             format!("'{value}' cannot be given to '{argument}': {why}")
         }
-        ErrorKind::MissingRequiredArgument => missing(error),
+        ErrorKind::MissingRequiredArgument => missing(error, verb),
         ErrorKind::ArgumentConflict => match option(of(ContextKind::PriorArg)) {
             other if other.is_empty() || other == argument => {
                 format!("'{argument}' is given twice")
@@ -76,7 +72,51 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
     }
 }
 
-fn missing(error: &clap::Error) -> String {
+/// Where a word goes that has no place behind `verb`.
+fn where_it_goes(argument: &str, verb: Option<&str>) -> String {
+    match verb {
+        Some("run") => {
+            "; the server to run goes behind --, as in 'forkfront run -- node server.js'".into()
+        }
+        Some("status" | "top" | "stop") => format!("; a primary is named by --name {argument}"),
+        Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
+        Some("reload") => {
+            format!("; an app is named by --app {argument}, a primary by --name {argument}")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What other programs call what we have, and what somebody tries who has just the name of a server.
+fn meant(verb: &str) -> String {
+    const ELSEWHERE: [(&str, &[&str]); 8] = [
+        ("run", &["start", "serve", "exec", "launch"]),
+        ("status", &["ps", "ls", "list", "show", "info", "jlist"]),
+        ("stop", &["kill", "quit", "delete", "shutdown", "down"]),
+        ("reload", &["graceful", "renew", "rollout"]),
+        ("check", &["configtest", "validate", "lint", "test"]),
+        ("top", &["monit", "monitor", "dash", "dashboard"]),
+        ("upgrade", &["update"]),
+        ("set", &["config", "configure"]),
+    ];
+    let known = ELSEWHERE.iter().find(|(_, others)| others.contains(&verb));
+    let known = known.filter(|(ours, _)| groups::verbs().any(|verb| verb == *ours));
+    match known {
+        Some((ours, _)) => format!("; here it is '{ours}'"),
+        None if verb.contains(['/', '.']) || SERVERS.contains(&verb) => {
+            format!("; a server is run by 'forkfront run -- {verb} ...'")
+        }
+        None => String::new(),
+    }
+}
+
+/// What servers are started by.
+const SERVERS: [&str; 14] = [
+    "node", "npm", "npx", "yarn", "bun", "deno", "python", "python3", "ruby", "puma", "php",
+    "gunicorn", "uvicorn", "java",
+];
+
+fn missing(error: &clap::Error, verb: Option<&str>) -> String {
     let missing = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.as_slice(),
         _ => &[],
@@ -85,8 +125,13 @@ fn missing(error: &clap::Error) -> String {
         .iter()
         .map(|one| option(Some(one.clone())))
         .collect();
-    let verb = if missing.len() > 1 { "are" } else { "is" };
-    format!("{} {verb} missing", missing.join(" and "))
+    let are = if missing.len() > 1 { "are" } else { "is" };
+    let hint = match verb {
+        Some("restart") => "; all slots are renewed by 'forkfront reload'",
+        Some("completions") => ": bash, zsh or fish",
+        _ => "",
+    };
+    format!("{} {are} missing{hint}", missing.join(" and "))
 }
 
 /// The option or word itself, of what clap calls it: `--grace <TIME>`, `--verbose...`, `<SLOT>`, `[COMMAND]...`.

@@ -39,20 +39,41 @@ const STICKY: [(&str, &str); 9] = [
 ];
 
 /// Teaches the words what may stand where.
-pub fn attach(command: clap::Command) -> clap::Command {
+pub fn attach(mut command: clap::Command) -> clap::Command {
+    let nothing_typed = is_nothing_typed();
+    // Only then each command has its --help.
+    command.build();
     command.mut_subcommands(|verb| {
         let starts = matches!(verb.get_name(), "run" | "demo");
-        verb.mut_args(|arg| match arg.get_id().as_str() {
-            "name" if !starts => arg.add(ArgValueCandidates::new(names)),
-            "app" => arg.add(ArgValueCandidates::new(apps)),
-            "slot" => arg.add(ArgValueCandidates::new(|| slots(""))),
-            "sticky" => arg.add(ArgValueCandidates::new(|| known(&STICKY))),
-            "value" => arg.add(ArgValueCandidates::new(setting)),
-            "words" => arg.add(ArgValueCandidates::new(helped)),
-            "command" => arg.add(ArgValueCompleter::new(command_word)),
-            _ => path_by_name(arg),
+        verb.mut_args(|arg| {
+            // What is hidden is offered only where there is nothing else.
+            let arg = if nothing_typed && !arg.is_positional() {
+                arg.hide(true)
+            } else {
+                arg
+            };
+            match arg.get_id().as_str() {
+                "name" if !starts => arg.add(ArgValueCandidates::new(names)),
+                "app" => arg.add(ArgValueCandidates::new(apps)),
+                "slot" => arg.add(ArgValueCandidates::new(|| slots(""))),
+                "sticky" => arg.add(ArgValueCandidates::new(|| known(&STICKY))),
+                "value" => arg.add(ArgValueCandidates::new(setting)),
+                "words" => arg.add(ArgValueCandidates::new(helped)),
+                "command" => arg.add(ArgValueCompleter::new(command_word)),
+                _ => path_by_name(arg),
+            }
         })
     })
+}
+
+/// Whether the word that is completed is empty. zsh leaves it out.
+fn is_nothing_typed() -> bool {
+    let words = typed();
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok();
+    let index = index
+        .and_then(|index| index.parse().ok())
+        .unwrap_or(words.len().saturating_sub(1));
+    words.get(index).is_none_or(String::is_empty)
 }
 
 /// What is called a directory is completed as one.

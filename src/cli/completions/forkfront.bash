@@ -25,16 +25,10 @@ _forkfront() {
         FORKFRONT_COMPLETE=bash _CLAP_IFS=$'\n' _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) \
             "${COMP_WORDS[0]}" -- "${words[@]}" 2>/dev/null
     )
-    word=${words[${#words[@]} - 1]}
-    # Where nothing is typed yet, options come only if nothing else does.
-    if [[ ! $word && ${COMPREPLY-} != -* ]]; then
-        for i in "${!COMPREPLY[@]}"; do
-            [[ ${COMPREPLY[i]} != -* ]] || unset "COMPREPLY[i]"
-        done
-    fi
     # bash replaces only what is behind the last of these.
     local breaks=${COMP_WORDBREAKS//[^:=]/}
     if [[ $breaks ]]; then
+        word=${words[${#words[@]} - 1]}
         COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*[$breaks]}"}"}")
     fi
     if [[ ${#COMPREPLY[@]} == 1 && ! ${COMPREPLY-} ]]; then
