@@ -7,7 +7,7 @@
 //! < {"ok":{"message":"6 workers are ready"}}
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
@@ -156,14 +156,14 @@ pub const INSTANCE_PREFIX: &str = "w.";
 pub const UNNAMED_SOCKET: &str = "control.sock";
 
 /// Directories in which a primary of this user and environment has its control socket, `NAME.sock`: the
-/// usual one first, then one for where that cannot be made.
+/// usual one first, then those for where that cannot be made.
 pub fn run_directories() -> Vec<PathBuf> {
     let uid = geteuid();
-    let fallback = PathBuf::from(format!("/tmp/forkfront-{uid}"));
+    // The last is writable in most containers whose root is not.
+    let fallbacks = ["/tmp", "/dev/shm"].map(|at| Path::new(at).join(format!("forkfront-{uid}")));
     let named = |name| {
-        let directories = std::env::var_os(name)?;
-        let first = std::env::split_paths(&directories).next();
-        first.filter(|directory| directory.is_absolute())
+        let directory = std::env::var_os(name).map(PathBuf::from);
+        directory.filter(|directory| directory.is_absolute())
     };
     // Root has no use for the runtime directory: it may be another user's, kept by su or sudo.
     let usual = if uid.is_root() {
@@ -171,9 +171,10 @@ pub fn run_directories() -> Vec<PathBuf> {
     } else {
         let of_user = named("XDG_RUNTIME_DIR").map(|directory| directory.join("forkfront"));
         // A service has none of these, but may have one of its own: RuntimeDirectory= of systemd.exec(5).
-        of_user.or_else(|| named("RUNTIME_DIRECTORY"))
+        let first = |path: PathBuf| std::env::split_paths(&path).next();
+        of_user.or_else(|| named("RUNTIME_DIRECTORY").and_then(first))
     };
-    usual.into_iter().chain([fallback]).collect()
+    usual.into_iter().chain(fallbacks).collect()
 }
 
 /// Whether `name` can be a primary's: it becomes a file name.

@@ -1,4 +1,5 @@
-//! A state as a sealed memfd: written once, read by the next image, changed by nobody in between.
+//! Sealed memory: a state that is written once, read by the next image and changed by nobody in between; a shim
+//! where there is no directory for it.
 //!
 //! A head (magic, version, length, checksum) stands before the bytes themselves. The version
 //! is that of the head; what the bytes mean is theirs to say.
@@ -36,6 +37,18 @@ pub fn seal(bytes: &[u8]) -> io::Result<OwnedFd> {
     head.extend_from_slice(&checksum(bytes).to_le_bytes());
     file.write_all_at(&head, 0)?;
     file.write_all_at(bytes, HEAD as u64)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals()))?;
+    Ok(file.into())
+}
+
+/// A file in memory of this name and these bytes, close-on-exec, that can be mapped to run and that nobody can change.
+///
+/// # Errors
+/// As [`seal`].
+pub fn executable(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let file = File::from(memfd_create(name, flags)?);
+    file.write_all_at(bytes, 0)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals()))?;
     Ok(file.into())
 }

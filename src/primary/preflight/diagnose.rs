@@ -131,7 +131,9 @@ fn has_shim(pid: u32) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     maps.lines()
         .filter_map(|line| line.rsplit_once('/'))
-        .any(|(_, file)| file.starts_with("shim-") && file.contains(".so"))
+        .any(|(_, file)| {
+            file.trim_start_matches("memfd:").starts_with("shim-") && file.contains(".so")
+        })
 }
 
 /// The processes that no other was started by: wrappers wait, and these do the work.

@@ -1,11 +1,13 @@
 //! Where the preload shim is put: a file that the dynamic loader of any worker can map.
 //!
 //! The file system must allow execution (`/run` often does not), the path must hold none of the separators
-//! of `LD_PRELOAD`, and the workers' user must get there.
+//! of `LD_PRELOAD`, and the workers' user must get there. Where no directory is like that, as in a container with a
+//! read-only root, it is in memory, and its path leads through our own descriptors.
 
 use std::fs::{self, OpenOptions};
 use std::hash::Hasher;
 use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +19,8 @@ use siphasher::sip::SipHasher24;
 
 use super::private_dir::{self, FrozenDir, PrivateDir};
 use crate::error::{Error, Result};
-use crate::sys::handover::{Bytes, Luggage};
+use crate::sys::handover::{Bytes, Kind, Luggage, Ticket};
+use crate::sys::memfd;
 
 /// Directories elsewhere are `forkfront-shim-UID-PID`.
 const STEM: &str = "forkfront-shim";
@@ -27,6 +30,8 @@ const STEM: &str = "forkfront-shim";
 pub struct Image {
     path: PathBuf,
     elsewhere: Option<PrivateDir>,
+    /// What holds it if it is in no directory at all.
+    memory: Option<OwnedFd>,
     /// The workers are of another user.
     other_user: bool,
 }
@@ -36,6 +41,8 @@ pub struct Image {
 pub struct FrozenImage {
     path: Bytes,
     elsewhere: Option<FrozenDir>,
+    #[serde(default)]
+    memory: Option<Ticket>,
     other_user: bool,
 }
 
@@ -63,6 +70,14 @@ impl Image {
                 Err(error) => refused.push(format!("{}: {error}", directory.display())),
             }
         }
+        if other_user {
+            refused.push("memory cannot be reached by the workers' user".to_owned());
+        } else {
+            match Self::in_memory(bytes) {
+                Ok(image) => return Ok(image),
+                Err(error) => refused.push(format!("memory: {error}")),
+            }
+        }
         Err(Error::failed(format!(
             "there is no directory from which workers could load the preload shim ({}): set TMPDIR to one that they can reach, on a file system mounted without noexec",
             refused.join("; ")
@@ -79,6 +94,7 @@ impl Image {
         Ok(Self {
             path,
             elsewhere: None,
+            memory: None,
             other_user,
         })
     }
@@ -92,16 +108,32 @@ impl Image {
         Ok(Self {
             path: write_file(directory.path(), bytes, other_user)?,
             elsewhere: Some(directory),
+            memory: None,
             other_user,
+        })
+    }
+
+    /// Only for workers of our own user: proc_pid_fd(5).
+    fn in_memory(bytes: &[u8]) -> io::Result<Self> {
+        let memory = memfd::executable(&file_name(bytes), bytes)?;
+        let path = path_of(&memory);
+        fs::metadata(&path)?;
+        Ok(Self {
+            path,
+            elsewhere: None,
+            memory: Some(memory),
+            other_user: false,
         })
     }
 
     /// What the next image needs.
     pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenImage {
         let elsewhere = self.elsewhere.as_ref();
+        let memory = self.memory.as_ref();
         FrozenImage {
             path: self.path.as_path().into(),
             elsewhere: elsewhere.map(|directory| directory.freeze(luggage)),
+            memory: memory.map(|memory| luggage.lend(Kind::Memfd, memory.as_fd())),
             other_user: self.other_user,
         }
     }
@@ -112,8 +144,16 @@ impl Image {
     /// Those of [`PrivateDir::thaw`].
     pub fn thaw(frozen: FrozenImage, luggage: &mut Luggage<'_>) -> io::Result<Self> {
         let elsewhere = frozen.elsewhere;
+        let memory = frozen
+            .memory
+            .map(|memory| luggage.take(memory, Kind::Memfd));
+        let memory = memory.transpose()?;
         Ok(Self {
-            path: frozen.path.into(),
+            path: match &memory {
+                Some(memory) => path_of(memory),
+                None => frozen.path.into(),
+            },
+            memory,
             elsewhere: elsewhere
                 .map(|directory| PrivateDir::thaw(directory, luggage))
                 .transpose()?,
@@ -126,6 +166,13 @@ impl Image {
     /// # Errors
     /// Those of open(2) and write(2); what is there goes on to be used then.
     pub fn renew(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.memory.is_some() {
+            let shown = fs::read_link(&self.path)?;
+            if !shown.to_string_lossy().contains(&file_name(bytes)) {
+                *self = Self::in_memory(bytes)?;
+            }
+            return Ok(());
+        }
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         self.path = match write_file(directory, bytes, self.other_user) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -140,6 +187,12 @@ impl Image {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// As any process of our own user may open it.
+fn path_of(memory: &OwnedFd) -> PathBuf {
+    let (pid, number) = (std::process::id(), memory.as_raw_fd());
+    PathBuf::from(format!("/proc/{pid}/fd/{number}"))
 }
 
 /// Directories where a file may usually be executed from.
@@ -211,6 +264,18 @@ mod tests {
         let path = image.path().to_owned();
         drop(image);
         assert!(!path.exists() && !path.parent().unwrap().exists());
+    }
+
+    #[test]
+    fn in_memory_it_is_as_good_as_a_file() {
+        let mut image = Image::in_memory(b"shim").unwrap();
+        assert_eq!(fs::read(image.path()).unwrap(), b"shim");
+        let before = image.path().to_owned();
+        image.renew(b"shim").unwrap();
+        assert_eq!(image.path(), before);
+        image.renew(b"another").unwrap();
+        assert_eq!(fs::read(image.path()).unwrap(), b"another");
+        assert!(fs::write(image.path(), "x").is_err());
     }
 
     #[test]
