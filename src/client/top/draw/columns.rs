@@ -103,6 +103,22 @@ pub fn cut(text: &str, width: usize) -> String {
     kept.chain((width > 0).then_some('~')).collect()
 }
 
+/// Words over at most `most` lines of so many characters; what does not fit is cut off the last one.
+pub fn wrapped(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let full = lines.len() == most;
+        match lines.last_mut() {
+            Some(line) if full || line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| cut(line, width)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +145,14 @@ mod tests {
         assert_eq!(shown(16), [('a', 4), ('c', 5)]);
         assert_eq!(shown(9), [('a', 4)]);
         assert_eq!(shown(0), [('a', 4)]);
+    }
+
+    #[test]
+    fn words_are_wrapped_and_what_is_too_much_is_cut() {
+        assert_eq!(wrapped("", 5, 3), [""; 0]);
+        assert_eq!(wrapped("aa bb cc dd", 5, 3), ["aa bb", "cc dd"]);
+        assert_eq!(wrapped("aa bb cc dd ee ff gg", 5, 2), ["aa bb", "cc d~"]);
+        assert_eq!(wrapped("abcdefgh", 5, 2), ["abcd~"]);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Sheet<'_> {
         let mut lines = Vec::new();
         for (key, what) in KEYS {
             lines.push(Line::from(vec![
-                Span::styled(format!("{key:<13}"), self.style(Tone::Strong)),
+                Span::styled(format!("{key:<15}"), self.style(Tone::Strong)),
                 Span::raw(what),
             ]));
         }

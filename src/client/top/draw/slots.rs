@@ -4,7 +4,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::chart::chart;
-use super::columns::{Column, cut, fitting, row};
+use super::columns::{Column, cut, fitting, row, wrapped};
 use super::head::app_facts;
 use super::theme::Tone;
 use super::{Sheet, rate};
@@ -14,6 +14,9 @@ use crate::client::top::rates::is_dealt_by_kernel;
 use crate::client::top::sort::Sort;
 use crate::status::{LeavingStatus, SlotState, SlotStatus};
 
+/// How far a reason stands from the left, and how many lines it may have.
+const WHY_INDENT: usize = 5;
+const WHY_LINES: usize = 3;
 /// A queue wait that is worth a look, and one that is bad, µs.
 const WAIT_LONG: u64 = 100_000;
 const WAIT_BAD: u64 = 1_000_000;
@@ -138,9 +141,11 @@ impl<'a> Slots<'a> {
             let line = self.slot_line(slot);
             lines.push(BodyLine { place, line });
             if let Some(why) = &slot.why {
-                let words = cut(&format!("     {why}"), self.sheet.width);
-                let line = Line::styled(words, self.sheet.style(tone_of(slot.state)));
-                lines.push(BodyLine { place, line });
+                let style = self.sheet.style(tone_of(slot.state));
+                for words in wrapped(why, self.sheet.width.saturating_sub(WHY_INDENT), WHY_LINES) {
+                    let line = Line::styled(" ".repeat(WHY_INDENT) + &words, style);
+                    lines.push(BodyLine { place, line });
+                }
             }
         }
         lines

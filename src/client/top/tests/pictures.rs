@@ -71,7 +71,7 @@ fn why_a_slot_is_not_ready_and_who_leaves() {
     let mut status = status(&["main"], 3);
     status.slots[1].state = SlotState::Waiting;
     status.slots[1].pid = None;
-    status.slots[1].why = Some("exit code 1; 3 failures in a row, next start in 2 s".into());
+    status.slots[1].why = Some("exit code 1; 3 failures in a row, and this is told in more words than have room in one line, next start in 2 s".into());
     status.operation = Some("a reload: 1 of 3 slots renewed".into());
     status.leaving = (0..9u32)
         .map(|number| {
@@ -88,6 +88,7 @@ fn why_a_slot_is_not_ready_and_who_leaves() {
         "under way: a reload: 1 of 3 slots renewed",
         "waiting",
         "     exit code 1; 3 failures in a row",
+        "next start in 2 s",
         " OLD     PID",
         "   0    3000 draining     2          2     30s  reload",
         "     and 5 more with 10 open",
