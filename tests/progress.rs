@@ -61,10 +61,10 @@ fn the_first_lines_say_what_is_shared_and_the_three_commands() {
         output.contains("both workers are ready").then_some(output)
     });
     let control = site.control().display().to_string();
-    let lines: Vec<&str> = output
-        .lines()
-        .filter(|l| l.starts_with("forkfront:"))
-        .collect();
+    // A slow machine has more to tell of the start.
+    let late = |line: &&str| line.contains(" ago: ") || line.contains(" of 2 workers ready after ");
+    let lines = output.lines().filter(|line| line.starts_with("forkfront:"));
+    let lines: Vec<&str> = lines.filter(|line| !late(line)).collect();
     assert_eq!(lines.len(), 5, "{output}");
     has(
         lines[0],

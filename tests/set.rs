@@ -28,10 +28,13 @@ fn policy_and_stickiness_change_at_the_next_connection() {
     let site = Site::new();
     let balancer = Balancer::nodes(&site, 2, &[]);
     let workers = balancer.workers();
+    assert_eq!(balancer.status().apps[0].steal_after_ms, 100);
     balancer.command(&["set", "sticky", "ip"]).done();
     balancer.command(&["set", "balance", "idle"]).done();
     let status = balancer.status();
     assert_eq!(status.sticky.as_deref(), Some("ip"));
+    // Where it is sticky, what is queued waits longer, unless something else was said.
+    assert_eq!(status.apps[0].steal_after_ms, 500);
     assert_eq!(status.balance, Balance::Idle);
     // Each client has its own address.
     let first = slots(&balancer, site.to());
@@ -39,6 +42,9 @@ fn policy_and_stickiness_change_at_the_next_connection() {
     balancer.command(&["set", "sticky", "off"]).done();
     balancer.command(&["set", "balance", "round-robin"]).done();
     in_turn(&slots(&balancer, site.to()));
+    assert_eq!(balancer.status().apps[0].steal_after_ms, 100);
+    let near = balancer.command(&["set", "sticky", "ip", "--app", "ap"]);
+    near.failed(1, &["there is no app ap: there is app; did you mean app?"]);
     balancer
         .command(&["set", "balance", "kernel"])
         .failed(1, &["stop, and start"]);

@@ -180,7 +180,7 @@ Change a setting of the running primary, for all that comes from now on: no work
 
   balance POLICY      as --balance of `run`; to or from kernel takes a restart
   sticky KEY          as --sticky of `run`; off: none. With another KEY clients change their slots;
-                      --steal-after stays what it was at the start or in the file
+                      --steal-after follows with its usual value, unless it was given another
   weight SLOT=N       1 to 1000; 100 is usual, 50 gets half of that
   log-level LEVEL     error, warn, info, debug or trace
 

@@ -14,6 +14,7 @@ use nix::unistd::getuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Target;
+use crate::config::file::nearest::nearest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, is_valid_name, run_directories};
 
@@ -103,10 +104,13 @@ fn named(name: &str, directories: &[PathBuf]) -> Result<Found> {
     let all = running(directories).unwrap_or_default();
     Err(Error::no_primary(match all.as_slice() {
         [] => format!("no primary named '{name}' runs"),
-        others => format!(
-            "no primary named '{name}' runs; there is {}",
-            listed(others)
-        ),
+        others => {
+            let known: Vec<&str> = others.iter().map(|one| one.name.as_str()).collect();
+            let near = nearest(name, &known);
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let there = listed(others);
+            format!("no primary named '{name}' runs; there is {there}{near}")
+        }
     }))
 }
 
@@ -317,6 +321,13 @@ mod tests {
         let error = directory.only().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.to_string().contains("8080, web"), "{error}");
+        let error = directory.named("wbe").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("there is 8080, web; did you mean web?"),
+            "{error}"
+        );
         assert_eq!(directory.named("8080").unwrap().name, "8080");
     }
 

@@ -11,7 +11,7 @@
 mod app;
 mod finding;
 mod logs;
-mod nearest;
+pub mod nearest;
 mod routing;
 mod speed;
 mod table;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::sys::privileges::{self, Gain};
 
-pub use diagnose::{diagnose, diagnose_early};
+pub use diagnose::{diagnose, diagnose_early, diagnose_meanwhile};
 use elf::Elf;
 pub use habits::habits;
 use script::Content;
@@ -126,6 +126,11 @@ fn check_loader(program: &Path, elf: &Elf) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Neither a program nor a script that says by what it is run: execvp(3) gives it to a shell.
+pub fn is_left_to_a_shell(program: &Path) -> bool {
+    matches!(script::read(program), Ok(None))
 }
 
 /// What is wrong with running `program` as this user, if anything. An unreadable file is no finding.

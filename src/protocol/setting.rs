@@ -8,6 +8,7 @@ use log::LevelFilter;
 use serde::{Deserialize, Serialize};
 
 use super::SlotRef;
+use crate::config::file::nearest::nearest;
 use crate::config::{self, Balance, MAX_WEIGHT, Sticky};
 
 /// One setting with its value.
@@ -56,7 +57,7 @@ impl Setting {
         match key {
             "balance" => Balance::from_str(value, false)
                 .map(Self::Balance)
-                .map_err(|_| takes(key)),
+                .map_err(|_| takes(key) + &nearest_balance(value)),
             "sticky" if value == "off" => Ok(Self::Sticky(None)),
             "sticky" => Sticky::from_str(value)
                 .map(|sticky| Self::Sticky(Some(sticky)))
@@ -90,6 +91,14 @@ impl Setting {
             Self::LogLevel(level) => level.as_str().to_ascii_lowercase(),
         }
     }
+}
+
+fn nearest_balance(value: &str) -> String {
+    let all = Balance::value_variants().iter().map(ToString::to_string);
+    let all: Vec<String> = all.collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let near = nearest(value, &all);
+    near.map_or(String::new(), |near| format!("; did you mean {near}?"))
 }
 
 fn weight(value: &str) -> Result<Setting, String> {
@@ -166,6 +175,7 @@ mod tests {
         let table = [
             ("workers", "4", "one of balance, sticky, weight, log-level"),
             ("balance", "random", "idle or kernel"),
+            ("balance", "roundrobin", "did you mean round-robin?"),
             ("sticky", "kuchen:a", "route:NAME, or off"),
             ("sticky", "ip/33", "no IPv4 prefix"),
             ("weight", "50", "as in 2=50"),

@@ -55,6 +55,7 @@ pub fn diagnose(worker: u32, listen: &[Listen]) -> Option<String> {
             named(leaf)
         })
         .or_else(|| without_shim(&processes))
+        .or_else(|| beside(&processes, listen))
         .or_else(|| Some(silent(&processes, listen)))
 }
 
@@ -62,6 +63,11 @@ pub fn diagnose(worker: u32, listen: &[Listen]) -> Option<String> {
 /// asked twice a second while a worker starts.
 pub fn diagnose_early(worker: u32, listen: &[Listen]) -> Option<String> {
     certain(&survey(worker), listen)
+}
+
+/// Where it listens so far, if that is nothing that could be shared: for people who wait.
+pub fn diagnose_meanwhile(worker: u32, listen: &[Listen]) -> Option<String> {
+    beside(&survey(worker), listen)
 }
 
 /// No program that runs in this worker, wrappers apart, can take the shim.
@@ -213,6 +219,32 @@ fn without_shim(processes: &[Process]) -> Option<String> {
     ))
 }
 
+/// It listens where that cannot be shared: on a port that the kernel has chosen, or a Unix socket.
+fn beside(processes: &[Process], listen: &[Listen]) -> Option<String> {
+    let port = |process: &Process| process.ports.first().copied();
+    if let Some((process, port)) = processes
+        .iter()
+        .filter(|_| listen.is_empty())
+        .find_map(|process| Some((process, port(process)?)))
+    {
+        return Some(format!(
+            "{process} listens on port {port}, which it has left to the kernel to choose and which stays its own: \
+             give it a fixed port"
+        ));
+    }
+    let paths = processes
+        .iter()
+        .map(|process| listening::unix_of(process.pid));
+    let (process, path) = processes
+        .iter()
+        .zip(paths)
+        .find_map(|(process, paths)| Some((process, paths.into_iter().next()?)))?;
+    Some(format!(
+        "{process} listens on the Unix socket {path} only, which cannot be shared: let it listen on a TCP port; \
+         'forkfront run -l unix:PATH=PORT' gives its clients a Unix socket"
+    ))
+}
+
 /// All is as it should be, and nothing came.
 fn silent(processes: &[Process], listen: &[Listen]) -> String {
     let names: Vec<String> = processes.iter().map(Process::to_string).collect();
@@ -231,5 +263,8 @@ fn silent(processes: &[Process], listen: &[Listen]) -> String {
     } else {
         ""
     };
-    format!("{} has not listened on {port}{hint}", names.join(", "))
+    format!(
+        "{} has not listened on {port}{hint}; if its start takes longer, give --ready-timeout",
+        names.join(", ")
+    )
 }

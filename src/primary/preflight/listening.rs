@@ -26,6 +26,26 @@ pub fn of(pid: u32) -> (Vec<u16>, bool) {
     (ports, io_uring)
 }
 
+/// The Unix sockets that `pid` listens on, by their paths; those without are left out.
+pub fn unix_of(pid: u32) -> Vec<String> {
+    let (sockets, _) = descriptors(pid);
+    let table = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap_or_default();
+    let listening = table.lines().filter_map(unix_listener);
+    let own = listening.filter(|(inode, _)| sockets.contains(inode));
+    own.map(|(_, path)| path.to_owned()).collect()
+}
+
+/// proc_pid_net(5): "Num RefCount Protocol Flags Type St Inode Path"; `__SO_ACCEPTCON` is the flag of one that
+/// listens.
+fn unix_listener(line: &str) -> Option<(u64, &str)> {
+    const ACCEPTCON: u32 = 0x10000;
+    let mut fields = line.split_ascii_whitespace().skip(3);
+    let flags = u32::from_str_radix(fields.next()?, 16).ok()?;
+    let inode = fields.nth(2)?.parse().ok()?;
+    let path = line.find('/').map(|at| &line[at..])?;
+    (flags & ACCEPTCON != 0).then_some((inode, path))
+}
+
 /// Inodes of its sockets, and whether one of its descriptors is an io_uring.
 fn descriptors(pid: u32) -> (HashSet<u64>, bool) {
     let mut sockets = HashSet::new();
@@ -98,6 +118,18 @@ mod tests {
 ";
         let found: Vec<_> = listeners(table.as_bytes()).collect();
         assert_eq!(found, [(8080, 4711), (80, 4712)]);
+    }
+
+    #[test]
+    fn our_own_unix_sockets_are_found() {
+        let name = format!("forkfront listening {}.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_file(&path);
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let found = unix_of(std::process::id());
+        fs::remove_file(&path).unwrap();
+        assert!(found.contains(&path.display().to_string()), "{found:?}");
+        assert_eq!(unix_of(u32::MAX), [""; 0]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::config::file::nearest::nearest;
 use crate::error::{Error, Result};
 
 /// What execvp(3) searches when there is no `PATH`.
@@ -72,11 +73,12 @@ impl Search {
         match self.look(path) {
             Found::Program => Ok(path.to_owned()),
             Found::Nothing => Err(Error::failed(format!(
-                "cannot start '{shown}': there is no such file{}",
+                "cannot start '{shown}': there is no such file{}{}",
                 self.cwd.as_ref().filter(|_| path.is_relative()).map_or(
                     String::new(),
                     |cwd| format!(" in the working directory '{}'", cwd.display())
-                )
+                ),
+                if is_a_line(name, alone) { WORDS } else { "" }
             ))),
             unfit => Err(refused(path, unfit)),
         }
@@ -86,6 +88,20 @@ impl Search {
     pub fn in_path(&self, name: &OsStr) -> Option<PathBuf> {
         self.candidates(name)
             .find(|path| self.look(path) == Found::Program)
+    }
+
+    /// The program whose name is likeliest meant.
+    fn nearest_in_path(&self, name: &OsStr) -> Option<String> {
+        let entries = self.candidates(OsStr::new("")).filter_map(|directory| {
+            let directory = self.seen_from_here(&directory);
+            directory.read_dir().ok()
+        });
+        let names = entries.flatten().flatten().map(|entry| entry.file_name());
+        let names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = nearest(name.to_str()?, &names)?;
+        self.in_path(OsStr::new(near))?;
+        Some(near.to_owned())
     }
 
     fn candidates(&self, name: &OsStr) -> impl Iterator<Item = PathBuf> {
@@ -129,16 +145,24 @@ impl Search {
         }
         let hint = if self.look(Path::new(name)) != Found::Nothing {
             format!("; the one in the working directory is './{shown}'")
-        } else if alone && name.as_bytes().contains(&b' ') {
-            "; give the program and its arguments as words of their own, without quotes around all of them"
-                .to_owned()
+        } else if is_a_line(name, alone) {
+            WORDS.to_owned()
         } else {
-            String::new()
+            let near = self.nearest_in_path(name);
+            near.map_or(String::new(), |near| format!("; did you mean {near}?"))
         };
         Error::failed(format!(
             "cannot start '{shown}': no directory of PATH has a program of that name{hint}"
         ))
     }
+}
+
+/// What is to be said of a whole line in the place of a program.
+const WORDS: &str =
+    "; give the program and its arguments as words of their own, without quotes around all of them";
+
+fn is_a_line(name: &OsStr, alone: bool) -> bool {
+    alone && name.as_bytes().contains(&b' ')
 }
 
 fn has_slash(name: &OsStr) -> bool {

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use log::{debug, error, info, warn};
@@ -16,6 +17,8 @@ use crate::policy::fleet::{CRASH_LOOP, Verdict};
 use crate::policy::ids::{AppId, SlotId, WorkerId};
 use crate::policy::lifecycle::{End, Event, State, Why};
 use crate::primary::messages::Command;
+use crate::primary::preflight;
+use crate::primary::workers::Worker;
 use crate::sys::process::{self, Exit};
 use crate::sys::signals::Signal;
 
@@ -183,7 +186,10 @@ impl Supervisor {
                     None if self.logs.tail(pid).is_empty() => "it printed nothing",
                     None => "what it printed is above",
                 };
-                format!("{command} ended with {exit} before it listened (worker {pid}): {printed}")
+                let advice = advice(worker, exit);
+                format!(
+                    "{command} ended with {exit} before it listened (worker {pid}): {printed}{advice}"
+                )
             }
             State::Gone(End::Early) => {
                 format!("worker {pid} ended with {exit} before it was ready")
@@ -287,5 +293,18 @@ impl Supervisor {
             self.failure = Some(Error::failed(nobody));
         }
         self.stop("no worker is left");
+    }
+}
+
+/// What can be done about a command of which no worker has listened yet.
+fn advice(worker: &Worker, exit: Exit) -> &'static str {
+    let release = &worker.release;
+    let cwd = release.cwd.as_deref().unwrap_or(Path::new(""));
+    if preflight::is_left_to_a_shell(&cwd.join(&release.program)) {
+        "; it has no #! line, so a shell ran it: give it one, or put its interpreter before it"
+    } else if exit == Exit::Code(0) {
+        "; a server stays, and listens on a TCP port"
+    } else {
+        ""
     }
 }

@@ -11,6 +11,7 @@ use log::{debug, warn};
 use nix::unistd::{Pid, getsid};
 
 use super::Supervisor;
+use super::words::advice;
 use crate::config::Balance;
 use crate::policy::ids::{AppId, ListenerId, WorkerId};
 use crate::policy::lifecycle::{Event, State};
@@ -130,7 +131,8 @@ impl Supervisor {
     fn note_refusal(&mut self, id: WorkerId, asked: &Address, error: i32) {
         if let (Some(worker), Some(at)) = (self.workers.get_mut(id), from_wire(asked)) {
             let reason = nix::errno::Errno::from_raw(error).desc();
-            worker.refused = Some(format!("it could not have {at}: {reason}"));
+            let advice = advice(error, at.port());
+            worker.refused = Some(format!("it could not have {at}: {reason}{advice}"));
         }
     }
 

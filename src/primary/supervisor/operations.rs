@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Supervisor;
 use crate::config::Balance;
+use crate::config::file::nearest::nearest;
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, SlotId};
 use crate::primary::control::ClientId;
@@ -307,7 +308,12 @@ impl Supervisor {
         match name {
             Some(name) => {
                 let found = self.apps.named(name).map(|app| app.id);
-                found.ok_or_else(|| format!("there is no app {name}: there is {}", names()))
+                found.ok_or_else(|| {
+                    let known = names();
+                    let near = nearest(name, &known.split(", ").collect::<Vec<_>>());
+                    let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    format!("there is no app {name}: there is {known}{near}")
+                })
             }
             None => match (serving.next(), serving.next()) {
                 (Some(app), None) => Ok(app.id),
@@ -324,8 +330,10 @@ impl Supervisor {
         let app = self.app_named(slot.app.as_deref())?;
         let workers = self.apps[app].config.workers;
         if usize::from(slot.slot) >= workers {
-            let last = workers - 1;
-            return Err(format!("there is no slot {slot}: the last one is {last}"));
+            return Err(match workers - 1 {
+                0 => format!("there is no slot {slot}: the only one is 0"),
+                last => format!("there is no slot {slot}: they are 0 to {last}"),
+            });
         }
         Ok((app, SlotId(slot.slot)))
     }

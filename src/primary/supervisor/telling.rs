@@ -17,8 +17,9 @@ use crate::policy::fleet::{Condition, SETTLING};
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::State;
 use crate::primary::app::App;
+use crate::primary::preflight;
 use crate::primary::workers::Worker;
-use crate::protocol::{INSTANCE_PREFIX, run_directories};
+use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, run_directories};
 use crate::status::{Awaited, AwaitedState};
 
 /// How long after its beginning something is told of: ever less often.
@@ -141,7 +142,10 @@ impl Supervisor {
             {
                 let (command, pid) = (shown(app), worker.pid);
                 let why = self.why_not_listening(worker);
-                info!("{label}{command} (worker {pid}), started {passed} ago: {why}");
+                let listen = &app.config.listen;
+                let so_far = preflight::diagnose_meanwhile(pid, listen);
+                let so_far = so_far.map_or(String::new(), |found| format!("; {found}"));
+                info!("{label}{command} (worker {pid}), started {passed} ago: {why}{so_far}");
             }
         }
     }
@@ -314,7 +318,8 @@ impl Supervisor {
             let (path, name) = (entry.path(), entry.file_name());
             let named = path.extension().is_some_and(|end| end == "sock") && path != own;
             let name = name.to_string_lossy();
-            named || (name.starts_with(INSTANCE_PREFIX) && *name != *instance)
+            let unnamed = name.starts_with(INSTANCE_PREFIX) && *name != *instance;
+            named || (unnamed && path.join(UNNAMED_SOCKET).exists())
         })
     }
 }

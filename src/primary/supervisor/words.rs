@@ -44,6 +44,19 @@ pub fn leaving(why: Why) -> &'static str {
     }
 }
 
+/// What can be done about an address that a server could not have.
+pub fn advice(error: i32, port: u16) -> String {
+    match error {
+        libc::EADDRINUSE => " (ss -ltnp shows who has it)".to_owned(),
+        libc::EACCES if port < 1024 => {
+            format!(
+                " (it takes root; with -l 8080={port} clients use port 8080, and nobody needs to be)"
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// Why a worker is late, if nothing better is known.
 pub fn not_listening() -> String {
     "it has not listened on any TCP port that is shared; if its start takes long, give --ready-timeout"
@@ -53,6 +66,13 @@ pub fn not_listening() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_for_who_can_use_it() {
+        assert!(advice(libc::EADDRINUSE, 80).contains("ss -ltnp"));
+        assert!(advice(libc::EACCES, 80).contains("-l 8080=80"));
+        assert_eq!(advice(libc::EACCES, 8080), "");
+    }
 
     #[test]
     fn durations_are_short() {

@@ -43,10 +43,30 @@ impl Supervisor {
                     sticky,
                     ..routing.clone()
                 };
+                let follows =
+                    self.apps[id].config.steal_after == self.apps[id].config.routing.steal_after();
                 self.set_routing(id, routing)?;
+                if follows {
+                    self.usual_steal_after(id);
+                }
             }
         }
         Ok(Begun::Done(said))
+    }
+
+    /// What is queued is dealt again at the age that is usual for what is sticky now.
+    fn usual_steal_after(&mut self, id: AppId) {
+        let app = &mut self.apps[id];
+        let steal_after = app.config.routing.steal_after();
+        app.config = Arc::new(AppConfig {
+            steal_after,
+            ..(*app.config).clone()
+        });
+        app.dispatcher.send(Command::SetLimits {
+            max_held: app.config.max_held,
+            steal_after,
+            room: None,
+        });
     }
 
     /// Where connections go, from now on.
