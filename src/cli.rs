@@ -153,6 +153,7 @@ Examples:
   forkfront run -n 4 -- python3 app.py      four copies
   forkfront run -l 80=8080 -- ruby app.rb   clients use 80, the server 8080
   forkfront status                          what runs, and how it is doing
+  forkfront logs -f                         what the copies print
   forkfront reload                          new copies for old, nothing lost
   forkfront stop                            finish what is open, then end
 

@@ -103,6 +103,7 @@ fn what_runs_is_offered() {
         &["drain", &format!("--control={control}"), ""],
         &["0", "1", "2"],
     );
+    offers(&["logs", "--control", control, ""], &["0", "2", "primary"]);
     offers(&["set", "--control", control, "weight", ""], &["0=", "2="]);
     assert_eq!(
         offered(&["reload", "--control", control, "--app", ""]),

@@ -217,10 +217,15 @@ fn commands(text: &str) -> BTreeSet<String> {
 fn parts(line: &str) -> Vec<String> {
     let line = line.split(" #").next().unwrap_or_default();
     let line = line.trim_end_matches('.');
-    let found = line.match_indices("forkfront ").filter(|(at, _)| {
-        matches!(line[..*at].chars().last(), None | Some(' ' | '('))
-            && !line[..*at].ends_with("-- ")
-    });
+    // Where it is no command it is a word of the comment.
+    let begins = |before: &str| {
+        before.is_empty()
+            || ["$(", "&& ", "|| ", "| "]
+                .iter()
+                .any(|one| before.ends_with(one))
+    };
+    let found = line.match_indices("forkfront ");
+    let found = found.filter(|(at, _)| begins(&line[..*at]));
     found
         .map(|(at, _)| {
             let rest = &line[at..];

@@ -254,8 +254,9 @@ Behind it.";
     #[test]
     fn lines_are_as_wide_as_the_terminal() {
         let said = rows(&[("--flag VALUE", "one two three four five six"), ("-b", "")]);
-        let plain =
-            |width| anstream::adapter::strip_str(&laid_out(&[said.clone()], width)).to_string();
+        let plain = |width| {
+            anstream::adapter::strip_str(&laid_out(std::slice::from_ref(&said), width)).to_string()
+        };
         assert_eq!(
             plain(40),
             "  --flag VALUE  one two three four five\n                six\n  -b\n"

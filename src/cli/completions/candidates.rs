@@ -56,6 +56,7 @@ pub fn attach(mut command: clap::Command) -> clap::Command {
                 "name" if !starts => arg.add(ArgValueCandidates::new(names)),
                 "app" => arg.add(ArgValueCandidates::new(apps)),
                 "slot" => arg.add(ArgValueCandidates::new(|| slots(""))),
+                "of" => arg.add(ArgValueCandidates::new(printed)),
                 "sticky" => arg.add(ArgValueCandidates::new(|| known(&STICKY))),
                 "value" => arg.add(ArgValueCandidates::new(setting)),
                 "words" => arg.add(ArgValueCandidates::new(helped)),
@@ -126,6 +127,13 @@ fn slots(behind: &str) -> Vec<CompletionCandidate> {
         CompletionCandidate::new(word).help(Some(about.to_lowercase().into()))
     };
     status.slots.iter().map(candidate).collect()
+}
+
+/// Whose lines `logs` can show.
+fn printed() -> Vec<CompletionCandidate> {
+    let mut of = slots("");
+    of.push(CompletionCandidate::new("primary").help(Some("what forkfront itself said".into())));
+    of
 }
 
 /// The value of `set`, by the key that stands before it.
