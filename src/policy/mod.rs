@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod backoff;
 pub mod deadlines;
+pub mod delay;
 pub mod fleet;
 pub mod gather;
 pub mod hang;

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use super::delay::{CLEARLY, NOTICEABLE};
 use super::weights::Weights;
 use crate::config::Balance;
 
@@ -27,6 +28,11 @@ pub trait Fleet {
     fn asleep(&self, slot: usize) -> bool;
     /// The slot has something queued and has taken nothing for a noticeable while.
     fn lags(&self, slot: usize) -> bool;
+    /// How long what the slot's worker has taken and not yet served lets the next one wait, ns, as far as that is
+    /// noticeable: see [`super::delay`].
+    fn delay(&self, _slot: usize) -> u64 {
+        0
+    }
     /// The slot has a worker that takes connections, though perhaps not at this moment.
     fn serves(&self, slot: usize) -> bool;
 }
@@ -118,25 +124,38 @@ impl Rotation {
     }
 
     fn in_turn(&self, fleet: &impl Fleet) -> Option<usize> {
-        let mut shortest = None;
-        self.order(fleet.slots())
-            .filter(|&slot| fleet.takes(slot))
-            .find(|&slot| {
-                let queued = fleet.queued(slot);
-                let lags = fleet.lags(slot);
-                if queued <= SLACK && !lags {
-                    return true;
-                }
+        let (mut queues, mut delays) = (None, None);
+        let mut delayed = None;
+        let takers = self.order(fleet.slots()).filter(|&slot| fleet.takes(slot));
+        let keeps_up = |&slot: &usize| {
+            let queued = fleet.queued(slot);
+            let lags = fleet.lags(slot);
+            if queued > SLACK || lags {
                 // Only a slot that is behind makes anybody look at all the others.
-                let shortest = *shortest.get_or_insert_with(|| shortest_queue(fleet));
-                queued <= shortest.saturating_add(if lags { 0 } else { SLACK })
-            })
+                let shortest = *queues.get_or_insert_with(|| shortest_queue(fleet));
+                if queued > shortest.saturating_add(if lags { 0 } else { SLACK }) {
+                    return false;
+                }
+            }
+            let delay = fleet.delay(slot);
+            if delay < NOTICEABLE {
+                return true;
+            }
+            let shortest = *delays.get_or_insert_with(|| shortest_delay(fleet));
+            let behind = delay > shortest.saturating_mul(CLEARLY);
+            if behind {
+                delayed.get_or_insert(slot);
+            }
+            !behind
+        };
+        { takers }.find(keeps_up).or(delayed)
     }
 
     /// Every slot that may have it gains its weight; the one that is then owed most gets it and pays for all.
     fn smoothly(&mut self, fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Option<usize> {
         self.credit.resize(fleet.slots(), 0);
-        let mut shortest = None;
+        let (mut shortest, mut delays) = (None, None);
+        let mut delayed = None;
         let mut total = 0;
         let mut most: Option<usize> = None;
         for slot in 0..fleet.slots() {
@@ -152,13 +171,21 @@ impl Rotation {
                     continue;
                 }
             }
+            let delay = fleet.delay(slot);
+            if delay >= NOTICEABLE {
+                let shortest = *delays.get_or_insert_with(|| shortest_delay(fleet));
+                if delay > shortest.saturating_mul(CLEARLY) {
+                    delayed.get_or_insert(slot);
+                    continue;
+                }
+            }
             total += gain;
             self.credit[slot] += gain;
             if most.is_none_or(|most| self.credit[slot] > self.credit[most]) {
                 most = Some(slot);
             }
         }
-        let most = most?;
+        let most = most.or(delayed)?;
         self.credit[most] -= total;
         Some(most)
     }
@@ -210,6 +237,11 @@ pub(super) fn load(fleet: &impl Fleet, slot: usize) -> u64 {
 fn shortest_queue(fleet: &impl Fleet) -> u64 {
     let takers = (0..fleet.slots()).filter(|&slot| fleet.takes(slot));
     takers.map(|slot| fleet.queued(slot)).min().unwrap_or(0)
+}
+
+fn shortest_delay(fleet: &impl Fleet) -> u64 {
+    let takers = (0..fleet.slots()).filter(|&slot| fleet.takes(slot));
+    takers.map(|slot| fleet.delay(slot)).min().unwrap_or(0)
 }
 
 fn shortest_share(fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Share {

@@ -1,5 +1,7 @@
 //! The choice by each policy, over a fleet that is a table.
 
+mod loops;
+
 use super::*;
 
 #[derive(Clone, Copy, Default)]

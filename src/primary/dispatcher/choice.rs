@@ -194,6 +194,10 @@ impl Fleet for Bench<'_> {
             .is_some_and(|seat| seat.queued() != 0 && seat.progress.lags(self.now))
     }
 
+    fn delay(&self, slot: usize) -> u64 {
+        self.seat(slot).map_or(0, |seat| seat.delay(self.now))
+    }
+
     fn serves(&self, slot: usize) -> bool {
         self.seat(slot)
             .is_some_and(|seat| !seat.progress.is_stuck())
@@ -239,7 +243,12 @@ impl State {
                 .choose(settings.routing.balance, weights, &bench),
             Place::Nobody => None,
         };
-        slot.and_then(|slot| lane.seats[slot])
-            .map_or(Choice::Nobody, Choice::Seat)
+        match slot.and_then(|slot| lane.seats[slot]) {
+            Some(key) => {
+                seats[key].note_dealt();
+                Choice::Seat(key)
+            }
+            None => Choice::Nobody,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One worker on one listener: its channel, what went through it, and whether it moves.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use super::frozen::unfit;
+use crate::policy::delay::{Backlog, Look};
 use crate::policy::ids::{ListenerId, SlotId, WorkerId};
 use crate::policy::stall::Progress;
 use crate::primary::messages::Seat;
@@ -49,6 +51,8 @@ pub(super) struct SeatState {
     pub staged: u64,
     /// What the worker had taken when the channel was found full.
     full_at: Option<u64>,
+    /// Looked at while somebody else is chosen.
+    backlog: Cell<Backlog>,
 }
 
 /// A seat that stands still.
@@ -147,6 +151,7 @@ impl SeatState {
             probes: 0,
             staged: 0,
             full_at: None,
+            backlog: Cell::new(Backlog::new(now)),
         }
     }
 
@@ -205,6 +210,26 @@ impl SeatState {
 
     pub fn asleep(&self) -> bool {
         self.seat.board.is_asleep()
+    }
+
+    /// How long the next one waits for what the worker has taken already, ns.
+    pub fn delay(&self, now: u64) -> u64 {
+        let mut backlog = self.backlog.get();
+        let delay = backlog.delay(|| Look {
+            now,
+            loops: self.seat.board.loops(),
+            asleep: self.asleep(),
+            taken: self.taken(),
+            queued: self.queued(),
+            open: self.open(),
+        });
+        self.backlog.set(backlog);
+        delay
+    }
+
+    /// It was chosen.
+    pub fn note_dealt(&mut self) {
+        self.backlog.get_mut().note_dealt();
     }
 
     /// Whether the worker's server asks for non-blocking connections; `None` while unknown.
