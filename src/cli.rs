@@ -65,6 +65,8 @@ pub enum Action {
         /// Objects as they are.
         json: bool,
     },
+    /// Show what Prometheus would scrape of the running primary.
+    Metrics(Target),
     /// Have the running primary change something, or stop.
     Change {
         /// Which one.
@@ -205,6 +207,17 @@ Examples:
     /// Show what the workers and the primary have printed
     #[command(long_about = logs::LONG, after_help = logs::EXAMPLES)]
     Logs(logs::LogsWords),
+    /// Show what Prometheus scrapes: all that is counted, as text
+    #[command(after_help = "\
+The same text is served over HTTP with 'forkfront run --metrics 9100', at http://127.0.0.1:9100/metrics.
+
+Examples:
+  forkfront metrics
+  forkfront metrics --name 8080 | grep queue_wait")]
+    Metrics {
+        #[command(flatten)]
+        target: TargetWords,
+    },
     /// Say whether a configuration file could be run, or what is wrong
     #[command(long_about = "\
 Say whether a configuration file could be run, and what is wrong with it.
@@ -295,6 +308,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
                 json,
             }
         }
+        Verb::Metrics { target } => Action::Metrics(target.into()),
         Verb::Check { file, json } => Action::Check { file, json },
         Verb::Change(change) => {
             let (asking, request) = change.into_request()?;

@@ -71,6 +71,14 @@ pub fn status_json(target: &Target) -> Result<String> {
     Ok(text.get().to_owned())
 }
 
+/// What Prometheus would scrape of a primary.
+///
+/// # Errors
+/// As [`status`].
+pub fn metrics(target: &Target) -> Result<String> {
+    Conversation::open(target, &Request::Metrics)?.answer()
+}
+
 /// Has a primary change something, and waits until that is done; `progress` gets its lines as they come.
 ///
 /// SIGINT is an error from now on, and no longer the end of this process: the primary goes on with the change.

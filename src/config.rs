@@ -21,6 +21,7 @@ pub mod identity;
 mod limits;
 mod listen;
 mod logs;
+mod metrics;
 mod misfits;
 mod networks;
 mod probe;
@@ -43,6 +44,7 @@ pub use identity::Identity;
 pub use limits::{Health, Limits, Probe, Restart, RestartWhen};
 pub use listen::{Listen, ListenAt, UNIX_PATH_MAX};
 pub use logs::{LOG_KEEP, LogFile, LogFormat, LogTime, Logs, log_file};
+pub use metrics::{metrics, metrics_misfit};
 pub use misfits::{Misfit, Spelling};
 pub use networks::Networks;
 pub use restarts::{exit_codes, max_restarts};
@@ -74,6 +76,9 @@ pub struct Config {
     /// Path of the control socket; default: NAME.sock in the run directory.
     #[serde(with = "handover::path_if_any", default)]
     pub control: Option<PathBuf>,
+    /// Where the state can be read over HTTP.
+    #[serde(default)]
+    pub metrics: Option<ListenAt>,
     /// How much is said on stderr; the environment variable `FORKFRONT_LOG` can say otherwise.
     pub log_level: log::LevelFilter,
     /// How the log looks and where it goes.
@@ -93,6 +98,7 @@ impl Config {
         Self {
             name: None,
             control: None,
+            metrics: None,
             log_level: log::LevelFilter::Info,
             logs: Logs::default(),
             invitation: None,

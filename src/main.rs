@@ -60,6 +60,7 @@ fn act(action: Action) -> Result<()> {
             request,
             json,
         } => client::show_logs(&target, &request, json),
+        Action::Metrics(target) => metrics(&target),
         Action::Change {
             target,
             request,
@@ -88,6 +89,12 @@ fn top(target: &Target, interval: Duration, once: bool) -> Result<()> {
         return Ok(());
     }
     client::top(target, interval)
+}
+
+fn metrics(target: &Target) -> Result<()> {
+    let text = client::metrics(target)?;
+    say(&mut io::stdout(), text.trim_end());
+    Ok(())
 }
 
 fn change(target: &Target, request: &Request, json: bool) -> Result<()> {

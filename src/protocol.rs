@@ -37,6 +37,8 @@ pub enum Request {
     /// The [`Status`](crate::status::Status), as it is now. All others are answered with [`Done`], `stop`
     /// with null.
     Status,
+    /// The text for Prometheus, as one string.
+    Metrics,
     /// Read the configuration again and renew the workers.
     Reload {
         /// Only this app.
@@ -108,6 +110,7 @@ impl Request {
     pub fn verb(&self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::Metrics => "metrics",
             Self::Reload { .. } => "reload",
             Self::Restart { .. } => "restart",
             Self::Scale { .. } => "scale",
@@ -193,6 +196,7 @@ mod tests {
         let slot = |words: &str| words.parse().unwrap();
         let table = [
             (Request::Status, r#"{"verb":"status"}"#),
+            (Request::Metrics, r#"{"verb":"metrics"}"#),
             (Request::Stop, r#"{"verb":"stop"}"#),
             (
                 Request::Reload {

@@ -56,6 +56,8 @@ pub struct Scoreboard {
     pub waits: [AtomicU64; BUCKETS],
     /// What each process holds.
     pub processes: [Process; PROCESSES],
+    /// All waits together, µs. At the end, where a shim of a former version leaves a zero.
+    pub waited: AtomicU64,
 }
 
 /// What one process of a worker holds.
@@ -149,6 +151,7 @@ impl Scoreboard {
             taken.fetch_add(1, Relaxed);
         }
         self.waits[bucket(waited)].fetch_add(1, Relaxed);
+        self.waited.fetch_add(waited, Relaxed);
         self.last_taken.store(now_ns, Relaxed);
         if waited > self.longest_wait.load(Relaxed) {
             self.longest_wait.store(waited, Relaxed);

@@ -1,6 +1,8 @@
 //! What `forkfront status --json` prints: one object, written by the primary, read by the client and by
 //! programs. Field names are a contract; new fields may come, none goes.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Balance, StickyDown, WEIGHT};
@@ -42,6 +44,9 @@ pub struct Status {
     /// The same for programs; a start has it too.
     #[serde(default)]
     pub progress: Option<Progress>,
+    /// Where this can be read over HTTP, if anywhere: `http://127.0.0.1:9100/`, `unix:/path`.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// What the primary itself uses.
     #[serde(default)]
     pub primary: PrimaryStatus,
@@ -122,6 +127,27 @@ pub struct AppStatus {
     pub generation: u32,
     /// Slots that it has.
     pub workers: usize,
+    /// Its part of the totals, which add up in the same way.
+    #[serde(default)]
+    pub ledger: Ledger,
+}
+
+/// What has become of the connections of one app: `accepted = dealt + held + closed_by_policy + client_gone`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// Accepted by all listeners that it has had.
+    pub accepted: u64,
+    /// Handed to a worker and not read back since; slots that are gone included.
+    pub dealt: u64,
+    /// Read back from a worker, however often.
+    pub read_back: u64,
+    /// Accepted, not yet dealt.
+    pub held: u64,
+    /// Closed by a rule of ours.
+    pub closed_by_policy: u64,
+    /// Given up because the client had gone while the connection was held.
+    pub client_gone: u64,
 }
 
 /// How far something is that takes its time.
@@ -355,6 +381,13 @@ pub enum SlotState {
     Failed,
     /// Stopped for good.
     Stopped,
+}
+
+impl fmt::Display for SlotState {
+    /// As in JSON.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Quantiles of the queue wait, microseconds.

@@ -30,6 +30,10 @@ pub struct DemoWords {
     #[arg(short = 'n', long, allow_negative_numbers = true, value_name = "N", default_value = "auto", value_parser = config::workers)]
     workers: usize,
 
+    /// Show the state over HTTP: a page, /metrics for Prometheus and others; 9100 is 127.0.0.1:9100
+    #[arg(long, value_name = "ADDR", value_parser = config::metrics)]
+    metrics: Option<ListenAt>,
+
     #[command(flatten)]
     loudness: Loudness,
 }
@@ -57,6 +61,7 @@ impl DemoWords {
             ..AppConfig::new(command)
         };
         Ok(Config {
+            metrics: self.metrics,
             log_level: self.loudness.level(),
             invitation: Some(invitation),
             ..Config::new(app)

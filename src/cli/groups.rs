@@ -9,7 +9,7 @@ use super::{Words, help, run, text};
 /// The commands in the order in which people need them. Whatever is a command stands in one group.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Start", &["run", "demo"]),
-    ("Look", &["status", "top", "logs", "check"]),
+    ("Look", &["status", "top", "logs", "metrics", "check"]),
     (
         "Change what runs, and wait until it is done",
         &[

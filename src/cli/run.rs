@@ -12,7 +12,7 @@ use self::speed::SpeedWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::file::Origin;
-use crate::config::{self, AppConfig, Config, Listen, Orphans};
+use crate::config::{self, AppConfig, Config, Listen, ListenAt, Orphans};
 use crate::error::{Error, Result};
 
 mod logs;
@@ -161,6 +161,13 @@ pub struct RunWords {
     #[arg(long, value_name = "PATH", value_parser = values::socket_path(), help_heading = "Commands and messages")]
     control: Option<PathBuf>,
 
+    /// Show the state over HTTP: a page, /metrics for Prometheus, /status, /healthz, /readyz
+    ///
+    /// 9100 is a port of this machine only, 127.0.0.1:9100; 0.0.0.0:9100, [::1]:9100 and unix:PATH are as they say.
+    /// Whoever reaches it can read everything, the commands of the workers too, and change nothing.
+    #[arg(long, value_name = "ADDR", value_parser = config::metrics, help_heading = "Commands and messages")]
+    metrics: Option<ListenAt>,
+
     #[command(flatten)]
     loudness: Loudness,
 
@@ -253,6 +260,7 @@ impl RunWords {
         Ok(Config {
             name: self.name,
             control: self.control,
+            metrics: self.metrics,
             log_level: self.loudness.level(),
             logs: self.logs.read()?,
             ..Config::new(app)
@@ -279,6 +287,10 @@ impl RunWords {
                     format!("'-l {other}' and '-l {at}' are the same address: give it once")
                 }));
             }
+        }
+        let misfit = |at| config::metrics_misfit(at, &self.listen);
+        if let Some(misfit) = self.metrics.as_ref().and_then(misfit) {
+            return Err(Error::usage(misfit));
         }
         if self.routing.is_kernel() && self.health.is_asked() {
             return Err(Error::usage(

@@ -17,6 +17,8 @@ pub struct Changes {
     pub log_level: Option<LevelFilter>,
     /// How the log looks and where it goes from now on.
     pub logs: Option<Logs>,
+    /// Where the state can be read over HTTP from now on; `Some(None)`: nowhere.
+    pub metrics: Option<Option<ListenAt>>,
     /// Apps to start.
     pub added: Vec<AppConfig>,
     /// Apps that stay, in the order in which they run, those that stay as they are left out.
@@ -83,6 +85,7 @@ impl Changes {
         let mut changes = Self {
             log_level: Some(new.log_level).filter(|level| *level != old.log_level),
             logs: (new.logs != old.logs).then(|| new.logs.clone()),
+            metrics: Some(new.metrics.clone()).filter(|at| *at != old.metrics),
             ..Self::default()
         };
         for app in &old.apps {
@@ -121,6 +124,10 @@ impl Changes {
             .logs
             .iter()
             .map(|_| "how and where is logged".to_owned());
+        let metrics = self.metrics.iter().map(|at| match at {
+            Some(at) => format!("metrics at {at}"),
+            None => "no metrics any more".to_owned(),
+        });
         let added = self
             .added
             .iter()
@@ -128,6 +135,7 @@ impl Changes {
         let removed = self.removed.iter().map(|app| format!("app '{app}' goes"));
         level
             .chain(logs)
+            .chain(metrics)
             .chain(added)
             .chain(self.changed.iter().map(Change::line))
             .chain(removed)
@@ -152,6 +160,7 @@ fn primary_stays(old: &Config, new: &Config) -> Vec<String> {
     let Config {
         name,
         control,
+        metrics,
         log_level: _,
         logs: _,
         invitation: _,
@@ -163,6 +172,15 @@ fn primary_stays(old: &Config, new: &Config) -> Vec<String> {
         "cannot change while the primary runs: stop it and start it again, or leave it as it was";
     if *name != old.name {
         fixed.push(format!("the primary's 'name' {stays}"));
+    }
+    if let (Some(from), Some(to)) = (&old.metrics, metrics)
+        && from != to
+        && from.overlaps(to)
+    {
+        fixed.push(format!(
+            "'metrics' cannot go from {from} to {to} at once, since one is part of the other: leave it out, reload, \
+             then give it"
+        ));
     }
     if *control != old.control {
         fixed.push(format!("'control' {stays}"));

@@ -28,7 +28,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
-use super::{Config, UNIX_PATH_MAX};
+use super::{Config, ListenAt, UNIX_PATH_MAX};
 use crate::error::{Error, Result};
 use crate::sys::directory;
 use crate::sys::handover;
@@ -165,6 +165,7 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
     let top = Table::new(document.get_ref(), 0, &marks);
     let name = top.word("name", "a name in quotation marks", super::name);
     let control = control(&top, directory);
+    let metrics = metrics(&top, directory);
     let level = top.word("log-level", "a word in quotation marks", super::log_level);
     let logs = logs::read(&top, directory);
     let tables = app_tables(&top);
@@ -174,10 +175,17 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
         .collect();
     top.finish(
         |key| app::keys().contains(&key).then_some("under [[app]]"),
-        "there are name, control, [[app]], and log-level and others about the log",
+        "there are name, control, metrics, [[app]], and log-level and others about the log",
     );
     let log_file = top.place("log-file");
     whole::check(&apps, &mut marks.borrow_mut());
+    let listen = apps.iter().flat_map(|app| &app.config.listen);
+    if let Some(misfit) = metrics
+        .as_ref()
+        .and_then(|at| super::metrics_misfit(at, listen))
+    {
+        top.refuse(top.place("metrics"), misfit);
+    }
     let marks = marks.into_inner();
     if !marks.is_empty() {
         return Err(marks);
@@ -186,6 +194,7 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
     let config = Config {
         name,
         control,
+        metrics,
         log_level: level.unwrap_or(LevelFilter::Info),
         logs,
         invitation: None,
@@ -197,7 +206,7 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
 
 /// All keys: those of the primary, and those of an app.
 pub fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
-    let mut top = vec!["name", "control", "log-level"];
+    let mut top = vec!["name", "control", "metrics", "log-level"];
     top.extend(logs::KEYS);
     (top, app::keys())
 }
@@ -260,6 +269,15 @@ fn control(top: &Table<'_>, directory: &Path) -> Option<PathBuf> {
         );
     }
     Some(path)
+}
+
+fn metrics(top: &Table<'_>, directory: &Path) -> Option<ListenAt> {
+    const TAKES: &str =
+        "a port of this machine, as in 9100, or an address, as in \"127.0.0.1:9100\"";
+    top.word("metrics", TAKES, |words| {
+        let at = super::metrics(words)?;
+        app::beside(at, words, directory)
+    })
 }
 
 /// The `[[app]]` tables, each with its place.

@@ -27,8 +27,8 @@ use crate::status::ListenerStatus;
 use crate::sys::address;
 use crate::wire::{Address, SocketOption};
 use door::{Door, Place};
-pub use frozen::FrozenListeners;
-pub use named::share_out;
+pub use frozen::{FrozenDoor, FrozenListeners};
+pub use named::{open_one, share_out};
 
 /// The most listeners that workers may ask for: a server that binds without end stops here.
 pub const MOST_LISTENERS: usize = 64;

@@ -11,6 +11,7 @@ pub mod health;
 pub mod listeners;
 pub mod logs;
 pub mod messages;
+pub mod metrics;
 pub mod notifier;
 pub mod preflight;
 pub mod pulse;

@@ -22,6 +22,7 @@ use crate::policy::lifecycle::Event;
 use crate::primary::app::{App, Apps, Means};
 use crate::primary::health::Health;
 use crate::primary::logs::{Logs, Place};
+use crate::primary::metrics::Metrics;
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::RunDir;
 use crate::primary::verbs::Clients;
@@ -40,6 +41,7 @@ mod health;
 mod join;
 mod launch;
 mod lives;
+mod metrics;
 mod notices;
 mod operations;
 mod probes;
@@ -129,6 +131,8 @@ pub struct Supervisor {
     last_look: report::LastLook,
     /// How the workers are.
     health: Health,
+    /// What is counted, and who reads it.
+    metrics: Metrics,
     failure: Option<Error>,
 }
 
@@ -180,6 +184,7 @@ impl Supervisor {
             Source::Exit(worker) => self.exited(worker),
             Source::Trial => self.trial_ended(),
             Source::Probe(worker) => self.hear_probe(worker),
+            Source::Metrics => self.hear_readers(),
         }
     }
 
@@ -187,7 +192,11 @@ impl Supervisor {
     fn sleep(&mut self) -> Option<Duration> {
         let now = self.clock.now();
         let ours = self.deadlines.earliest().map(|at| at.since(now));
-        let wall = [self.rendezvous.deadline(), self.commands.deadline()];
+        let wall = [
+            self.rendezvous.deadline(),
+            self.commands.deadline(),
+            self.metrics.deadline(),
+        ];
         let theirs = wall
             .into_iter()
             .flatten()
@@ -235,6 +244,9 @@ impl Supervisor {
         }
         if self.commands.deadline().is_some_and(|at| at <= now) {
             self.hear_commands();
+        }
+        if self.metrics.deadline().is_some_and(|at| at <= now) {
+            self.hear_readers();
         }
     }
 

@@ -33,6 +33,10 @@ pub const VERBS: &[Verb] = &[
         help: "what the primary does now",
     },
     Verb {
+        name: "metrics",
+        help: "the same as text for Prometheus",
+    },
+    Verb {
         name: "reload",
         help: "read the configuration again, renew the workers; app, changes_only",
     },
@@ -276,6 +280,7 @@ mod tests {
     fn every_verb_is_listed_and_understood() {
         let requests = [
             r#"{"verb":"status"}"#,
+            r#"{"verb":"metrics"}"#,
             r#"{"verb":"reload","app":"web"}"#,
             r#"{"verb":"restart","slot":"web:0"}"#,
             r#"{"verb":"scale","to":"-1"}"#,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::client::table::text::WIDTH;
 use crate::config::StickyDown;
-use crate::status::{KeysFound, KeysMissing, PrimaryStatus, QueueWait};
+use crate::status::{KeysFound, KeysMissing, Ledger, PrimaryStatus, QueueWait};
 
 mod shown;
 
@@ -67,6 +67,7 @@ fn app(name: &str, balance: Balance) -> AppStatus {
         max_held: 1024,
         generation: 2,
         workers: 2,
+        ledger: Ledger::default(),
     }
 }
 
@@ -99,6 +100,7 @@ fn status() -> Status {
         stopping: true,
         operation: Some("reload: slot 1 of 2, waiting for its new worker to listen".into()),
         progress: None,
+        metrics: None,
         primary: PrimaryStatus::default(),
         lines_dropped: 0,
         lines_printed: 0,

@@ -182,6 +182,7 @@ pub fn about(request: &Request) -> String {
         Request::Reload { app, .. } => format!("reload{}", of(app)),
         Request::Status
         | Request::Logs { .. }
+        | Request::Metrics
         | Request::Set { .. }
         | Request::Upgrade { .. }
         | Request::Stop => String::new(),

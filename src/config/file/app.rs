@@ -80,7 +80,7 @@ pub fn read(table: &Table<'_>, directory: &Path) -> App {
     check_together(table, &app, &listen_places);
     table.finish(
         |key| {
-            (matches!(key, "control" | "log-level") || logs::KEYS.contains(&key))
+            (matches!(key, "control" | "metrics" | "log-level") || logs::KEYS.contains(&key))
                 .then_some("at the top of the file, before any [[app]]")
         },
         "the keys are the long options of 'forkfront run --help'",
@@ -144,19 +144,7 @@ fn argument(table: &Table<'_>, key: &str, value: Value<'_>) -> Option<String> {
 fn listeners(table: &Table<'_>, directory: &Path) -> (Vec<Listen>, Vec<usize>) {
     let read = |words: &str| {
         let mut listen: Listen = words.parse()?;
-        if let ListenAt::Unix(path) = &mut listen.at {
-            *path = directory.join(&*path);
-            let length = path.as_os_str().len();
-            if words.contains('\0') {
-                return Err("a path cannot hold a zero byte".into());
-            }
-            if length > UNIX_PATH_MAX {
-                return Err(format!(
-                    "the path of a Unix socket has {UNIX_PATH_MAX} bytes at most, and '{}' has {length}",
-                    path.display()
-                ));
-            }
-        }
+        listen.at = beside(listen.at, words, directory)?;
         Ok(listen)
     };
     let found = table.list("listen").iter().filter_map(|value| {
@@ -164,6 +152,27 @@ fn listeners(table: &Table<'_>, directory: &Path) -> (Vec<Listen>, Vec<usize>) {
         Some((listen, value.span().start))
     });
     found.unzip()
+}
+
+/// An address that was read of `words`, a path in it seen from `directory`.
+///
+/// # Errors
+/// A sentence about a path that cannot be one.
+pub fn beside(mut at: ListenAt, words: &str, directory: &Path) -> Result<ListenAt, String> {
+    if let ListenAt::Unix(path) = &mut at {
+        *path = directory.join(&*path);
+        let length = path.as_os_str().len();
+        if words.contains('\0') {
+            return Err("a path cannot hold a zero byte".into());
+        }
+        if length > UNIX_PATH_MAX {
+            return Err(format!(
+                "the path of a Unix socket has {UNIX_PATH_MAX} bytes at most, and '{}' has {length}",
+                path.display()
+            ));
+        }
+    }
+    Ok(at)
 }
 
 fn cwd(table: &Table<'_>, directory: &Path) -> PathBuf {

@@ -24,6 +24,15 @@ const QUEUE_CAP: u64 = 1024;
 /// The shortest queue that is worth a worker.
 const LEAST_QUEUE: u64 = 4;
 
+/// What there is beside the apps that takes descriptors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Listening sockets that were inherited: they belong to the first app.
+    pub inherited: usize,
+    /// Descriptors of the metrics.
+    pub metrics: usize,
+}
+
 /// What the limit of open files allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
@@ -38,15 +47,15 @@ pub struct Room {
 
 impl Room {
     /// Room for these apps under `limit` open files, which counts what is open here, and once more what is in
-    /// flight (KF9). `inherited` listening sockets belong to the first.
+    /// flight (KF9).
     ///
     /// # Errors
     /// One sentence if that is too little.
-    pub fn of(apps: &[&AppConfig], inherited: usize, limit: u64) -> Result<Self> {
-        let mut own = OWN;
+    pub fn of(apps: &[&AppConfig], beside: Beside, limit: u64) -> Result<Self> {
+        let mut own = OWN + beside.metrics as u64;
         let (mut channels, mut slots, mut held) = (0, 0, 0);
         for (index, app) in apps.iter().enumerate() {
-            let inherited = if index == 0 { inherited } else { 0 };
+            let inherited = if index == 0 { beside.inherited } else { 0 };
             let listeners = app.listen.len().max(inherited).max(1) as u64;
             let workers = app.workers as u64;
             own += workers * (PER_WORKER + PER_CHANNEL * listeners) + 2 * listeners;
@@ -83,7 +92,7 @@ mod tests {
             workers,
             ..AppConfig::new(vec!["server".into()])
         };
-        let room = |workers, limit| Room::of(&[&app(workers)], 0, limit);
+        let room = |workers, limit| Room::of(&[&app(workers)], Beside::default(), limit);
         let plenty = Room {
             queue_cap: 1024,
             fd_ceiling: 1_048_576 - 1024,
@@ -92,12 +101,12 @@ mod tests {
         assert_eq!(room(4, 1_048_576).unwrap(), plenty);
         let scarce = room(4, 1200).unwrap();
         assert_eq!((scarce.queue_cap, scarce.peeked), (300, 28));
-        let shared = Room::of(&[&app(2), &app(2)], 0, 4096).unwrap();
+        let shared = Room::of(&[&app(2), &app(2)], Beside::default(), 4096).unwrap();
         assert_eq!(shared.peeked, (3107 - 2118) / 2 / 2);
         let error = room(1000, 1024).unwrap_err();
         assert!(error.to_string().contains("1000 workers"), "{error}");
         assert_eq!(error.exit_code(), 1);
-        let both = Room::of(&[&app(500), &app(500)], 0, 6000).unwrap_err();
+        let both = Room::of(&[&app(500), &app(500)], Beside::default(), 6000).unwrap_err();
         assert!(both.to_string().contains("1000 workers"), "{both}");
     }
 }

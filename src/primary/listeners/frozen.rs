@@ -33,8 +33,9 @@ struct FrozenListener {
     defers_itself: bool,
 }
 
+/// One door.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct FrozenDoor {
+pub struct FrozenDoor {
     /// `None`: it is closed.
     socket: Option<Ticket>,
     place: Place,
@@ -83,14 +84,9 @@ impl Listeners {
         for (number, listener) in frozen.listeners.into_iter().enumerate() {
             let mut doors = Vec::with_capacity(listener.doors.len());
             for (door, frozen) in listener.doors.into_iter().enumerate() {
-                let socket = frozen.socket;
-                let socket = socket.map(|socket| luggage.take(socket, Kind::Listener));
-                doors.push(Door::thaw(
-                    socket.transpose()?,
-                    frozen.place,
-                    frozen.backlog,
-                ));
-                files.extend(frozen.file.map(|file| (number, door, file)));
+                let (thawed, file) = frozen.thaw(luggage)?;
+                doors.push(thawed);
+                files.extend(file.map(|file| (number, door, file)));
             }
             listeners.push(Listener {
                 id: listener.id,
@@ -115,8 +111,23 @@ impl Listeners {
     }
 }
 
+impl FrozenDoor {
+    /// As another image left it, and the name that is the door's once nothing can fail any more: it is unlinked
+    /// when its door is dropped.
+    ///
+    /// # Errors
+    /// `InvalidData` if its socket did not come along.
+    pub fn thaw(self, luggage: &mut Luggage<'_>) -> io::Result<(Door, Option<FrozenFile>)> {
+        let socket = self.socket;
+        let socket = socket.map(|socket| luggage.take(socket, Kind::Listener));
+        let door = Door::thaw(socket.transpose()?, self.place, self.backlog);
+        Ok((door, self.file))
+    }
+}
+
 impl Door {
-    fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenDoor {
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenDoor {
         let socket = self.socket().ok();
         FrozenDoor {
             socket: socket.map(|socket| luggage.lend(Kind::Listener, socket.as_fd())),

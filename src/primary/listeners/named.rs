@@ -37,14 +37,10 @@ pub fn open(
     let mut doors = Vec::with_capacity(listen.len() + inherited.len());
     for one in listen {
         let found = inherited.iter().position(|door| matches(&one.at, door));
-        let mut door = match found {
+        let door = match found {
             Some(index) => inherited.remove(index),
-            None => make(&one.at, backlog)?,
+            None => open_one(&one.at, backlog, "-l")?,
         };
-        if found.is_none() && door.backlog.is_none() {
-            door.listen(backlog.unwrap_or(GREATEST_BACKLOG))
-                .map_err(|error| refusal(&door.text(), &error))?;
-        }
         doors.push((door, one.shared_port()));
     }
     doors.extend(inherited.into_iter().map(|door| (door, None)));
@@ -104,7 +100,20 @@ fn adopt_all(inherited: Vec<OwnedFd>) -> Result<Vec<Door>> {
     inherited.into_iter().enumerate().map(adopt).collect()
 }
 
-fn make(at: &ListenAt, backlog: Option<i32>) -> Result<Door> {
+/// One door, listening; `option` is what its address was given with.
+///
+/// # Errors
+/// One sentence if that cannot be.
+pub fn open_one(at: &ListenAt, backlog: Option<i32>, option: &str) -> Result<Door> {
+    let mut door = bind(at, backlog, option)?;
+    if door.backlog.is_none() {
+        door.listen(backlog.unwrap_or(GREATEST_BACKLOG))
+            .map_err(|error| refusal(&door.text(), &error, option))?;
+    }
+    Ok(door)
+}
+
+fn bind(at: &ListenAt, backlog: Option<i32>, option: &str) -> Result<Door> {
     let bound = match at {
         ListenAt::AnyAddress(port) => door::bind_any(*port),
         ListenAt::Tcp(address) => {
@@ -116,14 +125,15 @@ fn make(at: &ListenAt, backlog: Option<i32>) -> Result<Door> {
             };
             door::bind_tcp(*address, &wish)
         }
-        ListenAt::Unix(path) => return make_unix(path, backlog),
+        ListenAt::Unix(path) => return bind_unix(path, backlog, option),
     };
-    bound.map_err(|error| refusal(&text(at), &error))
+    bound.map_err(|error| refusal(&text(at), &error, option))
 }
 
-fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
+fn bind_unix(path: &Path, backlog: Option<i32>, option: &str) -> Result<Door> {
+    let refused = |error| refusal(&text(&ListenAt::Unix(path.to_owned())), &error, option);
     let name = text(&ListenAt::Unix(path.to_owned()));
-    socket_file::check_length(path, "give -l a shorter one")?;
+    socket_file::check_length(path, &format!("give {option} a shorter one"))?;
     // Only who may write the directory may take a name in it, so without the lock (a directory that cannot
     // be read) at worst two of the same owner meet.
     let directory = match path.parent() {
@@ -131,20 +141,20 @@ fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
         _ => Path::new("."),
     };
     let _lock = socket_file::lock_directory(directory, LOCK_TIMEOUT);
-    match socket_file::occupant(path, SockType::Stream).map_err(|error| refusal(&name, &error))? {
+    match socket_file::occupant(path, SockType::Stream).map_err(refused)? {
         Occupant::Nobody => {}
         Occupant::Dead => {
-            std::fs::remove_file(path).map_err(|error| refusal(&name, &error))?;
+            std::fs::remove_file(path).map_err(refused)?;
         }
         Occupant::Alive(pid) => {
             let who = pid.map_or_else(|| "a process".to_owned(), |pid| format!("process {pid}"));
             return Err(Error::failed(format!(
-                "cannot listen on {name}: {who} listens there already; stop it, or give -l another path"
+                "cannot listen on {name}: {who} listens there already; stop it, or give {option} another path"
             )));
         }
         Occupant::Stranger(what) => {
             return Err(Error::failed(format!(
-                "cannot listen on {name}: the path {what}; it is left alone, give -l another path"
+                "cannot listen on {name}: the path {what}; it is left alone, give {option} another path"
             )));
         }
     }
@@ -153,8 +163,7 @@ fn make_unix(path: &Path, backlog: Option<i32>) -> Result<Door> {
         mode: UNIX_MODE,
         backlog,
     };
-    let (socket, file) =
-        socket_file::listen_at(path, shape).map_err(|error| refusal(&name, &error))?;
+    let (socket, file) = socket_file::listen_at(path, shape).map_err(refused)?;
     let backlog = backlog.unwrap_or(GREATEST_BACKLOG);
     let mut door = Door::new(socket.into(), Place::Unix(name), Some(backlog));
     door.file = Some(file);
@@ -200,21 +209,24 @@ fn check_overlaps(listen: &[Listen]) -> Result<()> {
 }
 
 /// One sentence: where, why, what to do.
-fn refusal(address: &str, error: &io::Error) -> Error {
+fn refusal(address: &str, error: &io::Error, option: &str) -> Error {
     let advice = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            "another process listens there already (ss -ltnp shows which): stop it, or give -l another port"
-        }
+        Some(libc::EADDRINUSE) => &format!(
+            "another process listens there already (ss -ltnp shows which): stop it, or give {option} another port"
+        ),
         Some(libc::EACCES) if address.starts_with("unix:") => {
             "the directory may not be written by this user"
         }
-        Some(libc::EACCES) => {
-            "ports below 1024 need root or CAP_NET_BIND_SERVICE: give -l a port from 1024 up"
+        Some(libc::EACCES) => &format!(
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE: give {option} a port from 1024 up"
+        ),
+        Some(libc::EADDRNOTAVAIL) => &format!(
+            "that address is not one of this machine's (ip address shows them): give {option} one that is, or the \
+             port alone"
+        ),
+        Some(libc::EAFNOSUPPORT) => {
+            &format!("this kernel has no IPv6: give {option} an IPv4 address")
         }
-        Some(libc::EADDRNOTAVAIL) => {
-            "that address is not one of this machine's (ip address shows them): give -l one that is, or the port alone"
-        }
-        Some(libc::EAFNOSUPPORT) => "this kernel has no IPv6: give -l an IPv4 address",
         Some(libc::ENOENT) if address.starts_with("unix:") => "there is no such directory",
         _ => return Error::io(format!("cannot listen on {address}"), error),
     };

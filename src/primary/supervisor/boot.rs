@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Waker};
 
+use super::frozen::watch_signals;
 use super::source::Source;
 use super::{AwakeClock, Supervisor};
 use crate::config::{AppConfig, Config};
 use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
-use crate::primary::app::room::Room;
+use crate::primary::app::room::{Beside, Room};
 use crate::primary::app::{Apps, Means, Prepared, release};
+use crate::primary::metrics::{self, Metrics};
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::{self, RunDir};
 use crate::primary::upgrade;
@@ -24,8 +26,7 @@ use crate::primary::verbs::Clients;
 use crate::primary::workers::Workers;
 use crate::primary::{listeners, logs};
 use crate::shim_image::SHIM;
-use crate::sys::signals::Signals;
-use crate::sys::{inherited, limits, process};
+use crate::sys::{inherited, limits};
 
 /// How long the last lines may take to be written before the primary goes without them.
 pub const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
@@ -43,7 +44,11 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     let open_files = limits::raise_open_files()
         .map_err(|error| Error::io("cannot read the limit of open files", &error))?;
     let apps: Vec<_> = config.apps.iter().collect();
-    let room = Room::of(&apps, inherited.len(), open_files.now)?;
+    let beside = Beside {
+        inherited: inherited.len(),
+        metrics: metrics::descriptors(config.metrics.as_ref()),
+    };
+    let room = Room::of(&apps, beside, open_files.now)?;
     let listen = |app: &&AppConfig| (app.name.clone(), app.listen.clone());
     let listen: Vec<_> = apps.iter().map(listen).collect();
     let inherited = listeners::share_out(inherited, &listen);
@@ -52,6 +57,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         prepared.push(Prepared::new(app.clone(), inherited, home.as_deref())?);
     }
     let prepared_logs = logs::Prepared::new(&config.logs).map_err(Error::failed)?;
+    let readers = config.metrics.as_ref().map(metrics::open).transpose()?;
     let mut run_dir = RunDir::create(&rundir::Wish {
         name: config.name.as_deref(),
         control: config.control.as_deref(),
@@ -68,6 +74,7 @@ pub fn boot(config: Config) -> Result<Supervisor> {
         open_files,
         run_dir,
         prepared_logs,
+        metrics: Metrics::new(readers, Duration::ZERO),
     };
     assemble(config, opened).map_err(|error| Error::io("cannot start the primary", &error))
 }
@@ -86,6 +93,7 @@ struct Opened {
     open_files: limits::OpenFiles,
     run_dir: RunDir,
     prepared_logs: logs::Prepared,
+    metrics: Metrics,
 }
 
 fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
@@ -96,6 +104,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         open_files,
         run_dir,
         prepared_logs,
+        metrics,
     } = opened;
     let poll = Poll::new()?;
     let watch = |fd: RawFd, source: Source| {
@@ -104,15 +113,13 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
             .register(&mut SourceFd(&fd), source.token(), readable)
     };
     // Before any thread is started: a thread that did not block a signal could be the one to get it.
-    let mut signals = Signals::block_and_watch()?;
-    poll.registry()
-        .register(&mut signals, Source::Signals.token(), Interest::READABLE)?;
-    process::become_subreaper()?;
+    let signals = watch_signals(&poll)?;
     let logs = logs::start(config.log_level, prepared_logs)?;
     let rendezvous = Rendezvous::new(run_dir.rendezvous_socket()?)?;
     watch(rendezvous.as_raw_fd(), Source::Rendezvous)?;
     let commands = Clients::new(run_dir.control_socket()?)?;
     watch(commands.as_raw_fd(), Source::Control)?;
+    super::metrics::watch(&poll, &metrics)?;
     let means = Means {
         room,
         waker: Arc::new(Waker::new(poll.registry(), Source::Reports.token())?),
@@ -145,6 +152,7 @@ fn assemble(config: Config, opened: Opened) -> io::Result<Supervisor> {
         telling: Default::default(),
         last_look: Default::default(),
         health: Default::default(),
+        metrics,
         failure: None,
         config,
     })

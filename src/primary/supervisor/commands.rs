@@ -45,6 +45,10 @@ impl Supervisor {
                     self.logs.show(client, wish);
                 }
             }
+            Request::Metrics => {
+                let text = self.metrics_text();
+                self.commands.answer(client, text);
+            }
             // One that comes while a stop is under way waits for its end as well.
             Request::Stop => {
                 self.commands.await_stop(client);

@@ -143,6 +143,7 @@ impl Supervisor {
         self.deadlines.clear(Timer::Worker(id));
         if let Some(worker) = self.workers.remove(id) {
             let _ = process::try_wait(worker.pidfd());
+            self.metrics.bury(&worker);
             self.left_alone(worker.app);
         }
         self.strays = true;

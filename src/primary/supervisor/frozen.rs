@@ -31,6 +31,7 @@ use crate::primary::app::room::Room;
 use crate::primary::app::{Apps, Means};
 use crate::primary::health::{FrozenHealth, Health};
 use crate::primary::logs::{self, FrozenLogs, Standstill};
+use crate::primary::metrics::{FrozenMetrics, Metrics};
 use crate::primary::rendezvous::{FrozenRendezvous, Rendezvous};
 use crate::primary::rundir::{FrozenRunDir, RunDir};
 use crate::primary::upgrade::way_back::WayBack;
@@ -74,17 +75,17 @@ pub struct Frozen {
     announced: bool,
     #[serde(default)]
     health: FrozenHealth,
+    #[serde(default)]
+    metrics: FrozenMetrics,
 }
 
 impl Supervisor {
-    /// What the next image needs.
+    /// What the next image needs: all that there is, named one by one, so that a new one is not forgotten.
     pub(super) fn freeze<'a>(
         &'a self,
-        (program, dispatchers): (Ticket, FrozenDispatchers),
-        logs: &'a Standstill,
+        (program, dispatchers, logs): (Ticket, FrozenDispatchers, &'a Standstill),
         luggage: &mut Luggage<'a>,
     ) -> Frozen {
-        // Named one by one, so that a new one is not forgotten.
         let Self {
             config,
             apps,
@@ -111,6 +112,7 @@ impl Supervisor {
             telling: _,
             last_look: _,
             health,
+            metrics,
             failure: _,
         } = self;
         let places = &mut Releases::default();
@@ -137,6 +139,7 @@ impl Supervisor {
             operations: operations.freeze(),
             announced: *announced,
             health: health.freeze(),
+            metrics: metrics.freeze(luggage),
         }
     }
 
@@ -153,8 +156,9 @@ impl Supervisor {
         let run_dir = back.need(&thaw("the run directory"), run_dir);
         let doors = thaw_doors(&run_dir, frozen.rendezvous, frozen.commands, luggage);
         let (rendezvous, commands) = back.need(&thaw("the sockets of the run directory"), doors);
-        let releases = frozen.releases.into_iter();
-        let releases: Vec<Rc<Release>> = releases.map(|one| Rc::new(Release::thaw(one))).collect();
+        let metrics = Metrics::thaw(frozen.metrics, luggage, frozen.uptime);
+        let metrics = back.need(&thaw("who reads the metrics"), metrics);
+        let releases = thaw_releases(frozen.releases);
         let workers = Workers::thaw(frozen.workers, luggage, &releases);
         let workers = back.need(&thaw("the workers"), workers);
         let waker = Waker::new(poll.registry(), Source::Reports.token());
@@ -192,6 +196,7 @@ impl Supervisor {
             telling: Telling::taken_over(),
             last_look: Default::default(),
             health: Health::thaw(frozen.health),
+            metrics,
             failure: None,
             config: frozen.config,
         };
@@ -213,6 +218,7 @@ impl Supervisor {
         };
         watch(self.rendezvous.as_raw_fd(), Source::Rendezvous)?;
         watch(self.commands.as_raw_fd(), Source::Control)?;
+        super::metrics::watch(&self.poll, &self.metrics)?;
         // Whoever has died meanwhile is readable at once.
         let living = self.workers.iter().filter(|worker| worker.exit.is_none());
         for worker in living {
@@ -240,7 +246,16 @@ fn thaw_doors(
     Ok((rendezvous, commands))
 }
 
-fn watch_signals(poll: &Poll) -> io::Result<Signals> {
+fn thaw_releases(frozen: Vec<FrozenRelease>) -> Vec<Rc<Release>> {
+    let releases = frozen.into_iter();
+    releases.map(|one| Rc::new(Release::thaw(one))).collect()
+}
+
+/// Signals come as events from now on.
+///
+/// # Errors
+/// Those of signalfd(2), epoll_ctl(2) and prctl(2).
+pub(super) fn watch_signals(poll: &Poll) -> io::Result<Signals> {
     let mut signals = Signals::block_and_watch()?;
     poll.registry()
         .register(&mut signals, Source::Signals.token(), Interest::READABLE)?;

@@ -5,7 +5,7 @@ mod keys;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use super::words::{self, in_words};
@@ -18,9 +18,12 @@ use crate::primary::messages::{SlotCounts, Snapshot};
 use crate::primary::workers::Worker;
 use crate::scoreboard::{BUCKETS, Scoreboard, bucket_floor};
 use crate::status::{
-    AppStatus, LeavingStatus, PrimaryStatus, QueueWait, SlotState, SlotStatus, Status,
+    AppStatus, LeavingStatus, Ledger, PrimaryStatus, QueueWait, SlotState, SlotStatus, Status,
 };
 use crate::sys::process::{self, Usage};
+
+/// The shortest time over which processor time is measured.
+const LEAST_LOOK: Duration = Duration::from_millis(500);
 
 /// What the processor time of each session was when last looked at.
 #[derive(Debug)]
@@ -89,6 +92,7 @@ impl Supervisor {
             slots: Vec::new(),
             leaving: self.leaving(),
         };
+        let mut status = self.frame(apps.first()?);
         for app in apps {
             let snapshot = app.dispatcher.snapshot()?;
             status.held += snapshot.held;
@@ -108,7 +112,49 @@ impl Supervisor {
         }
         speak_for_all(&mut status);
         self.last_look = LastLook::now(&usage);
+        if let Some(first) = status.apps.first() {
+            status.sticky = first.sticky.clone();
+            status.websocket_sticky = first.websocket_sticky;
+            status.keys = first.keys;
+            status.evenness = first.evenness;
+        }
+        // Several may look at once; over a moment processor time says nothing.
+        if self.last_look.at.elapsed() >= LEAST_LOOK {
+            self.last_look = LastLook::now(&usage);
+        }
         Some(status)
+    }
+
+    /// What does not come from the apps; of them there is nothing in it yet.
+    fn frame(&self, first: &App) -> Status {
+        Status {
+            name: self.name(),
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            generation: first.release.generation,
+            balance: first.config.routing.balance,
+            sticky: None,
+            websocket_sticky: false,
+            keys: None,
+            evenness: None,
+            command: words::lossy(&first.config.command),
+            stopping: self.stopping,
+            operation: self.operation_words(),
+            progress: self.operation_progress(),
+            metrics: self.metrics.url(),
+            primary: own_usage(),
+            lines_dropped: 0,
+            apps: Vec::new(),
+            listeners: Vec::new(),
+            held: 0,
+            accepted: 0,
+            dealt: 0,
+            closed_by_policy: 0,
+            client_gone: 0,
+            slots: Vec::new(),
+            leaving: self.leaving(),
+        }
     }
 
     /// Workers that serve no slot any more, the oldest first.
@@ -282,6 +328,19 @@ fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
         max_held: app.config.max_held as u64,
         generation: app.release.generation,
         workers: app.config.workers,
+        ledger: ledger(snapshot),
+    }
+}
+
+fn ledger(snapshot: &Snapshot) -> Ledger {
+    let sum = |count: fn(&SlotCounts) -> u64| snapshot.slots.iter().map(count).sum();
+    Ledger {
+        accepted: snapshot.accepted_in_all(),
+        dealt: sum(|slot| slot.dealt),
+        read_back: sum(|slot| slot.read_back),
+        held: snapshot.held,
+        closed_by_policy: snapshot.closed_by_policy,
+        client_gone: snapshot.client_gone,
     }
 }
 

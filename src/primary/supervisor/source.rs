@@ -24,10 +24,12 @@ pub enum Source {
     Trial,
     /// What the worker's health is asked by.
     Probe(WorkerId),
+    /// Those who read the state over HTTP, all of them.
+    Metrics,
 }
 
 /// Low bits of a token: the kind. The rest: the id.
-const KIND_BITS: u32 = 3;
+const KIND_BITS: u32 = 4;
 
 impl Source {
     /// The token to register the source with.
@@ -40,6 +42,7 @@ impl Source {
             Self::Exit(WorkerId(id)) => (4, id),
             Self::Trial => (5, 0),
             Self::Probe(WorkerId(id)) => (6, id),
+            Self::Metrics => (7, 0),
         };
         Token(kind | (id << KIND_BITS) as usize)
     }
@@ -56,6 +59,7 @@ impl Source {
             (4, id) => Self::Exit(WorkerId(id)),
             (5, 0) => Self::Trial,
             (6, id) => Self::Probe(WorkerId(id)),
+            (7, 0) => Self::Metrics,
             _ => return None,
         })
     }
@@ -73,8 +77,9 @@ mod tests {
             Source::Rendezvous,
             Source::Control,
             Source::Trial,
+            Source::Metrics,
         ];
-        for id in [0, 1, 2, 7, 8, 1 << 20, (1 << 60) - 1] {
+        for id in [0, 1, 2, 7, 8, 1 << 20, (1 << 59) - 1] {
             sources.push(Source::Exit(WorkerId(id)));
             sources.push(Source::Probe(WorkerId(id)));
         }
@@ -87,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_token_of_nobody_is_nothing() {
-        for token in [7, 1 << 3, (1 << 3) | 1, (9 << 3) | 3, 15, usize::MAX] {
+        for token in [8, 15, 1 << 4, (1 << 4) | 1, (9 << 4) | 3, usize::MAX] {
             assert_eq!(Source::decode(Token(token)), None, "{token:#x}");
         }
     }

@@ -219,6 +219,7 @@ impl Supervisor {
     pub(super) fn close(&mut self, id: AppId) {
         if let Some(app) = self.apps.remove(id) {
             app.dispatcher.join();
+            self.metrics.forget(id);
         }
     }
 

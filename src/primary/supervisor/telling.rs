@@ -292,6 +292,9 @@ impl Supervisor {
         info!("  forkfront status{which}   what runs, and how it is doing");
         info!("  forkfront reload{which}   new workers for old, and no connection lost");
         info!("  forkfront stop{which}     finish what is open, then end{or_key}");
+        if let Some(url) = self.metrics.url() {
+            info!("{url} shows the same live");
+        }
         if let Some(invitation) = &self.config.invitation {
             info!("{invitation}");
         }

@@ -12,11 +12,12 @@ use crate::config::changes::{Change, Changes, Live};
 use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
 use crate::primary::app::Prepared;
-use crate::primary::app::room::Room;
+use crate::primary::app::room::{Beside, Room};
 use crate::primary::check;
 use crate::primary::listeners::live::{Closing, Newcomer};
 use crate::primary::logs;
 use crate::primary::messages::Command;
+use crate::primary::metrics::{self, Readers};
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ struct Opened {
     logs: Option<logs::Prepared>,
     added: Vec<Prepared>,
     doors: Vec<(AppId, Newcomer)>,
+    /// Where the state can be read from now on, if that changes.
+    readers: Option<Option<Readers>>,
 }
 
 impl Supervisor {
@@ -82,7 +85,11 @@ impl Supervisor {
     fn open_changes(&self, changes: &Changes, new: &Config) -> Result<Opened, String> {
         let said = |error: crate::error::Error| error.to_string();
         let apps: Vec<&AppConfig> = new.apps.iter().collect();
-        Room::of(&apps, 0, self.open_files.now).map_err(said)?;
+        let beside = Beside {
+            inherited: 0,
+            metrics: metrics::descriptors(new.metrics.as_ref()),
+        };
+        Room::of(&apps, beside, self.open_files.now).map_err(said)?;
         let known = users(&self.config);
         if users(new).iter().any(|user| !known.contains(user)) {
             // The run directory lets in whom it was made for.
@@ -104,12 +111,15 @@ impl Supervisor {
             }
         }
         let logs = changes.logs.as_ref().map(logs::Prepared::new);
+        let readers = changes.metrics.as_ref();
+        let readers = readers.map(|at| at.as_ref().map(metrics::open).transpose());
         let added = changes.added.iter();
         let added = added.map(|app| Prepared::new(app.clone(), Vec::new(), home));
         Ok(Opened {
             logs: logs.transpose()?,
             added: added.collect::<Result<_, _>>().map_err(said)?,
             doors,
+            readers: readers.transpose().map_err(said)?,
         })
     }
 
@@ -131,6 +141,9 @@ impl Supervisor {
         }
         if let Some(Err(error)) = opened.logs.map(|logs| self.logs.change(logs)) {
             info!("the log stays as it is: {error}");
+        if let Some(readers) = opened.readers {
+            self.metrics.move_to(readers);
+            self.watch_readers();
         }
         for (app, newcomer) in opened.doors {
             self.take_in(app, newcomer);

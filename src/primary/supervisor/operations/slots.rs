@@ -12,8 +12,9 @@ use crate::config::AppConfig;
 use crate::policy::deadlines::Moment;
 use crate::policy::ids::{AppId, SlotId};
 use crate::policy::lifecycle::{Event, Why};
-use crate::primary::app::room::Room;
+use crate::primary::app::room::{Beside, Room};
 use crate::primary::messages::Command;
+use crate::primary::metrics;
 use crate::protocol::{Size, SlotRef};
 
 /// How often a slot that is drained is looked at.
@@ -114,7 +115,7 @@ impl Supervisor {
     /// them together, and beyond the limit nobody's connections can be sent.
     pub(super) fn share_room(&mut self) {
         let apps: Vec<&AppConfig> = self.apps.iter().map(|app| &*app.config).collect();
-        let Ok(room) = Room::of(&apps, 0, self.open_files.now) else {
+        let Ok(room) = Room::of(&apps, self.beside(), self.open_files.now) else {
             return;
         };
         if std::mem::replace(&mut self.means.room, room) == room {
@@ -130,6 +131,14 @@ impl Supervisor {
         }
     }
 
+    /// What takes descriptors beside the apps. What was inherited is counted with them since the start.
+    fn beside(&self) -> Beside {
+        Beside {
+            inherited: 0,
+            metrics: metrics::descriptors(self.config.metrics.as_ref()),
+        }
+    }
+
     /// Whether all apps still fit, with this one as `config` says.
     pub(super) fn check_room(&self, id: AppId, config: &AppConfig) -> Result<(), String> {
         let apps: Vec<&AppConfig> = self
@@ -137,7 +146,7 @@ impl Supervisor {
             .iter()
             .map(|app| if app.id == id { config } else { &*app.config })
             .collect();
-        Room::of(&apps, 0, self.open_files.now)
+        Room::of(&apps, self.beside(), self.open_files.now)
             .map(|_| ())
             .map_err(|error| error.to_string())
     }

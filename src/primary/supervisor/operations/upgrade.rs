@@ -141,7 +141,7 @@ impl Supervisor {
         self.operations.passage = passage.map(|passage| Passage { begun, ..passage });
         let (done, dispatchers, mut luggage) = {
             let program = luggage.pack(Kind::File, program);
-            let frozen = self.freeze((program, dispatchers), &still, &mut luggage);
+            let frozen = self.freeze((program, dispatchers, &still), &mut luggage);
             let sealed = upgrade::seal(&frozen, &luggage);
             let done = sealed.and_then(|state| act(&state, &luggage));
             (done, frozen.dispatchers, luggage.unlent())

@@ -1,0 +1,334 @@
+//! The listening socket of the metrics and all who read there (J4).
+//!
+//! Bounds their number, their time and what they cost: a turn of the loop answers few, and a moment answers few.
+//! Knows what is asked and never the answer, which is the supervisor's. Its own small epoll set, so that the
+//! supervisor registers one descriptor and one deadline.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use serde::{Deserialize, Serialize};
+use socket2::Socket;
+
+use super::http::{Names, Resource};
+use super::reader::{FrozenReader, Phase, Reader};
+use super::reply::Reply;
+use crate::primary::listeners::FrozenDoor;
+use crate::primary::listeners::door::{Door, Place};
+use crate::primary::socket_file::SocketFile;
+use crate::sys::handover::Luggage;
+
+/// Readers at one time.
+pub const MOST_READERS: usize = 32;
+/// Descriptors that all of this takes at most: the readers, one who is told that they are too many, the listener, the
+/// epoll set.
+pub const DESCRIPTORS: usize = MOST_READERS + 3;
+/// How long the kernel's queue of those who are not yet accepted may get.
+pub const BACKLOG: i32 = 64;
+/// So many readers are taken, and so often one of them is looked after, in one [`MOMENT`]: at most about a tenth of the
+/// main thread's time, however many ask and however fast.
+const TAKEN_PER_MOMENT: u32 = 32;
+const DEEDS_PER_MOMENT: u32 = 64;
+const MOMENT: Duration = Duration::from_millis(20);
+/// One who has not taken a byte of its answer for so long gives way to the next.
+const STUCK: Duration = Duration::from_secs(1);
+/// How long to wait when no descriptor is free.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Sets of events looked at in one turn.
+const TURN: usize = 4;
+const LISTENER: Token = Token(0);
+
+/// How far the readers have come since the start, for the metrics themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Requests answered, refusals included.
+    pub answered: u64,
+    /// Readers that were turned away or had to give way, because there were too many.
+    pub crowded_out: u64,
+}
+
+/// All readers and their listener, for the next image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FrozenReaders {
+    door: FrozenDoor,
+    readers: Vec<FrozenReader>,
+    #[serde(default)]
+    counts: Counts,
+}
+
+/// What has been done since a moment began.
+#[derive(Debug)]
+struct Moment {
+    begun: Instant,
+    taken: u32,
+    deeds: u32,
+}
+
+impl Moment {
+    fn at(begun: Instant) -> Self {
+        Self {
+            begun,
+            taken: 0,
+            deeds: 0,
+        }
+    }
+}
+
+/// The listening side and all readers.
+#[derive(Debug)]
+pub struct Readers {
+    door: Door,
+    names: Names,
+    poll: Poll,
+    events: Events,
+    readers: Vec<Reader>,
+    /// The id of the next reader.
+    next: usize,
+    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
+    more: bool,
+    /// When to look again although nothing has happened.
+    retry: Option<Instant>,
+    moment: Moment,
+    counts: Counts,
+}
+
+impl Readers {
+    /// Serves at `door`, which listens.
+    ///
+    /// # Errors
+    /// Those of epoll_create1(2) and epoll_ctl(2).
+    pub fn new(door: Door) -> io::Result<Self> {
+        let socket = door.socket()?;
+        socket.set_nonblocking(true)?;
+        let poll = Poll::new()?;
+        let fd = socket.as_raw_fd();
+        poll.registry()
+            .register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
+        let loopback = |place: &Place| matches!(place, Place::Tcp(at, _) if at.ip().to_canonical().is_loopback());
+        Ok(Self {
+            names: match loopback(&door.place) {
+                true => Names::Loopback,
+                false => Names::Any,
+            },
+            door,
+            poll,
+            events: Events::with_capacity(MOST_READERS + 1),
+            readers: Vec::new(),
+            next: 1,
+            more: true,
+            retry: None,
+            moment: Moment::at(Instant::now()),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What the next image needs.
+    pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenReaders {
+        let now = Instant::now();
+        let living = self.readers.iter().filter(|one| one.phase != Phase::Gone);
+        FrozenReaders {
+            door: self.door.freeze(luggage),
+            readers: living.map(|one| one.freeze(luggage, now)).collect(),
+            counts: self.counts,
+        }
+    }
+
+    /// As another image left them.
+    ///
+    /// # Errors
+    /// Those of [`Readers::new`]; `InvalidData` for a descriptor that did not come along.
+    pub fn thaw(frozen: FrozenReaders, luggage: &mut Luggage<'_>) -> io::Result<Self> {
+        let now = Instant::now();
+        let (door, file) = frozen.door.thaw(luggage)?;
+        let mut this = Self::new(door)?;
+        this.counts = frozen.counts;
+        for reader in frozen.readers {
+            let reader = Reader::thaw(this.next, reader, luggage, now)?;
+            this.next += 1;
+            this.watch(&reader)?;
+            this.readers.push(reader);
+        }
+        this.door.file = file.map(SocketFile::thaw);
+        this.retry = Some(now);
+        Ok(this)
+    }
+
+    /// Where to read, as people write it.
+    pub fn url(&self) -> String {
+        match &self.door.place {
+            Place::Tcp(address, _) => format!("http://{address}/"),
+            Place::Unix(text) => text.clone(),
+        }
+    }
+
+    /// How many read now, and what has been done for them.
+    pub fn counts(&self) -> (usize, Counts) {
+        (self.readers.len(), self.counts)
+    }
+
+    fn watch(&self, reader: &Reader) -> io::Result<()> {
+        self.poll.registry().register(
+            &mut SourceFd(&reader.as_raw_fd()),
+            Token(reader.id),
+            Interest::READABLE | Interest::WRITABLE,
+        )
+    }
+
+    /// When [`Readers::ready`] is to be called at the latest, event or not.
+    pub fn deadline(&self) -> Option<Instant> {
+        let readers = self.readers.iter().map(Reader::deadline);
+        readers.chain(self.retry).min()
+    }
+
+    /// Takes what has come, without waiting, and returns what is asked, by whom. Each to be answered at once by
+    /// [`Readers::answer`]. To be called when the descriptor is readable and at the [`deadline`](Self::deadline).
+    pub fn ready(&mut self, now: Instant) -> Vec<(usize, Resource)> {
+        self.retry = None;
+        if now.saturating_duration_since(self.moment.begun) >= MOMENT {
+            self.moment = Moment::at(now);
+        }
+        self.take_events(now);
+        let late = self.readers.iter_mut().filter(|one| one.deadline() <= now);
+        late.for_each(|one| one.give_up(now));
+        self.take_readers(now);
+        let asked = self.requests(now);
+        self.readers.retain(|one| one.phase != Phase::Gone);
+        asked
+    }
+
+    /// Answers a reader.
+    pub fn answer(&mut self, reader: usize, reply: Reply, now: Instant) {
+        if let Some(reader) = self.readers.iter_mut().find(|one| one.id == reader) {
+            reader.answer(reply, now);
+            if reader.more {
+                self.look_again(now);
+            }
+        }
+    }
+
+    fn look_again(&mut self, at: Instant) {
+        self.retry = Some(self.retry.map_or(at, |before| before.min(at)));
+    }
+
+    fn take_events(&mut self, now: Instant) {
+        for _ in 0..TURN {
+            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
+                Ok(()) if self.events.is_empty() => return,
+                _ => self.heed_events(),
+            }
+        }
+        // Others want their turn too.
+        self.look_again(now);
+    }
+
+    fn heed_events(&mut self) {
+        for event in &self.events {
+            let token = event.token();
+            if token == LISTENER {
+                self.more = true;
+                continue;
+            }
+            let found = self.readers.iter_mut().find(|one| one.id == token.0);
+            let Some(reader) = found else { continue };
+            // Both directions are closed: nobody is there for an answer.
+            if event.is_error() || (event.is_read_closed() && event.is_write_closed()) {
+                reader.phase = Phase::Gone;
+            }
+            reader.more = true;
+        }
+    }
+
+    fn requests(&mut self, now: Instant) -> Vec<(usize, Resource)> {
+        let mut asked = Vec::new();
+        for index in 0..self.readers.len() {
+            if !self.readers[index].more {
+                continue;
+            }
+            if self.moment.deeds >= DEEDS_PER_MOMENT {
+                self.look_again(self.moment.begun + MOMENT);
+                break;
+            }
+            self.moment.deeds += 1;
+            let reader = &mut self.readers[index];
+            reader.go_on(now);
+            let resource = reader.asks(self.names, now);
+            asked.extend(resource.map(|resource| (reader.id, resource)));
+            self.counts.answered += u64::from(resource.is_some());
+            if reader.more {
+                self.look_again(now);
+            }
+        }
+        asked
+    }
+
+    fn take_readers(&mut self, now: Instant) {
+        while self.more {
+            if self.moment.taken >= TAKEN_PER_MOMENT {
+                return self.look_again(self.moment.begun + MOMENT);
+            }
+            self.moment.taken += 1;
+            let Ok(listener) = self.door.socket() else {
+                return;
+            };
+            match listener.accept() {
+                Ok((socket, _)) => self.welcome(socket, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
+                // No descriptor is free: it waits in the backlog.
+                Err(_) => return self.look_again(now + ACCEPT_RETRY),
+            }
+        }
+    }
+
+    fn welcome(&mut self, socket: Socket, now: Instant) {
+        if socket.set_nonblocking(true).is_err() {
+            return;
+        }
+        let mut reader = Reader::new(self.next, socket, now);
+        self.next += 1;
+        if !self.make_room(now) {
+            self.counts.crowded_out += 1;
+            let crowded = "too many read here at this moment: try again";
+            return reader.last_word(Reply::plain(503, crowded), now);
+        }
+        if self.watch(&reader).is_ok() {
+            self.readers.push(reader);
+        }
+    }
+
+    /// Makes room for one more: who has been silent for longest gives way, else who has not taken its answer.
+    fn make_room(&mut self, now: Instant) -> bool {
+        if self.readers.len() < MOST_READERS {
+            return true;
+        }
+        let longest = |of: &dyn Fn(&Reader) -> bool| {
+            let numbered = self.readers.iter().enumerate();
+            let some = numbered.filter(|(_, one)| of(one));
+            some.min_by_key(|(_, one)| one.still_since)
+                .map(|(index, _)| index)
+        };
+        let stuck = |one: &Reader| {
+            one.phase == Phase::Answering && now.saturating_duration_since(one.still_since) >= STUCK
+        };
+        let Some(index) = longest(&Reader::is_silent).or_else(|| longest(&stuck)) else {
+            return false;
+        };
+        self.readers.swap_remove(index);
+        self.counts.crowded_out += 1;
+        true
+    }
+}
+
+impl AsRawFd for Readers {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;
