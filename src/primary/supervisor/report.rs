@@ -62,36 +62,6 @@ impl Supervisor {
             .iter()
             .filter(|app| app.phase.is_serving() || self.stopping);
         let apps: Vec<&App> = apps.collect();
-        let first = apps.first()?;
-        let mut status = Status {
-            name: self.name(),
-            pid: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            generation: first.release.generation,
-            balance: first.config.routing.balance,
-            sticky: None,
-            websocket_sticky: false,
-            keys: None,
-            evenness: None,
-            command: words::lossy(&first.config.command),
-            stopping: self.stopping,
-            operation: self.operation_words(),
-            progress: self.operation_progress(),
-            primary: own_usage(),
-            lines_dropped: self.logs.dropped(),
-            lines_printed: self.logs.printed(),
-            log_file: self.config.logs.file.as_ref().map(ToString::to_string),
-            apps: Vec::new(),
-            listeners: Vec::new(),
-            held: 0,
-            accepted: 0,
-            dealt: 0,
-            closed_by_policy: 0,
-            client_gone: 0,
-            slots: Vec::new(),
-            leaving: self.leaving(),
-        };
         let mut status = self.frame(apps.first()?);
         for app in apps {
             let snapshot = app.dispatcher.snapshot()?;
@@ -111,13 +81,6 @@ impl Supervisor {
             status.apps.push(app_status(app, &snapshot));
         }
         speak_for_all(&mut status);
-        self.last_look = LastLook::now(&usage);
-        if let Some(first) = status.apps.first() {
-            status.sticky = first.sticky.clone();
-            status.websocket_sticky = first.websocket_sticky;
-            status.keys = first.keys;
-            status.evenness = first.evenness;
-        }
         // Several may look at once; over a moment processor time says nothing.
         if self.last_look.at.elapsed() >= LEAST_LOOK {
             self.last_look = LastLook::now(&usage);
@@ -144,7 +107,9 @@ impl Supervisor {
             progress: self.operation_progress(),
             metrics: self.metrics.url(),
             primary: own_usage(),
-            lines_dropped: 0,
+            lines_dropped: self.logs.dropped(),
+            lines_printed: self.logs.printed(),
+            log_file: self.config.logs.file.as_ref().map(ToString::to_string),
             apps: Vec::new(),
             listeners: Vec::new(),
             held: 0,

@@ -141,6 +141,7 @@ impl Supervisor {
         }
         if let Some(Err(error)) = opened.logs.map(|logs| self.logs.change(logs)) {
             info!("the log stays as it is: {error}");
+        }
         if let Some(readers) = opened.readers {
             self.metrics.move_to(readers);
             self.watch_readers();
