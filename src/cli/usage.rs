@@ -78,7 +78,9 @@ fn where_it_goes(argument: &str, verb: Option<&str>) -> String {
         Some("run") => {
             "; the server to run goes behind --, as in 'forkfront run -- node server.js'".into()
         }
-        Some("status" | "top" | "metrics" | "stop") => format!("; a primary is named by --name {argument}"),
+        Some("status" | "top" | "metrics" | "stop") => {
+            format!("; a primary is named by --name {argument}")
+        }
         Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
         Some("reload") => {
             format!("; an app is named by --app {argument}, a primary by --name {argument}")
