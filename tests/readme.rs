@@ -14,6 +14,7 @@ fn commands(text: &str) -> Vec<String> {
         if let Some(line) = line.strip_prefix("    ") {
             let line = line.strip_prefix("$ ").unwrap_or(line);
             let line = line.split("   #").next().unwrap_or(line);
+            let line = line.split(" > ").next().unwrap_or(line);
             all.extend(line.split(" && ").map(str::to_owned));
         } else {
             all.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
