@@ -116,7 +116,8 @@ pub fn send_many<'a>(
             channel.as_raw_fd(),
             heads.as_mut_ptr().cast(),
             count,
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            // An int with glibc, an unsigned one with musl.
+            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };
     usize::try_from(sent).unwrap_or(0)
