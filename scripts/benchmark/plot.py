@@ -1,4 +1,5 @@
 """The picture: for each question and server a bar per peer, its median as the length, its spread as a whisker."""
+from textwrap import wrap
 from xml.sax.saxutils import escape
 
 WIDTH = 620
@@ -7,6 +8,8 @@ LABEL = 130
 BAR = 380
 ROW = 22
 HEAD, FOOT = 34, 26
+LETTER = 5.6
+"""Of the caption, about."""
 MANY = 5
 OURS, THEIRS, INK, FAINT = "#c2410c", "#94a3b8", "#1e293b", "#64748b"
 
@@ -21,7 +24,8 @@ def picture(panels, caption):
         parts += [*drawn(*panel), "</g>"]
         ends[at] += HEAD + ROW * len(panel[2]) + FOOT
     y = max(ends)
-    for line in caption.splitlines():
+    fits = int((WIDTH * columns - 32) / LETTER)
+    for line in [part for line in caption.splitlines() for part in wrap(line, fits)]:
         parts.append(text(16, y, line, 10, FAINT))
         y += 14
     width = WIDTH * columns
