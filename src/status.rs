@@ -30,8 +30,7 @@ pub struct Status {
     /// By what connections were dealt, where anything is sticky or their first bytes are read.
     #[serde(default)]
     pub keys: Option<Keys>,
-    /// The busiest slot's connections against its fair share by weight, since a slot last came, went or was given
-    /// another weight: 1.0 is even. `None` before the first.
+    /// The busiest slot's connections against its fair share by weight, since either last changed; 1.0 is even.
     #[serde(default)]
     pub evenness: Option<f64>,
     /// What is run.
@@ -98,8 +97,7 @@ pub struct AppStatus {
     /// By what connections were dealt, where anything is sticky or their first bytes are read.
     #[serde(default)]
     pub keys: Option<Keys>,
-    /// The busiest slot's connections against its fair share by weight, since a slot last came, went or was given
-    /// another weight: 1.0 is even.
+    /// The busiest slot's connections against its fair share by weight, since either last changed; 1.0 is even.
     #[serde(default)]
     pub evenness: Option<f64>,
     /// How many connections that is told of.

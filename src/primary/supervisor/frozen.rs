@@ -149,8 +149,8 @@ impl Supervisor {
         let thaw = |what| format!("cannot take over {what}");
         let signals = watch_signals(&poll);
         let signals = back.need(&thaw("the signals"), signals);
-        let log_level = frozen.config.log_level;
-        let logs = logs::thaw(log_level, &frozen.config.logs, frozen.logs, luggage);
+        let config = &frozen.config;
+        let logs = logs::thaw(config.log_level, &config.logs, frozen.logs, luggage);
         let logs = back.need(&thaw("the workers' output"), logs);
         let run_dir = RunDir::thaw(frozen.run_dir, luggage);
         let run_dir = back.need(&thaw("the run directory"), run_dir);
@@ -202,8 +202,7 @@ impl Supervisor {
         };
         let watched = this.watch_all();
         back.need("cannot watch what was taken over", watched);
-        let going_on = this.apps.go_on();
-        back.need("cannot start a thread", going_on);
+        back.need("cannot start a thread", this.apps.go_on());
         this
     }
 
