@@ -45,9 +45,12 @@ impl Model {
             Mode::Watch => self.watched(key.code),
             Mode::Help => None,
             Mode::Said(below) => {
+                // Further up than the first there is nothing to come back from.
+                let most = self.messages.lines();
+                let up = |by: usize| Mode::Said((below + by).min(most));
                 self.mode = match key.code {
-                    KeyCode::Up | KeyCode::Char('k') => Mode::Said(below + 1),
-                    KeyCode::PageUp => Mode::Said(below + self.scroll.height),
+                    KeyCode::Up | KeyCode::Char('k') => up(1),
+                    KeyCode::PageUp => up(self.scroll.height),
                     KeyCode::Down | KeyCode::Char('j') => Mode::Said(below.saturating_sub(1)),
                     KeyCode::PageDown => Mode::Said(below.saturating_sub(self.scroll.height)),
                     _ => Mode::Watch,

@@ -109,6 +109,11 @@ impl Messages {
         all[all.len().saturating_sub(most)..].to_vec()
     }
 
+    /// Lines of all of them.
+    pub fn lines(&self) -> usize {
+        self.0.iter().map(|one| one.text.lines().count()).sum()
+    }
+
     /// All of them.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Message> {
         self.0.iter()

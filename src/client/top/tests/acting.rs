@@ -111,6 +111,9 @@ fn the_answers_are_streamed_and_the_keys_go_on() {
         "  its last line",
         "scale +1 done: 4 workers are ready",
     ]);
+    (0..1000).for_each(|_| assert_eq!(user.presses(KeyCode::Up), None));
+    (0..3).for_each(|_| assert_eq!(user.presses(KeyCode::Down), None));
+    assert_eq!(user.model.mode, Mode::Said(0));
     user.presses(KeyCode::Esc);
     user.waits(Duration::from_secs(30));
     user.sees_none(&["4 workers are ready"]);
