@@ -113,7 +113,7 @@ pub fn thaw(
     let logs = Logs::thaw_over(Streams::standard()?, prepared, frozen, luggage)?;
     logs.reader.install_logger(level);
     if let Some(why) = trouble {
-        log::error!("{why}; lines go to stdout and stderr until 'forkfront reload' finds it well");
+        log::error!("{why}; lines go to stdout and stderr until SIGUSR1 has it tried again");
     }
     Ok(logs)
 }

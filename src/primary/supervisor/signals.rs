@@ -4,6 +4,7 @@ use log::{debug, warn};
 
 use super::Supervisor;
 use super::operations::Order;
+use crate::primary::logs::Prepared;
 use crate::protocol::Size;
 use crate::sys::signals::Signal;
 
@@ -26,13 +27,30 @@ impl Supervisor {
             Signal::SIGINT if !self.stopping => self.stop("SIGINT"),
             Signal::SIGINT => self.stop_now("a second signal"),
             Signal::SIGQUIT => self.stop_now("SIGQUIT"),
-            Signal::SIGUSR1 if self.logs.reopen() => debug!("SIGUSR1: log files are opened anew"),
-            Signal::SIGUSR1 => debug!("SIGUSR1: no log file is open, so there is none to reopen"),
+            Signal::SIGUSR1 => self.reopen_log_files(),
             Signal::SIGHUP => self.reload(true),
             Signal::SIGUSR2 => self.reload(false),
             Signal::SIGTTIN => self.order(Order::Scale(None, Size::More(1)), None),
             Signal::SIGTTOU => self.order(Order::Scale(None, Size::Fewer(1)), None),
             other => debug!("{other} is not listened to"),
+        }
+    }
+
+    fn reopen_log_files(&mut self) {
+        if self.logs.reopen() {
+            return debug!("SIGUSR1: log files are opened anew");
+        }
+        if self.config.logs.file.is_none() {
+            return debug!("SIGUSR1: no log file is open, so there is none to reopen");
+        }
+        // It could not be opened after an upgrade.
+        let prepared = Prepared::new(&self.config.logs);
+        let changed = prepared.and_then(|logs| {
+            let changed = self.logs.change(logs);
+            changed.map_err(|error| format!("the log stays as it is: {error}"))
+        });
+        if let Err(sentence) = changed {
+            warn!("{sentence}");
         }
     }
 
