@@ -230,8 +230,11 @@ impl Outputs {
     /// Waits until all is written. False: not before `deadline`.
     pub fn flush(&self, deadline: Instant) -> bool {
         // All of them, even if the first is late: it may be blocked and the others not.
-        self.all()
-            .fold(true, |all, sink| sink.flush(deadline) && all)
+        let mut all = true;
+        for sink in self.all() {
+            all &= sink.flush(deadline);
+        }
+        all
     }
 }
 
