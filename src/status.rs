@@ -1,8 +1,6 @@
 //! What `forkfront status --json` prints: one object, written by the primary, read by the client and by
 //! programs. Field names are a contract; new fields may come, none goes.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Balance, StickyDown, WEIGHT};
@@ -381,9 +379,8 @@ pub enum SlotState {
     Stopped,
 }
 
-impl fmt::Display for SlotState {
-    /// As in JSON.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for SlotState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.serialize(f)
     }
 }

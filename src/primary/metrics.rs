@@ -52,6 +52,9 @@ const FRESH: Duration = Duration::from_millis(50);
 /// Looking at the state takes one part in so many of the main thread's time at most.
 const SHARE: u32 = 10;
 
+/// How long after a dispatcher has not answered nobody waits for it again: the main thread has other things to do.
+const MUTE: Duration = Duration::from_secs(5);
+
 /// What was looked at last, for all who ask at about the same time.
 #[derive(Debug)]
 pub struct View {
@@ -85,6 +88,8 @@ pub struct Metrics {
     pub born: f64,
     readers: Option<Readers>,
     view: Option<View>,
+    /// A dispatcher did not answer: until then nobody waits for it again.
+    mute_until: Option<Instant>,
 }
 
 /// As [`Metrics`].
@@ -119,6 +124,7 @@ impl Metrics {
             born: (born.as_secs_f64() * 100.0).round() / 100.0,
             readers,
             view: None,
+            mute_until: None,
         }
     }
 
@@ -129,6 +135,7 @@ impl Metrics {
             born: _,
             readers,
             view: _,
+            mute_until: _,
         } = self;
         FrozenMetrics {
             tallies: tallies.freeze(),
@@ -201,6 +208,16 @@ impl Metrics {
     pub fn take_view(&mut self, now: Instant, stopping: bool) -> Option<View> {
         let view = self.view.take();
         view.filter(|view| now < view.until && view.status.stopping == stopping)
+    }
+
+    /// There is nothing to be shown, and whoever asked has waited for it: others are told so at once for a while.
+    pub fn be_mute(&mut self, now: Instant) {
+        self.mute_until = Some(now + MUTE);
+    }
+
+    /// Whether that was a moment ago.
+    pub fn is_mute(&self, now: Instant) -> bool {
+        self.mute_until.is_some_and(|until| now < until)
     }
 
     /// Keeps it for others.

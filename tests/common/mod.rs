@@ -8,6 +8,7 @@
 )]
 
 mod balancer;
+mod browser;
 mod census;
 mod clients;
 mod command;
@@ -29,6 +30,7 @@ mod turns;
 mod verbs;
 
 pub use balancer::Balancer;
+pub use browser::Browser;
 pub use census::{
     children_in_state_z, cpu_ticks, cpu_ticks_of_all, descriptors, guests, marked, members_of,
     rss_kib, session_of,

@@ -89,12 +89,16 @@ impl Supervisor {
     /// What was looked at a moment ago, or is looked at now.
     fn view(&mut self, now: Instant) -> Option<View> {
         let view = self.metrics.take_view(now, self.stopping);
-        view.or_else(|| {
-            let begun = Instant::now();
-            let status = self.status()?;
-            let done = Instant::now();
-            Some(View::new(status, done - begun, done))
-        })
+        if view.is_some() || self.metrics.is_mute(now) {
+            return view;
+        }
+        let begun = Instant::now();
+        let status = self.status();
+        let done = Instant::now();
+        if status.is_none() {
+            self.metrics.be_mute(done);
+        }
+        Some(View::new(status?, done - begun, done))
     }
 
     /// The text for Prometheus, as of now.
