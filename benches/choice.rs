@@ -1,4 +1,4 @@
-//! What it costs to choose a slot: each policy, and the sticky hash, at 4 to 1,024 slots.
+//! What it costs to choose a slot: each policy, and the sticky hash, at 2 to 1,024 slots.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use forkfront::policy::rotation::{Fleet, Rotation};
 use forkfront::policy::weights::Weights;
 use forkfront::wire::{Address, Family};
 
-const SLOTS: [usize; 4] = [4, 16, 64, 1024];
+const SLOTS: [usize; 5] = [2, 4, 16, 64, 1024];
 
 /// Workers that keep up: nothing queued, a few connections open, all asleep.
 struct Calm {

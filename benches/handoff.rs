@@ -14,7 +14,7 @@ use forkfront::primary::dispatcher::{Dispatcher, Settings};
 use forkfront::primary::messages::{Command, Seat};
 use forkfront::sys::board::Board;
 use forkfront::sys::channel::Channel;
-use forkfront::sys::fdpass::{Received, Sent, receive, send};
+use forkfront::sys::fdpass::{Received, Sent, receive, send, send_many};
 use forkfront::sys::handover::Luggage;
 use forkfront::wire::{Address, Belongs, Family, Kind, Record};
 use mio::{Poll, Token, Waker};
@@ -101,6 +101,39 @@ fn channel(c: &mut Criterion) {
                         } else {
                             sent.elapsed()
                         };
+                    }
+                    spent
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// A burst by one system call each, against one call for the whole of it.
+fn burst(c: &mut Criterion) {
+    let channel = Channel::new(256).expect("a socket pair");
+    let passed = TcpListener::bind("127.0.0.1:0").expect("a TCP socket to pass");
+    let bytes = Record::control(Kind::Connection, 0).encode();
+    for together in [false, true] {
+        let name = if together { "sendmmsg" } else { "sendmsg" };
+        let mut group = c.benchmark_group(format!("burst by {name}"));
+        for burst in [1, 2, 4, 8, 16, 32] {
+            group.throughput(Throughput::Elements(burst));
+            group.bench_function(BenchmarkId::from_parameter(burst), |b| {
+                b.iter_custom(|rounds| {
+                    let mut spent = Duration::ZERO;
+                    for _ in 0..rounds {
+                        let start = Instant::now();
+                        if together {
+                            let messages = (0..burst).map(|_| (&bytes[..], passed.as_fd()));
+                            let sent = send_many(channel.ours.as_fd(), messages);
+                            assert_eq!(sent as u64, burst);
+                        } else {
+                            send_all(&channel, &passed, &bytes, burst);
+                        }
+                        spent += start.elapsed();
+                        receive_all(channel.theirs.as_fd(), burst, false);
                     }
                     spent
                 });
@@ -223,5 +256,5 @@ fn standstill(c: &mut Criterion) {
     dispatcher.join();
 }
 
-criterion_group!(benches, record, channel, woken, standstill);
+criterion_group!(benches, record, channel, burst, woken, standstill);
 criterion_main!(benches);
