@@ -12,10 +12,9 @@ use super::{Listen, ListenAt};
 /// # Errors
 /// A sentence that says what is wrong and how it is written.
 pub fn metrics(words: &str) -> Result<ListenAt, String> {
-    if words.starts_with(':') {
+    if let Some(port) = words.strip_prefix(':') {
         return Err(format!(
-            "write {} for this machine only, or 0.0.0.0{words} for all addresses, where nobody is asked for a password",
-            &words[1..]
+            "write {port} for this machine only, or 0.0.0.0{words} for all addresses, where nobody is asked for a password"
         ));
     }
     let listen: Listen = words.parse().map_err(|why: String| {
