@@ -14,12 +14,15 @@ fn the_page_shows_live_what_goes_on() {
     let mut page = Browser::open(&site, &url);
     page.until("document.documentElement?.dataset.looks >= 2");
     assert_eq!(page.value("document.querySelectorAll('tr.slot').length"), 3);
-    assert_eq!(page.value("words.textContent"), "All 3 workers are ready");
+    assert_eq!(
+        page.value("$('words').textContent"),
+        "All 3 workers are ready"
+    );
     let load = Load::start(site.to(), 2, 1, DEADLINE);
-    page.until("parseFloat(rate.textContent.replace(',', '')) > 1");
+    page.until("parseFloat($('rate').textContent.replace(',', '')) > 1");
     page.until("[...document.querySelectorAll('td.rate b')].every((one) => parseFloat(one.textContent) > 0)");
     load.stop().clean();
-    let listeners = page.value("listeners.textContent");
+    let listeners = page.value("$('listeners').textContent");
     assert!(
         listeners
             .as_str()
@@ -28,17 +31,17 @@ fn the_page_shows_live_what_goes_on() {
     );
     // What an operator does is seen, in words, and who it is about.
     balancer.command(&["drain", "2"]).done();
-    page.until("words.textContent === '1 of 3 workers is not ready' && document.title.startsWith('! 2/3 ')");
+    page.until("$('words').textContent === '1 of 3 workers is not ready' && document.title.startsWith('! 2/3 ')");
     let row = page.value("[...document.querySelectorAll('tr.slot')][2].textContent");
     assert!(
         row.as_str().is_some_and(|text| text.contains("drained")),
         "{row}"
     );
-    page.value("show.value = 'unready'; show.dispatchEvent(new Event('change'))");
+    page.value("$('show').value = 'unready'; $('show').dispatchEvent(new Event('change'))");
     assert_eq!(page.value("document.querySelectorAll('tr.slot').length"), 1);
     balancer.command(&["resume", "2"]).done();
-    page.until("words.textContent === 'All 3 workers are ready'");
-    page.value("show.value = 'all'; show.dispatchEvent(new Event('change'))");
+    page.until("$('words').textContent === 'All 3 workers are ready'");
+    page.value("$('show').value = 'all'; $('show').dispatchEvent(new Event('change'))");
     // In turn by a column, and back.
     page.value("document.querySelector('[data-key=slot]').click()");
     assert_eq!(
@@ -65,7 +68,9 @@ fn the_page_shows_live_what_goes_on() {
     assert_eq!(elsewhere.count(), 0, "{:?}", page.requests);
     balancer.signal(nix::sys::signal::Signal::SIGTERM);
     balancer.wait();
-    page.until("!document.querySelector('#lost[role=alert]').hidden && lost.textContent !== ''");
+    page.until(
+        "!document.querySelector('#lost[role=alert]').hidden && $('lost').textContent !== ''",
+    );
     drop(page);
     balancer.nothing_left();
 }
