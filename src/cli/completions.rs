@@ -1,6 +1,6 @@
 //! Completions: the scripts that shells load, and the answers to what they ask.
 //!
-//! A script asks this very program at each key, by [`VARIABLE`] in its environment, so that it knows each option of
+//! A script asks this very program at each key, by a variable in its environment, so that it knows each option of
 //! the version that is installed, and the slots and primaries of now. The engine is `clap_complete`'s; bash has a
 //! script of ours, since bash takes words apart at `:` and `=`.
 

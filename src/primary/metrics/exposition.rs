@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
-/// What [`Text`] is, for HTTP.
+/// What the text is, for HTTP.
 pub const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What a family is.
