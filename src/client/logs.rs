@@ -47,6 +47,11 @@ pub fn show(target: &Target, request: &Request, json: bool) -> Result<()> {
                 write(&mut out, look, &line);
             }
             LogAnswer::Lost(lost) => {
+                // What was there before the gap comes before it.
+                if io::stdout().lock().write_all(&out).is_err() {
+                    return Ok(());
+                }
+                out.clear();
                 let plural = if lost == 1 { " was" } else { "s were" };
                 let said =
                     format!("{lost} line{plural} lost here, since they were not read in time");
@@ -57,6 +62,7 @@ pub fn show(target: &Target, request: &Request, json: bool) -> Result<()> {
                 return Ok(());
             }
             LogAnswer::Error(sentence) => {
+                let _ = io::stdout().lock().write_all(&out);
                 return Err(Error::failed(super::conversation::plain(&sentence)));
             }
         }

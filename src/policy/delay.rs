@@ -13,8 +13,9 @@
 const TURNS: usize = 3;
 /// Fewer connections than this are no backlog, however long each takes.
 const LEAST: u64 = 3;
-/// From here on a delay is worth a look at the others, ns. As long as a queue may stand still.
-pub const NOTICEABLE: u64 = super::stall::LAG;
+/// From here on a delay is worth a look at the others, ns. Less happens to anybody: a first request, a collection of
+/// garbage. Who loses his turn for that while everybody connects has fewer connections for as long as these live.
+pub const NOTICEABLE: u64 = 200_000_000;
 /// So many times the shortest delay is clearly behind.
 pub const CLEARLY: u64 = 4;
 /// Weight of the past in the cost of a turn: 7 to 1.
@@ -76,11 +77,12 @@ struct Timed {
 }
 
 impl Backlog {
-    /// Of a worker that has just begun.
-    pub fn new(now: u64) -> Self {
+    /// Of a worker that has taken so many connections before.
+    pub fn new(now: u64, taken: u64) -> Self {
         let turn = Turn {
             begun: now,
             seen: now,
+            taken,
             ..Turn::default()
         };
         Self {
@@ -110,7 +112,8 @@ impl Backlog {
     }
 
     fn delay_now(&self, look: &Look) -> u64 {
-        let recent = self.turn.recent.iter().sum::<u64>().min(look.open);
+        let recent = self.turn.recent.iter().copied();
+        let recent = recent.fold(0, u64::saturating_add).min(look.open);
         let pending = look.queued.saturating_add(recent);
         if pending < LEAST {
             return 0;

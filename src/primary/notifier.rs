@@ -5,6 +5,7 @@
 //! again later. Decides nothing about the primary and never waits. The supervisor owns it.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use log::debug;
@@ -175,8 +176,15 @@ impl Notifier {
             return true;
         };
         manager.say(words).unwrap_or_else(|error| {
-            // Whoever started us has gone, or a container does not have its socket.
             debug!("the service manager does not listen: {error}");
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::PermissionDenied
+            ) {
+                // Said again later.
+                return false;
+            }
+            // Whoever started us has gone, or a container does not have its socket.
             self.manager = None;
             self.watchdog = None;
             self.unsaid.clear();

@@ -226,11 +226,25 @@ fn json_head(out: &mut Vec<u8>, look: Look, voice: Voice<'_>, time: i64) {
 
 /// Text as it is; bytes that are none as `\xff`.
 fn write_message(out: &mut Vec<u8>, line: &[u8]) {
+    let start = out.len();
     let written = match std::str::from_utf8(line) {
         Ok(text) => serde_json::to_writer(&mut *out, text),
         Err(_) => serde_json::to_writer(&mut *out, &visible::text(line)),
     };
     written.expect("memory takes everything, and text is JSON");
+    // Terminals obey some characters that JSON lets pass.
+    let text = String::from_utf8_lossy(&out[start..]);
+    let obeyed = |letter: char| letter.is_control();
+    if text.contains(obeyed) {
+        let escaped: String = { text.chars() }
+            .map(|letter| match letter {
+                letter if obeyed(letter) => format!("\\u{:04x}", u32::from(letter)),
+                letter => letter.to_string(),
+            })
+            .collect();
+        out.truncate(start);
+        out.extend_from_slice(escaped.as_bytes());
+    }
 }
 
 /// The urgency that a worker has put in front of a line, as sd-daemon(3) has it: it is to stay in front.

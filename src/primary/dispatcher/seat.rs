@@ -110,6 +110,7 @@ impl FrozenSeat {
             full_at: self.full_at,
             ..SeatState::new(seat, lane, now)
         };
+        state.backlog = Cell::new(Backlog::new(now, state.taken()));
         state.look(now);
         if self.stuck {
             state.progress.declare_stuck(now);
@@ -151,7 +152,7 @@ impl SeatState {
             probes: 0,
             staged: 0,
             full_at: None,
-            backlog: Cell::new(Backlog::new(now)),
+            backlog: Cell::new(Backlog::new(now, 0)),
         }
     }
 

@@ -18,6 +18,11 @@ impl State {
     pub(super) fn wait(&mut self, hand: Hand, look_at: u64) {
         let index = hand.lane;
         self.keep_waiting(hand, look_at);
+        if !self.has_room(index) && self.burst.is_open {
+            // Those that are about to be sent take no room for long.
+            self.send_burst();
+            self.burst.is_open = true;
+        }
         if !self.has_room(index) {
             self.make_way(index);
         }

@@ -301,7 +301,8 @@ impl Readers {
         }
     }
 
-    /// Makes room for one more: who has been silent for longest gives way, else who has not taken its answer.
+    /// Makes room for one more: who has been silent for longest gives way, else who has not taken its
+    /// answer, or not gone on with its request.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.readers.len() < MOST_READERS {
             return true;
@@ -315,7 +316,14 @@ impl Readers {
         let stuck = |one: &Reader| {
             one.phase == Phase::Answering && now.saturating_duration_since(one.still_since) >= STUCK
         };
-        let Some(index) = longest(&Reader::is_silent).or_else(|| longest(&stuck)) else {
+        // Half a request keeps its place for a moment only.
+        let slow = |one: &Reader| {
+            one.phase == Phase::Asking && now.saturating_duration_since(one.still_since) >= STUCK
+        };
+        let index = { longest(&Reader::is_silent) }
+            .or_else(|| longest(&stuck))
+            .or_else(|| longest(&slow));
+        let Some(index) = index else {
             return false;
         };
         self.readers.swap_remove(index);

@@ -110,6 +110,12 @@ fn objects_are_whole_whatever_was_printed() {
         format: LogFormat::Json,
         ..utc()
     };
+    // As text, DEL and the C1 controls go through JSON as they are.
+    let obeyed = "a\u{9b}31m\u{7f}\u{e9}";
+    let text = written(json, worker(Stream::Stderr), obeyed.as_bytes());
+    assert!(text.contains("a\\u009b31m\\u007f\u{e9}"), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["message"], obeyed);
     let line = b"say \"hi\"\t\x1b[31m\\ \xff \xe2\x82\xac";
     let text = written(json, worker(Stream::Stderr), line);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();

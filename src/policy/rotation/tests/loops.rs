@@ -100,7 +100,7 @@ impl Servers {
         let server = |&cost: &u64| Server {
             cost,
             at_once: u64::MAX,
-            backlog: Cell::new(Backlog::new(now)),
+            backlog: Cell::new(Backlog::new(now, 0)),
             ..Server::default()
         };
         Self {

@@ -106,7 +106,8 @@ impl Follower {
         if self.strands.contains(&strand) && chunk.last() >= self.reading.from {
             let unread = chunk
                 .entries()
-                .filter(|one| one.number >= self.reading.from);
+                .filter(|one| one.number >= self.reading.from)
+                .filter(|one| self.reading.until.is_none_or(|until| one.number < until));
             self.reading.lost += unread.count() as u64;
         }
     }

@@ -20,6 +20,10 @@ const READS_PER_TURN: usize = 4;
 /// Lines of our own in one turn.
 const OWN_PER_TURN: usize = 1024;
 
+/// Lines are given to the output in pieces of about so many bytes: short ones grow a lot by what stands in front of
+/// them, and more than an output keeps would never fit.
+const PIECE: usize = 64 * 1024;
+
 /// Turns of a pipe that is to be read to its end: a worker that prints without end shall not hold up who asked.
 const TURNS: usize = 8;
 
@@ -42,9 +46,18 @@ impl Thread {
         let (ring, followers) = (&mut self.ring, &mut self.followers);
         let (strand, pid, kind) = (pipe.strand, pipe.pid, Kind::Worker(pipe.stream));
         let (mut out, mut count) = (Vec::new(), 0);
+        let (name, printed) = (pipe.name.clone(), &self.counts.lines);
+        let push = |out: &mut Vec<u8>, count: &mut u64| {
+            printed.fetch_add(*count, Relaxed);
+            let (out, count) = (std::mem::take(out), std::mem::take(count));
+            sink.push(&name, out, count, Origin::Worker);
+        };
         let mut line = |text: &[u8], cut: bool| {
             head.write(&mut out, text, cut);
             count += 1;
+            if out.len() >= PIECE {
+                push(&mut out, &mut count);
+            }
             if let Some(worker) = &mut worker {
                 worker.remember(text);
             }
@@ -64,8 +77,7 @@ impl Thread {
         };
         let after = read(pipe, &mut self.buffer, &mut line);
         if count > 0 {
-            self.counts.lines.fetch_add(count, Relaxed);
-            sink.push(&pipe.name, out, count, Origin::Worker);
+            push(&mut out, &mut count);
         }
         if after == After::Ended {
             self.close(number);
