@@ -212,7 +212,7 @@ fn one_slow_worker_holds_up_only_a_few() {
         let slow_ones = servers.all[0].served - before;
         assert!(slow_ones * slow > time * 9 / 10, "{what}: {slow_ones}");
         let behind = servers.all[0].open() + servers.all[0].queue;
-        assert!(behind * slow < (6 * slow).max(100 * MS), "{what}: {behind}");
+        assert!(behind * slow < (6 * slow).max(300 * MS), "{what}: {behind}");
     }
 }
 
