@@ -99,16 +99,6 @@ impl Scoreboard {
             .any(|process| process.asleep.load(Relaxed) != 0)
     }
 
-    /// How often the threads that take connections have gone to wait, of all processes.
-    pub fn loops(&self) -> u64 {
-        self.processes
-            .iter()
-            .take_while(|process| process.pid.load(Relaxed) != 0)
-            .fold(0, |sum, process| {
-                sum.wrapping_add(process.loops.load(Relaxed))
-            })
-    }
-
     /// Notes that `process` holds `count` connections more.
     pub fn note_opened(&self, process: &Process, count: u64) {
         process.opened.fetch_add(count, Relaxed);

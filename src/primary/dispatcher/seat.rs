@@ -110,7 +110,6 @@ impl FrozenSeat {
             full_at: self.full_at,
             ..SeatState::new(seat, lane, now)
         };
-        state.backlog = Cell::new(Backlog::new(now, state.taken()));
         state.look(now);
         if self.stuck {
             state.progress.declare_stuck(now);
@@ -152,7 +151,7 @@ impl SeatState {
             probes: 0,
             staged: 0,
             full_at: None,
-            backlog: Cell::new(Backlog::new(now, 0)),
+            backlog: Cell::new(Backlog::default()),
         }
     }
 
@@ -213,16 +212,13 @@ impl SeatState {
         self.seat.board.is_asleep()
     }
 
-    /// How long the next one waits for what the worker has taken already, ns.
+    /// How long the next one waits until the worker takes it, ns.
     pub fn delay(&self, now: u64) -> u64 {
         let mut backlog = self.backlog.get();
         let delay = backlog.delay(|| Look {
             now,
-            loops: self.seat.board.loops(),
-            asleep: self.asleep(),
             taken: self.taken(),
             queued: self.queued(),
-            open: self.open(),
         });
         self.backlog.set(backlog);
         delay
