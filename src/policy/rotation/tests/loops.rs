@@ -207,7 +207,9 @@ fn one_slow_worker_holds_up_only_a_few() {
         let slow_ones = servers.all[0].served - before;
         assert!(slow_ones * slow > time * 9 / 10, "{what}: {slow_ones}");
         let behind = servers.all[0].open() + servers.all[0].queue;
-        assert!(behind * slow < (6 * slow).max(400 * MS), "{what}: {behind}");
+        // Those that are taken and served are not seen; in the queue at least three are no backlog.
+        let bound = (4 + 2 * at_once) * slow + 400 * MS;
+        assert!(behind * slow <= bound, "{what}: {behind}");
     }
 }
 
