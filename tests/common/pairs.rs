@@ -86,6 +86,11 @@ impl Pairs {
     /// `slots` slots, all dealt to, and nobody leaving.
     #[track_caller]
     pub fn as_at_first(&self, balancer: &Balancer<'_>, slots: u16) {
+        // The last of the pairs may have killed a worker.
+        balancer.until("all slots ready", |status| {
+            let mut slots = status.slots.iter();
+            slots.all(|slot| slot.state == SlotState::Ready)
+        });
         balancer.scale(slots);
         balancer.left();
     }
