@@ -239,24 +239,31 @@ fn listeners(out: &mut String, section: &Section) {
     }
 }
 
+/// Stands above the rows of [`leaving_row`].
+pub const LEAVING_HEAD: &str = " OLD     PID STATE     OPEN GENERATION    LEFT  WHY";
+
+/// One worker that serves no slot any more.
+pub fn leaving_row(one: &LeavingStatus) -> String {
+    format!(
+        "{:>4} {:>7} {:<8} {:>5} {:>10} {:>7}  {}",
+        one.slot,
+        one.pid,
+        word(&one.state),
+        count(one.open),
+        one.generation,
+        span(one.left_s.ceil()),
+        one.why
+    )
+}
+
 /// Workers that serve no slot any more.
 fn leaving(out: &mut String, status: &Status, all: &[&LeavingStatus]) {
     if all.is_empty() {
         return;
     }
-    line(out, "\n OLD     PID STATE     OPEN GENERATION    LEFT  WHY");
+    line(out, &format!("\n{LEAVING_HEAD}"));
     for one in all.iter().take(LEAVING_SHOWN) {
-        let row = format!(
-            "{:>4} {:>7} {:<8} {:>5} {:>10} {:>7}  {}",
-            one.slot,
-            one.pid,
-            word(&one.state),
-            count(one.open),
-            one.generation,
-            span(one.left_s.ceil()),
-            one.why
-        );
-        line(out, &row);
+        line(out, &leaving_row(one));
     }
     let more = all.len().saturating_sub(LEAVING_SHOWN);
     if more > 0 {

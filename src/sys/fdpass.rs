@@ -55,13 +55,7 @@ pub fn send(channel: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -
         iov_len: bytes.len(),
     };
     let mut control = Control([MaybeUninit::uninit(); CONTROL]);
-    let mut message = match fd {
-        Some(fd) => with_descriptor(&mut vector, &mut control, fd),
-        // SAFETY: `msghdr` is plain data for which all-zero is valid.
-        None => unsafe { std::mem::zeroed() },
-    };
-    message.msg_iov = &mut vector;
-    message.msg_iovlen = 1;
+    let message = head(&mut vector, &mut control, fd);
     loop {
         // SAFETY: `message` points at live buffers of the lengths it states; the kernel only reads them.
         let sent = unsafe {
@@ -98,13 +92,13 @@ pub fn send_many<'a>(
     let mut heads = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; MANY];
     let mut count = 0;
     let places = vectors.iter_mut().zip(&mut controls).zip(&mut heads);
-    for (((vector, control), head), (bytes, fd)) in places.zip(messages) {
+    for (((vector, control), message), (bytes, fd)) in places.zip(messages) {
         let vector = vector.write(libc::iovec {
             iov_base: bytes.as_ptr() as *mut _,
             iov_len: bytes.len(),
         });
-        head.write(libc::mmsghdr {
-            msg_hdr: with_descriptor(vector, control, fd),
+        message.write(libc::mmsghdr {
+            msg_hdr: head(vector, control, Some(fd)),
             msg_len: 0,
         });
         count += 1;
@@ -123,17 +117,20 @@ pub fn send_many<'a>(
     usize::try_from(sent).unwrap_or(0)
 }
 
-/// The head of a message with one descriptor. It points at what it was made of.
-fn with_descriptor(
+/// The head of a message, with one descriptor or none. It points at what it was made of.
+fn head(
     vector: &mut libc::iovec,
     control: &mut Control,
-    fd: BorrowedFd<'_>,
+    fd: Option<BorrowedFd<'_>>,
 ) -> libc::msghdr {
-    *control = Control([MaybeUninit::zeroed(); CONTROL]);
     // SAFETY: `msghdr` is plain data for which all-zero is valid.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = vector;
     message.msg_iovlen = 1;
+    let Some(fd) = fd else {
+        return message;
+    };
+    *control = Control([MaybeUninit::zeroed(); CONTROL]);
     message.msg_control = control.0.as_mut_ptr().cast();
     message.msg_controllen = CONTROL as _;
     // SAFETY: the control buffer is aligned and has room for one header with one descriptor, so CMSG_FIRSTHDR is not

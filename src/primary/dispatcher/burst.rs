@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use super::choice::{Choice, Patience};
+use super::choice::Patience;
 use super::deal::{Hand, NotNow};
 use super::state::State;
 use crate::policy::gather::Gather;
@@ -70,20 +70,10 @@ impl State {
             self.send_burst();
             self.burst.is_open = true;
         }
-        let now = clock::now_ns();
-        match self.choose(&hand, now, Patience::AsConfigured) {
-            Choice::Seat(key) => {
-                let seat = &mut self.seats[key];
-                if seat.queued() == 0 {
-                    seat.progress.observe(now, seat.taken(), 0);
-                }
-                seat.staged += 1;
-                self.burst.hands.push((key, hand));
-                Ok(())
-            }
-            Choice::Wait { look_at } => Err(NotNow::NotItsSlot(hand, look_at)),
-            Choice::Nobody => Err(NotNow::Nobody(hand)),
-        }
+        let (key, hand) = self.find_seat(hand, clock::now_ns(), Patience::AsConfigured)?;
+        self.seats[key].staged += 1;
+        self.burst.hands.push((key, hand));
+        Ok(())
     }
 
     /// Sends the burst, each worker's part in order by one system call. What does not go in goes elsewhere, or is held.

@@ -106,19 +106,32 @@ impl State {
         self.retry_at = waits.then(|| clock::now_ns() + RETRY);
     }
 
+    /// The key of the seat that is chosen for a connection. It is about to get one more.
+    pub(super) fn find_seat(
+        &mut self,
+        hand: Hand,
+        now: u64,
+        patience: Patience,
+    ) -> Result<(usize, Hand), NotNow> {
+        let key = match self.choose(&hand, now, patience) {
+            Choice::Seat(key) => key,
+            Choice::Wait { look_at } => return Err(NotNow::NotItsSlot(hand, look_at)),
+            Choice::Nobody => return Err(NotNow::Nobody(hand)),
+        };
+        let seat = &mut self.seats[key];
+        if seat.queued() == 0 {
+            seat.progress.observe(now, seat.taken(), 0);
+        }
+        Ok((key, hand))
+    }
+
     /// Sends a connection to the seat that is chosen for it.
-    pub(super) fn place(&mut self, hand: Hand, patience: Patience) -> Result<(), NotNow> {
+    pub(super) fn place(&mut self, mut hand: Hand, patience: Patience) -> Result<(), NotNow> {
         loop {
             let now = clock::now_ns();
-            let key = match self.choose(&hand, now, patience) {
-                Choice::Seat(key) => key,
-                Choice::Wait { look_at } => return Err(NotNow::NotItsSlot(hand, look_at)),
-                Choice::Nobody => return Err(NotNow::Nobody(hand)),
-            };
+            let key;
+            (key, hand) = self.find_seat(hand, now, patience)?;
             let seat = &mut self.seats[key];
-            if seat.queued() == 0 {
-                seat.progress.observe(now, seat.taken(), 0);
-            }
             match seat.send(&hand.record, hand.fd.as_fd()) {
                 Sent::Done => {
                     let slot = seat.slot();

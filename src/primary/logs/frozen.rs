@@ -5,7 +5,6 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use log::Level;
 use serde::{Deserialize, Serialize};
 
 use super::logger::OwnLine;
@@ -45,7 +44,7 @@ pub(super) struct FrozenReader {
     #[serde(default)]
     pub followers: Vec<FrozenFollower>,
     #[serde(default)]
-    pub own: Vec<FrozenOwn>,
+    pub own: Vec<OwnLine>,
 }
 
 /// One output of one worker.
@@ -122,44 +121,6 @@ pub(super) struct Reading {
     pub output: Bytes,
     /// After that it ends.
     pub finished: bool,
-}
-
-/// A line of our own that the thread has not read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct FrozenOwn {
-    time: i64,
-    level: Level,
-    message: String,
-}
-
-impl From<OwnLine> for FrozenOwn {
-    fn from(line: OwnLine) -> Self {
-        let OwnLine {
-            time,
-            level,
-            message,
-        } = line;
-        Self {
-            time,
-            level,
-            message,
-        }
-    }
-}
-
-impl From<FrozenOwn> for OwnLine {
-    fn from(line: FrozenOwn) -> Self {
-        let FrozenOwn {
-            time,
-            level,
-            message,
-        } = line;
-        Self {
-            time,
-            level,
-            message,
-        }
-    }
 }
 
 /// Nothing is read and nothing written until this is dropped. Who logs meanwhile leaves lines that are written

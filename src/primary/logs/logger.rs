@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use env_filter::{Builder, Filter};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mio::Waker;
+use serde::{Deserialize, Serialize};
 
 use super::now_ms;
 use crate::protocol::line::single;
@@ -18,7 +19,7 @@ const ENVIRONMENT: &str = "FORKFRONT_LOG";
 const WAITING: usize = 4096;
 
 /// A line of our own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OwnLine {
     /// ms since 1970.
     pub time: i64,

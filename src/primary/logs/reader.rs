@@ -15,7 +15,7 @@ use log::LevelFilter;
 use mio::Waker;
 use socket2::Socket;
 
-use super::frozen::{FrozenFollower, FrozenOwn, FrozenPipe, FrozenReader, FrozenWorker, Reading};
+use super::frozen::{FrozenFollower, FrozenPipe, FrozenReader, FrozenWorker, Reading};
 use super::logger::{self, OwnLines};
 use super::outputs::Outputs;
 use super::{Counts, Place, Wish};
@@ -130,7 +130,7 @@ impl Still {
                     reading: reading.clone(),
                 })
                 .collect(),
-            own: own.waiting().into_iter().map(FrozenOwn::from).collect(),
+            own: own.waiting(),
         }
     }
 }

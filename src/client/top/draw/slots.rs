@@ -9,7 +9,7 @@ use super::head::app_facts;
 use super::theme::Tone;
 use super::{Sheet, rate};
 use crate::client::table::text::{bytes, count, micros, span};
-use crate::client::table::{readiness, word};
+use crate::client::table::{LEAVING_HEAD, leaving_row, readiness, word};
 use crate::client::top::rates::is_dealt_by_kernel;
 use crate::client::top::sort::Sort;
 use crate::status::{LeavingStatus, SlotState, SlotStatus};
@@ -260,26 +260,15 @@ impl Sheet<'_> {
             return Vec::new();
         }
         let faint = self.style(Tone::Faint);
-        let head = " OLD     PID STATE     OPEN GENERATION    LEFT  WHY";
-        let mut lines = vec![Line::styled(cut(head, self.width), faint)];
+        let mut lines = vec![Line::styled(cut(LEAVING_HEAD, self.width), faint)];
         let fit = if all.len() < most {
             all.len()
         } else {
             most - 2
         };
         for one in &all[..fit] {
-            let words = format!(
-                "{:>4} {:>7} {:<8} {:>5} {:>10} {:>7}  {}",
-                one.slot,
-                one.pid,
-                word(&one.state),
-                count(one.open),
-                one.generation,
-                span(one.left_s.ceil()),
-                one.why
-            );
             lines.push(Line::styled(
-                cut(&words, self.width),
+                cut(&leaving_row(one), self.width),
                 self.style(tone_of(one.state)),
             ));
         }

@@ -115,7 +115,7 @@ impl Thread {
     ) -> io::Result<Vec<usize>> {
         self.next = frozen.next;
         self.tails = Tails::thaw(frozen.workers, frozen.ended);
-        self.inherited = frozen.own.into_iter().map(OwnLine::from).collect();
+        self.inherited = frozen.own;
         let more = frozen.pipes.iter().map(|pipe| pipe.number).collect();
         for pipe in frozen.pipes {
             let end = luggage.take(pipe.end, Kind::Pipe)?;
