@@ -17,6 +17,7 @@ use crate::config::{self, Config};
 use crate::error::Result;
 use crate::protocol::Request;
 
+mod backend;
 mod change;
 pub mod completions;
 mod demo;
@@ -24,6 +25,7 @@ mod groups;
 mod help;
 mod logs;
 pub mod man;
+mod proxy;
 mod run;
 mod text;
 mod top;
@@ -40,6 +42,10 @@ pub enum Action {
     Demo(Box<Config>),
     /// Be a worker of the built-in server.
     DemoWorker(SocketAddr),
+    /// Run the built-in proxy.
+    Proxy(Box<Config>),
+    /// Be a worker of the built-in proxy.
+    ProxyWorker(SocketAddr),
     /// Show the state of the running primary.
     Status {
         /// Which one.
@@ -186,6 +192,11 @@ enum Verb {
     /// Run a built-in server, whose page shows which worker served it
     #[command(long_about = demo::LONG)]
     Demo(demo::DemoWords),
+    /// Lead connections on to servers elsewhere
+    #[command(long_about = proxy::LONG, after_help = proxy::EXAMPLES)]
+    Proxy(Box<proxy::ProxyWords>),
+    #[command(name = proxy::WORKER, hide = true)]
+    ProxyWorker { address: SocketAddr },
     #[command(name = demo::WORKER, hide = true)]
     DemoWorker { address: SocketAddr },
     /// Show what runs and how it is doing
@@ -235,6 +246,9 @@ FILE:LINE:COLUMN, and the exit code is 1.")]
     },
     #[command(flatten)]
     Change(change::Change),
+    /// Change the backends of a running proxy
+    #[command(long_about = backend::LONG, after_help = backend::EXAMPLES)]
+    Backend(backend::BackendWords),
     /// Take nothing new, finish what is open, end the workers
     #[command(long_about = "\
 Take nothing new, finish what is open, end the workers.
@@ -290,6 +304,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
     Ok(match words.verb {
         Verb::Run(words) => Action::Run(Box::new(words.into_config()?)),
         Verb::Demo(words) => Action::Demo(Box::new(words.into_config()?)),
+        Verb::Proxy(words) => Action::Proxy(Box::new(words.into_config()?)),
+        Verb::ProxyWorker { address } => Action::ProxyWorker(address),
         Verb::DemoWorker { address } => Action::DemoWorker(address),
         Verb::Status { json, target } => Action::Status {
             target: target.into(),
@@ -314,6 +330,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
             let (asking, request) = change.into_request()?;
             asking.that(request)
         }
+        Verb::Backend(words) => words.into_action(),
         Verb::Stop { asking } => asking.that(Request::Stop),
         Verb::Help(words) => Action::Show(words.text()?),
         Verb::Completions { shell } => Action::Show(completions::script(shell)?.into()),

@@ -13,6 +13,7 @@ use forkfront::client::{self, Display, Target};
 use forkfront::error::{Error, Result};
 use forkfront::primary;
 use forkfront::protocol::Request;
+use forkfront::proxy;
 use forkfront::worker::demo;
 
 /// How long the last sentence waits for a reader, ms.
@@ -66,8 +67,9 @@ fn act(action: Action) -> Result<()> {
             request,
             json,
         } => change(&target, &request, json),
-        Action::Run(config) | Action::Demo(config) => primary::run(*config),
+        Action::Run(config) | Action::Proxy(config) | Action::Demo(config) => primary::run(*config),
         Action::Check { file, json } => check(file, json),
+        Action::ProxyWorker(address) => proxy::run(address),
         Action::DemoWorker(address) => demo::run(address),
     }
 }

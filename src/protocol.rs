@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+mod backend;
 pub mod line;
 mod logs;
 mod setting;
@@ -19,6 +20,7 @@ mod size;
 mod slot;
 mod words;
 
+pub use backend::BackendChange;
 pub use logs::{LogAnswer, LogLine, LogsOf};
 pub use setting::Setting;
 pub use size::Size;
@@ -80,6 +82,15 @@ pub enum Request {
         #[serde(flatten)]
         setting: Setting,
     },
+    /// Change the backends of a proxy until the next start or reload.
+    Backend {
+        /// Of which app.
+        #[serde(default)]
+        app: Option<String>,
+        /// What.
+        #[serde(flatten)]
+        change: BackendChange,
+    },
     /// Go on as another binary, or as the one at the same path anew.
     Upgrade {
         /// An absolute path.
@@ -117,6 +128,7 @@ impl Request {
             Self::Drain { .. } => "drain",
             Self::Resume { .. } => "resume",
             Self::Set { .. } => "set",
+            Self::Backend { .. } => "backend",
             Self::Upgrade { .. } => "upgrade",
             Self::Logs { .. } => "logs",
             Self::Stop => "stop",

@@ -8,12 +8,12 @@ use super::{Words, help, run, text};
 
 /// The commands in the order in which people need them. Whatever is a command stands in one group.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Start", &["run", "demo"]),
+    ("Start", &["run", "proxy", "demo"]),
     ("Look", &["status", "top", "logs", "metrics", "check"]),
     (
         "Change what runs, and wait until it is done",
         &[
-            "reload", "restart", "scale", "drain", "resume", "set", "upgrade", "stop",
+            "reload", "restart", "scale", "drain", "resume", "backend", "set", "upgrade", "stop",
         ],
     ),
     ("Learn", &["help", "completions", "man"]),

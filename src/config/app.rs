@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Health, Identity, Limits, Listen, Orphans, Restart, Routing, STEAL_AFTER, Speed};
+use super::{
+    Health, Identity, Limits, Listen, Orphans, Proxy, Restart, Routing, STEAL_AFTER, Speed,
+};
 use crate::sys::handover;
 
 /// What one app is to be.
@@ -56,6 +58,8 @@ pub struct AppConfig {
     pub cwd: Option<PathBuf>,
     /// User and group of the workers.
     pub identity: Option<Identity>,
+    /// What it leads to, if it is a proxy: then the command is our own proxy worker.
+    pub proxy: Option<Proxy>,
     /// The server: program and arguments.
     #[serde(with = "handover::words")]
     pub command: Vec<OsString>,
@@ -92,6 +96,7 @@ impl AppConfig {
             env: Vec::new(),
             cwd: None,
             identity: None,
+            proxy: None,
             command,
         }
     }

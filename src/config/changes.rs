@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use super::{AppConfig, Balance, Config, Listen, ListenAt, Logs, Routing, Speed};
+use super::{AppConfig, Config, Listen, ListenAt, Logs, Routing};
 
+mod keys;
 mod listeners;
+
+use keys::{choice, rules};
 
 /// What is to be done, in this order: everything that has to be opened (apps that are new, [`Live::Open`]),
 /// which can fail; what changes at once; new workers; what goes.
@@ -236,38 +239,30 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
     let mut found = Found::default();
     // All fields by name: a new one has to be given its place here.
     let AppConfig {
-        name,
+        name: _,
         listen,
         workers,
         routing: _,
         speed: _,
         backlog,
         max_held: _,
-        ready_timeout,
+        ready_timeout: _,
         steal_after: _,
-        drain_timeout,
-        grace,
-        reload_parallel,
-        max_old,
-        restart,
-        limits,
-        health,
+        drain_timeout: _,
+        grace: _,
+        reload_parallel: _,
+        max_old: _,
+        restart: _,
+        limits: _,
+        health: _,
         orphans,
         env,
         cwd,
         identity,
+        proxy: _,
         command,
     } = to;
-    // Looked at whenever they are needed: it is enough that they are there.
-    found.rule("name", *name != old.name);
-    found.rule("ready-timeout", *ready_timeout != old.ready_timeout);
-    found.rule("drain-timeout", *drain_timeout != old.drain_timeout);
-    found.rule("grace", *grace != old.grace);
-    found.rule("reload-parallel", *reload_parallel != old.reload_parallel);
-    found.rule("max-old", *max_old != old.max_old);
-    found.rule("restart", *restart != old.restart);
-    found.rule("limits", *limits != old.limits);
-    found.rule("health", *health != old.health);
+    rules(old, to, &mut found);
     // What a process gets at its start, it keeps.
     found.renew("command", *command != old.command);
     found.renew("env", *env != old.env);
@@ -292,75 +287,6 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
         live: found.live,
         renew: found.renew,
     })
-}
-
-/// What the dispatcher and the listeners go by.
-fn choice(old: &AppConfig, to: &AppConfig, found: &mut Found) {
-    let kernel = |app: &AppConfig| app.routing.balance == Balance::Kernel;
-    if kernel(to) != kernel(old) {
-        // With it workers hold the listening sockets themselves, without it channels in their place.
-        found.fixed.push(
-            "'balance' cannot change to or from \"kernel\" while the app runs: stop the primary and start it again"
-                .to_owned(),
-        );
-    }
-    routing(&old.routing, &to.routing, found);
-    speed(&old.speed, &to.speed, found);
-    let bounds = Live::Bounds {
-        max_held: to.max_held,
-        steal_after: to.steal_after,
-    };
-    found.live("max-held", to.max_held != old.max_held, bounds.clone());
-    found.live("steal-after", to.steal_after != old.steal_after, bounds);
-}
-
-fn routing(old: &Routing, to: &Routing, found: &mut Found) {
-    // All fields by name: a new one has to be given its key here.
-    let Routing {
-        balance,
-        sticky,
-        sticky_down,
-        sticky_bound,
-        websocket_sticky,
-        proxy_protocol,
-        header_complete,
-        trusted_proxies,
-        peek_timeout,
-        max_peeked,
-    } = to;
-    let differs = [
-        ("balance", *balance != old.balance),
-        ("sticky", *sticky != old.sticky),
-        ("sticky-down", *sticky_down != old.sticky_down),
-        ("sticky-bound", *sticky_bound != old.sticky_bound),
-        (
-            "websocket-sticky",
-            *websocket_sticky != old.websocket_sticky,
-        ),
-        ("proxy-protocol", *proxy_protocol != old.proxy_protocol),
-        ("header-complete", *header_complete != old.header_complete),
-        ("trusted-proxies", *trusted_proxies != old.trusted_proxies),
-        ("peek-timeout", *peek_timeout != old.peek_timeout),
-        ("max-peeked", *max_peeked != old.max_peeked),
-    ];
-    for (key, differs) in differs {
-        let (from, to) = (old.clone(), to.clone());
-        found.live(key, differs, Live::Routing { from, to });
-    }
-}
-
-fn speed(old: &Speed, to: &Speed, found: &mut Found) {
-    let Speed {
-        gather_max,
-        defer_accept,
-        pin,
-    } = to;
-    let gather = Live::Gather(*gather_max);
-    found.live("gather-max", *gather_max != old.gather_max, gather);
-    let defer = Live::DeferAccept(*defer_accept);
-    found.live("defer-accept", *defer_accept != old.defer_accept, defer);
-    // Threads that a worker has started are bound with it only before it starts them.
-    found.renew("pin", *pin != old.pin);
 }
 
 /// What was found different so far.

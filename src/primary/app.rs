@@ -19,6 +19,7 @@ use crate::config::{AppConfig, Balance};
 use crate::error::{Error, Result};
 use crate::policy::fleet::{self, Fleet};
 use crate::policy::ids::{AppId, ListenerId, SlotId};
+use crate::primary::backends::{self, Backends};
 use crate::primary::dispatcher::{self, Dispatcher};
 use crate::primary::listeners::{self, Listeners};
 use crate::primary::messages::Report;
@@ -86,6 +87,8 @@ pub struct App {
     pub phase: Phase,
     /// Open connections when they were last counted for its end.
     pub last_count: Option<u64>,
+    /// What it leads to, if it is a proxy.
+    pub backends: Option<Backends>,
 }
 
 impl App {
@@ -102,6 +105,7 @@ pub struct Prepared {
     config: Arc<AppConfig>,
     release: Rc<Release>,
     listeners: Listeners,
+    backends: Option<backends::Prepared>,
 }
 
 /// What all apps of a primary share.
@@ -132,7 +136,10 @@ impl Prepared {
                 "with --balance kernel each port of the server has one listening socket: give it one -l",
             ));
         }
+        let backends = config.proxy.as_ref();
+        let backends = backends.map(|proxy| backends::Prepared::new(proxy, &listeners));
         Ok(Self {
+            backends: backends.transpose()?,
             config,
             release,
             listeners,
@@ -153,7 +160,9 @@ impl Prepared {
             config,
             release,
             listeners,
+            backends,
         } = self;
+        let backends = backends.map(|prepared| prepared.start(&config, means));
         let (report, reports) = crossbeam_channel::unbounded();
         let settings = dispatcher::Settings {
             slots: config.workers,
@@ -188,6 +197,7 @@ impl Prepared {
             ended_well: true,
             phase: Phase::Serving,
             last_count: None,
+            backends: backends.transpose()?,
         })
     }
 }

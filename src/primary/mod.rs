@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::error::Result;
 
 pub mod app;
+pub mod backends;
 pub mod check;
 pub mod control;
 pub mod dispatcher;

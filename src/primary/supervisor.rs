@@ -32,6 +32,7 @@ use crate::sys::limits::OpenFiles;
 use crate::sys::signals::Signals;
 
 mod awake;
+mod backends;
 pub mod boot;
 mod commands;
 mod deaths;

@@ -45,7 +45,8 @@ pub fn bind(
     let reply = rendezvous::ask(&question, &options::differing(fd)).map_err(|_| ECONNREFUSED)?;
     match reply.answer.outcome {
         Outcome::Errno if reply.answer.errno != 0 => Err(Errno(reply.answer.errno)),
-        Outcome::PassThrough | Outcome::Errno => native(),
+        // Backends are answered to proxy workers only, which have no shim.
+        Outcome::PassThrough | Outcome::Errno | Outcome::Backends => native(),
         Outcome::Channel | Outcome::Listener => {
             process::join(reply.fds[1]);
             take_over(fd, asked, reply)

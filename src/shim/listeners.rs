@@ -169,7 +169,7 @@ pub fn recognise(fd: i32) -> Option<(usize, &'static Listener)> {
             listener.listening.store(answer.listening, Relaxed);
             Some((index, listener))
         }
-        Outcome::PassThrough | Outcome::Errno => {
+        Outcome::PassThrough | Outcome::Errno | Outcome::Backends => {
             for fd in fds.into_iter().filter(|fd| *fd >= 0) {
                 let _ = sys::close(fd);
             }

@@ -36,8 +36,10 @@ pub enum Kind {
     Control,
     /// A process.
     Pidfd,
-    /// Memory: a scoreboard, a state.
+    /// Memory: a scoreboard, a board of backends, a state.
     Memfd,
+    /// An eventfd.
+    Bell,
     /// The read end of a worker's output.
     Pipe,
     /// A directory, with the lock on it.
@@ -252,10 +254,16 @@ fn is(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<bool> {
         Kind::Control => socket(true, SockType::Stream)?,
         Kind::Pidfd => process::is_pidfd(fd),
         Kind::Memfd => fcntl(fd, FcntlArg::F_GET_SEALS).is_ok(),
+        Kind::Bell => is_eventfd(fd),
         Kind::Pipe => format()? == SFlag::S_IFIFO.bits(),
         Kind::Directory => format()? == SFlag::S_IFDIR.bits(),
         Kind::File => format()? == SFlag::S_IFREG.bits(),
     })
+}
+
+fn is_eventfd(fd: BorrowedFd<'_>) -> bool {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::read_link(link).is_ok_and(|name| name.as_os_str() == "anon_inode:[eventfd]")
 }
 
 /// What the next image would find, for tests: copies under other numbers, in place of those that an exec keeps.

@@ -2,6 +2,7 @@
 //! everything returns `io::Result` or a small enum of the weather that the caller must match.
 
 pub mod address;
+pub mod bell;
 pub mod board;
 pub mod channel;
 pub mod clock;

@@ -8,7 +8,7 @@ use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 /// The most descriptors that one answer carries.
-pub const MAX_RIGHTS: usize = 2;
+pub const MAX_RIGHTS: usize = 4;
 
 /// Receives one message and all its descriptors, close-on-exec. 0 bytes: the other end is gone.
 ///

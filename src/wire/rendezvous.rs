@@ -20,6 +20,8 @@ pub enum Verb {
     Wake = 5,
     /// Options were set on the listening socket after `bind`. Answer: an errno.
     Options = 6,
+    /// A proxy worker asks for its backends. Answer: three fds, see [`Outcome::Backends`].
+    Backends = 7,
 }
 
 /// A request at the rendezvous: a fixed head, then up to [`MAX_OPTIONS`] socket options.
@@ -77,6 +79,7 @@ impl Request {
             4 => Verb::Recognise,
             5 => Verb::Wake,
             6 => Verb::Options,
+            7 => Verb::Backends,
             _ => return None,
         };
         Some(Self {
@@ -151,6 +154,9 @@ pub enum Outcome {
     Listener = 2,
     /// The call ends with `errno` (0: success).
     Errno = 3,
+    /// Three fds follow: the board of backends; an eventfd that the worker watches edge-triggered and never reads,
+    /// written whenever there is something new on the board for all; an eventfd that it writes when a backend fails.
+    Backends = 4,
 }
 
 /// An answer at the rendezvous.
@@ -220,6 +226,7 @@ impl Answer {
             1 => Outcome::Channel,
             2 => Outcome::Listener,
             3 => Outcome::Errno,
+            4 => Outcome::Backends,
             _ => return None,
         };
         Some(Self {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::sys::address::{self, to_wire};
-use crate::sys::board::Board;
+use crate::sys::bell::Bell;
+use crate::sys::board::{Backends, Board};
 use crate::sys::rights::receive_all;
 use crate::wire::{
     Address, Answer, ENV_RENDEZVOUS, ENV_WORKER, Outcome, Request, SocketOption, Verb,
@@ -21,13 +22,24 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who we are to the primary that started us.
 #[derive(Clone, Debug)]
-pub(super) struct Membership {
+pub(crate) struct Membership {
     rendezvous: PathBuf,
     worker: u64,
 }
 
+/// What a proxy worker shares with the primary and with the other workers of its app.
+#[derive(Debug)]
+pub(crate) struct ProxyMeans {
+    /// The board of backends.
+    pub board: Backends,
+    /// Rung for all workers when something on the board is new: to be watched edge-triggered and never read.
+    pub bell: Bell,
+    /// To be rung when a backend has failed as often as its entry says.
+    pub alarm: Bell,
+}
+
 /// What came of asking for an address.
-pub(super) enum Bound {
+pub(crate) enum Bound {
     /// Not shared: an ordinary socket of our own.
     Alone,
     /// Connections come over a channel.
@@ -131,6 +143,24 @@ impl Membership {
                 errno,
                 ..
             } => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(garbled()),
+        }
+    }
+
+    /// Asks for the backends of the proxy that this worker is of.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is a worker of something else; those of the conversation itself.
+    pub fn backends(&self) -> io::Result<ProxyMeans> {
+        let (answer, rights) = self.ask(&self.request(Verb::Backends), &[])?;
+        let mut rights = rights.into_iter();
+        match (answer.outcome, rights.next(), rights.next(), rights.next()) {
+            (Outcome::Backends, Some(board), Some(bell), Some(alarm)) => Ok(ProxyMeans {
+                board: Backends::open(board)?,
+                bell: Bell::from(bell),
+                alarm: Bell::from(alarm),
+            }),
+            (Outcome::Errno, None, None, None) => Err(io::Error::from_raw_os_error(answer.errno)),
             _ => Err(garbled()),
         }
     }

@@ -78,7 +78,7 @@
 
 mod connection;
 pub mod demo;
-mod join;
+pub(crate) mod join;
 mod listener;
 mod options;
 mod stop;

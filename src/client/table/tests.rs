@@ -126,6 +126,7 @@ fn status() -> Status {
                 ),
             ),
         ],
+        backends: Vec::new(),
         leaving: (0..20).map(|number| leaver("app", number)).collect(),
     }
 }

@@ -187,6 +187,7 @@ pub fn about(request: &Request) -> String {
         | Request::Logs { .. }
         | Request::Metrics
         | Request::Set { .. }
+        | Request::Backend { .. }
         | Request::Upgrade { .. }
         | Request::Stop => String::new(),
     }

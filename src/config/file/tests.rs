@@ -173,6 +173,7 @@ fn every_key_is_read() {
             ("THREADS".into(), "16".into()),
         ],
         cwd: Some("/srv/current/web".into()),
+        proxy: None,
         identity: None,
         command: ["node", "server.js", "--port", "3000"]
             .map(Into::into)

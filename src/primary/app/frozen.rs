@@ -12,6 +12,7 @@ use super::{App, Apps, Means, Phase};
 use crate::config::AppConfig;
 use crate::policy::fleet::Fleet;
 use crate::policy::ids::{AppId, ListenerId, SlotId};
+use crate::primary::backends::{Backends, FrozenBackends};
 use crate::primary::dispatcher::{Dispatcher, Frozen};
 use crate::primary::listeners::{FrozenListeners, Listeners};
 use crate::primary::workers::Workers;
@@ -43,6 +44,8 @@ struct FrozenApp {
     ended_well: bool,
     phase: Phase,
     last_count: Option<u64>,
+    #[serde(default)]
+    backends: Option<FrozenBackends>,
 }
 
 /// The releases of all apps and workers, each once: who shares one goes on to do so.
@@ -144,6 +147,9 @@ impl Apps {
                 return Err(absent("an app of no release"));
             };
             let (dispatcher, reports) = thaw_dispatcher(dispatcher, luggage, workers, means)?;
+            let backends = frozen.backends;
+            let backends = backends.map(|frozen| Backends::thaw(frozen, luggage, means));
+            let backends = backends.transpose()?;
             let app = App {
                 id: frozen.id,
                 config: Arc::new(frozen.config),
@@ -161,6 +167,7 @@ impl Apps {
                 ended_well: frozen.ended_well,
                 phase: frozen.phase,
                 last_count: frozen.last_count,
+                backends,
             };
             apps.known.insert(app.id, app);
         }
@@ -203,6 +210,7 @@ impl App {
             ended_well,
             phase,
             last_count,
+            backends,
         } = self;
         FrozenApp {
             id: *id,
@@ -219,6 +227,7 @@ impl App {
             ended_well: *ended_well,
             phase: *phase,
             last_count: *last_count,
+            backends: backends.as_ref().map(|backends| backends.freeze(luggage)),
         }
     }
 }

@@ -67,6 +67,9 @@ impl Supervisor {
             Request::Drain { slot } => self.order(Order::Drain(slot), Some(client)),
             Request::Resume { slot } => self.order(Order::Resume(slot), Some(client)),
             Request::Set { app, setting } => self.order(Order::Set(app, setting), Some(client)),
+            Request::Backend { app, change } => {
+                self.change_backend(client, app.as_deref(), &change)
+            }
             Request::Upgrade { binary } => self.order(Order::Upgrade(binary), Some(client)),
         }
     }

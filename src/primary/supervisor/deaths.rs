@@ -102,6 +102,9 @@ impl Supervisor {
             self.pronounce((app, slot), Some(pid), &why, verdict);
         }
         self.late.remove(&id);
+        if let Some(backends) = &self.apps[app].backends {
+            backends.strike(pid);
+        }
         self.health.drains.forget(id);
         if survives {
             self.mourn(id);

@@ -29,7 +29,7 @@ use crate::wire::{Address, Answer, Outcome, Request, Verb};
 const ANCESTORS: usize = 64;
 
 /// An answer and the descriptors that go with it.
-type Reply = (Answer, Vec<OwnedFd>);
+pub(super) type Reply = (Answer, Vec<OwnedFd>);
 
 impl Supervisor {
     /// Answers all who have asked.
@@ -59,6 +59,7 @@ impl Supervisor {
             Verb::Listen => Some(self.listen(id, call)),
             Verb::Recognise => Some(self.recognise(id, request.inode)),
             Verb::Options => Some(self.set_options(id, call)),
+            Verb::Backends => Some(self.backends_for(id)),
             Verb::Closed => {
                 self.closed(id, request.inode, call.pid);
                 None
@@ -123,7 +124,7 @@ impl Supervisor {
             })
     }
 
-    fn app_of(&self, id: WorkerId) -> Option<AppId> {
+    pub(super) fn app_of(&self, id: WorkerId) -> Option<AppId> {
         self.workers.get(id).map(|worker| worker.app)
     }
 
@@ -382,7 +383,7 @@ fn belongs(caller: u32, worker: &Worker) -> bool {
         .any(|pid| pid == worker.pid)
 }
 
-fn errno(number: i32) -> Reply {
+pub(super) fn errno(number: i32) -> Reply {
     (Answer::errno(number), Vec::new())
 }
 

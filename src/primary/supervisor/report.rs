@@ -78,6 +78,9 @@ impl Supervisor {
             let slots = (0..app.config.workers).filter_map(|number| u16::try_from(number).ok());
             let slots = slots.map(|slot| self.slot_status(app, SlotId(slot), &snapshot, &usage));
             status.slots.extend(slots);
+            if let Some(backends) = &app.backends {
+                status.backends.extend(backends.status());
+            }
             status.apps.push(app_status(app, &snapshot));
         }
         speak_for_all(&mut status);
@@ -117,6 +120,7 @@ impl Supervisor {
             dealt: 0,
             closed_by_policy: 0,
             client_gone: 0,
+            backends: Vec::new(),
             slots: Vec::new(),
             leaving: self.leaving(),
         }

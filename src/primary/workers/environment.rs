@@ -60,6 +60,10 @@ pub fn environment(
         put(&mut variables, name, value);
     }
     put(&mut variables, ENV_RENDEZVOUS, place.rendezvous);
+    if config.proxy.is_some() {
+        // Our own worker needs no shim between itself and each of its system calls.
+        return variables;
+    }
     let mut preload = get(&variables, "LD_PRELOAD").cloned().unwrap_or_default();
     if !preload.is_empty() {
         preload.push(":");

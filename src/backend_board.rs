@@ -1,0 +1,193 @@
+//! The board of backends: sealed memory that the primary and all proxy workers of one app map.
+//!
+//! The primary writes the plan (which backends there are, and how a session is to be treated: JSON of
+//! [`Plan`](crate::config::proxy::Plan)) and what each backend gets now; the workers write what they see of it. All
+//! fields are atomics and nobody waits on anybody. Whoever reads takes every number for a hint: a worker that has
+//! gone mad may mislead the choice, never crash or block another.
+
+use std::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use crate::scoreboard::BUCKETS;
+
+/// First word: "FFBB".
+pub const MAGIC: u32 = 0x4242_4646;
+/// Raised when the layout changes.
+pub const VERSION: u32 = 1;
+/// Most backends at a time, by address: a name with three addresses is three.
+pub const BACKENDS: usize = 512;
+/// Most proxy workers at a time, those that leave included.
+pub const ROWS: usize = 2048;
+/// The longest plan, bytes.
+pub const PLAN_MAX: usize = 512 * 1024;
+/// What the weight 1 is in [`Entry::weight`]: a backend in its slow start gets parts of it.
+pub const UNIT: u32 = 256;
+
+/// The shared memory. All zero but for the head, which the primary writes before anybody else sees it.
+#[repr(C)]
+pub struct BackendBoard {
+    /// [`MAGIC`].
+    pub magic: AtomicU32,
+    /// [`VERSION`].
+    pub version: AtomicU32,
+    /// Which plan holds; 0: none yet. Raised once the plan of that number is whole.
+    pub generation: AtomicU64,
+    /// Whose turn it is in round robin, over all workers.
+    pub turn: AtomicU64,
+    /// Sessions of all workers that wait for room at a backend.
+    pub waiting: AtomicU64,
+    /// One for each backend of the plan, by its place there.
+    pub entries: [Entry; BACKENDS],
+    /// One for each worker: what is to be taken back from the entries when it dies.
+    pub rows: [Row; ROWS],
+    plans: [PlanText; 2],
+}
+
+/// One backend.
+#[repr(C, align(128))]
+pub struct Entry {
+    /// Written by the primary: what it gets compared with others, in parts of [`UNIT`]; 0: nothing new. Health,
+    /// drain, slow start, backups and failing open are in it already.
+    pub weight: AtomicU32,
+    /// Written by the primary: raised when its sessions are to be ended now (`--on-down kill`, a drain's deadline).
+    pub cut: AtomicU32,
+    /// Sessions that are open or connecting, of all workers. May be off by a few after a `kill -9`.
+    pub open: AtomicU32,
+    /// Connects that failed since the last that did not.
+    pub failing: AtomicU32,
+    /// The errno of the last that failed.
+    pub last_error: AtomicU32,
+    /// Written by the primary: so many failures in a row are to be reported at once.
+    pub report_at: AtomicU32,
+    /// Connects that came about.
+    pub connects: AtomicU64,
+    /// Connects that failed.
+    pub failures: AtomicU64,
+    /// Sessions that went on to another backend since this one could not be connected to.
+    pub retried: AtomicU64,
+    /// Bytes from clients to it.
+    pub bytes_in: AtomicU64,
+    /// Bytes from it to clients.
+    pub bytes_out: AtomicU64,
+    /// How long connects took, by [`bucket`](crate::scoreboard::bucket) of µs.
+    pub connect_us: [AtomicU64; BUCKETS],
+    /// The longest, µs.
+    pub connect_longest: AtomicU64,
+}
+
+/// What one worker has in the entries.
+#[repr(C, align(64))]
+pub struct Row {
+    /// The worker's pid; 0: free.
+    pub pid: AtomicU32,
+    /// Its part of [`Entry::open`].
+    pub open: [AtomicU32; BACKENDS],
+    /// Its part of [`BackendBoard::waiting`].
+    pub waiting: AtomicU32,
+}
+
+#[repr(C, align(64))]
+struct PlanText {
+    length: AtomicU64,
+    words: [AtomicU64; PLAN_MAX / 8],
+}
+
+impl BackendBoard {
+    /// Writes the next plan. Only the primary does, one thread of it.
+    ///
+    /// # Errors
+    /// It is longer than [`PLAN_MAX`].
+    pub fn publish(&self, text: &[u8]) -> Result<u64, usize> {
+        if text.len() > PLAN_MAX {
+            return Err(text.len());
+        }
+        let next = self.generation.load(Relaxed) + 1;
+        let plan = &self.plans[(next % 2) as usize];
+        for (word, bytes) in plan.words.iter().zip(text.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(whole), Relaxed);
+        }
+        plan.length.store(text.len() as u64, Relaxed);
+        self.generation.store(next, Release);
+        Ok(next)
+    }
+
+    /// The plan that holds, and its number; `None`: there is none yet, or it is being replaced twice over while we
+    /// read, so look again.
+    pub fn plan(&self) -> Option<(u64, Vec<u8>)> {
+        let generation = self.generation.load(Acquire);
+        let plan = &self.plans[(generation % 2) as usize];
+        let length = usize::try_from(plan.length.load(Relaxed)).ok()?;
+        if generation == 0 || length > PLAN_MAX {
+            return None;
+        }
+        let words = plan.words[..length.div_ceil(8)].iter();
+        let mut text: Vec<u8> = words
+            .flat_map(|word| word.load(Relaxed).to_le_bytes())
+            .collect();
+        text.truncate(length);
+        std::sync::atomic::fence(Acquire);
+        // The text of this number is overwritten only once the next one holds.
+        (self.generation.load(Relaxed) == generation).then_some((generation, text))
+    }
+
+    /// A row for the worker `pid`: its own, or a free one. `None`: all are taken.
+    pub fn claim_row(&self, pid: u32) -> Option<usize> {
+        let own = |row: &Row| row.pid.load(Relaxed) == pid;
+        let free = |row: &Row| {
+            let claimed = row.pid.compare_exchange(0, pid, Relaxed, Relaxed);
+            claimed.is_ok()
+        };
+        let mut rows = self.rows.iter();
+        rows.position(own)
+            .or_else(|| self.rows.iter().position(free))
+    }
+
+    /// The worker `pid` is dead: what it had counts no more. Only the primary does this.
+    pub fn strike(&self, pid: u32) {
+        let Some(row) = self.rows.iter().find(|row| row.pid.load(Relaxed) == pid) else {
+            return;
+        };
+        for (entry, open) in self.entries.iter().zip(&row.open) {
+            lower(&entry.open, open.swap(0, Relaxed));
+        }
+        let waiting = u64::from(row.waiting.swap(0, Relaxed));
+        let _ = self
+            .waiting
+            .fetch_update(Relaxed, Relaxed, |all| Some(all.saturating_sub(waiting)));
+        row.pid.store(0, Release);
+    }
+
+    /// The worker of `row` has one session more at the backend `at`.
+    pub fn opened(&self, row: usize, at: usize) {
+        self.entries[at].open.fetch_add(1, Relaxed);
+        self.rows[row].open[at].fetch_add(1, Relaxed);
+    }
+
+    /// As [`opened`](Self::opened), unless `most` sessions are open there already.
+    pub fn opened_within(&self, row: usize, at: usize, most: u32) -> bool {
+        let more = |open: u32| (open < most).then_some(open + 1);
+        let open = &self.entries[at].open;
+        let granted = open.fetch_update(Relaxed, Relaxed, more).is_ok();
+        if granted {
+            self.rows[row].open[at].fetch_add(1, Relaxed);
+        }
+        granted
+    }
+
+    /// The worker of `row` has one session less there.
+    pub fn closed(&self, row: usize, at: usize) {
+        lower(&self.entries[at].open, 1);
+        lower(&self.rows[row].open[at], 1);
+    }
+}
+
+/// Never below zero, whatever was counted wrong.
+fn lower(count: &AtomicU32, by: u32) {
+    if by != 0 {
+        let _ = count.fetch_update(Relaxed, Relaxed, |now| Some(now.saturating_sub(by)));
+    }
+}

@@ -1,0 +1,70 @@
+//! The backends of a proxy, as `status --json` has them.
+
+use serde::{Deserialize, Serialize};
+
+use super::QueueWait;
+
+/// One backend of a proxy, with one address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackendStatus {
+    /// The app whose it is.
+    pub app: String,
+    /// What it is called: as it was written, without its weight.
+    pub backend: String,
+    /// Where it is: `10.0.0.1:5432`, `unix:/path`; empty while its name has no address.
+    pub address: String,
+    /// In one word.
+    pub state: BackendState,
+    /// Why it is not up, in a sentence, if it is not.
+    pub why: Option<String>,
+    /// Seconds since that state began.
+    pub for_s: f64,
+    /// Its weight.
+    pub weight: u16,
+    /// What it gets now of what its weight gives it, percent: less in its slow start, 0 for one that gets nothing.
+    pub share_percent: u8,
+    /// It gets something only when no other can.
+    pub backup: bool,
+    /// Most sessions at a time.
+    pub max: Option<u32>,
+    /// Sessions that are open or connecting.
+    pub open: u64,
+    /// Connects that came about.
+    pub connects: u64,
+    /// Connects that failed.
+    pub failures: u64,
+    /// Sessions that went on to another, since this one could not be connected to.
+    pub retried: u64,
+    /// Times that it was taken out since sessions could not connect.
+    pub ejections: u64,
+    /// Checks that were good.
+    pub checks_good: u64,
+    /// Checks that were not.
+    pub checks_bad: u64,
+    /// Bytes from clients to it.
+    pub bytes_in: u64,
+    /// Bytes from it to clients.
+    pub bytes_out: u64,
+    /// How long connects took.
+    pub connect_us: QueueWait,
+}
+
+/// State of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendState {
+    /// It gets sessions (a backup: it would).
+    Up,
+    /// Checks say that it is not well.
+    Down,
+    /// Sessions could not connect: out for a while.
+    Ejected,
+    /// Gets nothing new, has sessions still.
+    Draining,
+    /// Gets nothing new by `backend drain`, and has no session.
+    Drained,
+    /// Was taken out of the list, and has sessions still.
+    Leaving,
+    /// Its name has no address.
+    Unresolved,
+}
