@@ -1,7 +1,9 @@
 //! Every key, changed by itself: what is done for it. Then apps and listeners that come and go.
 
 use super::*;
-use crate::config::{Health, Identity, Limits, Orphans, Probe, Restart, RestartWhen, StickyDown};
+use crate::config::{
+    Balance, Health, Identity, Limits, Orphans, Probe, Restart, RestartWhen, StickyDown,
+};
 
 fn app(name: &str, listen: &[&str]) -> AppConfig {
     AppConfig {
