@@ -10,7 +10,7 @@ use std::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-use crate::scoreboard::BUCKETS;
+use crate::scoreboard::{BUCKETS, bucket};
 
 /// First word: "FFBB".
 pub const MAGIC: u32 = 0x4242_4646;
@@ -73,8 +73,21 @@ pub struct Entry {
     pub bytes_out: AtomicU64,
     /// How long connects took, by [`bucket`](crate::scoreboard::bucket) of µs.
     pub connect_us: [AtomicU64; BUCKETS],
+    /// All of them together, µs.
+    pub connect_time: AtomicU64,
     /// The longest, µs.
     pub connect_longest: AtomicU64,
+}
+
+impl Entry {
+    /// A connect came about after so many µs.
+    pub fn connected(&self, us: u64) {
+        self.failing.store(0, Relaxed);
+        self.connects.fetch_add(1, Relaxed);
+        self.connect_us[bucket(us)].fetch_add(1, Relaxed);
+        self.connect_time.fetch_add(us, Relaxed);
+        self.connect_longest.fetch_max(us, Relaxed);
+    }
 }
 
 /// What one worker has in the entries.

@@ -8,7 +8,7 @@ use crate::config::{Balance, StickyDown, WEIGHT};
 mod backend;
 mod keys;
 
-pub use backend::{BackendState, BackendStatus};
+pub use backend::{BackendState, BackendStatus, ProxyStatus};
 pub use keys::{Keys, KeysFound, KeysMissing};
 
 /// The state of one primary.
@@ -128,6 +128,9 @@ pub struct AppStatus {
     /// Most connections that are held while no worker can take them.
     #[serde(default)]
     pub max_held: u64,
+    /// How it leads connections on, if it is a proxy.
+    #[serde(default)]
+    pub proxy: Option<ProxyStatus>,
     /// Raised by each reload of the app; 1 at start.
     pub generation: u32,
     /// Slots that it has.

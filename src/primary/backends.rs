@@ -133,6 +133,11 @@ impl Backends {
         Vec::new()
     }
 
+    /// Sessions that wait for room at a backend.
+    pub fn waiting(&self) -> u64 {
+        self.board.waiting.load(Relaxed)
+    }
+
     /// The worker `pid` is dead: its sessions count no more.
     pub fn strike(&self, pid: u32) {
         self.board.strike(pid);

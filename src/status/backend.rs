@@ -1,8 +1,20 @@
-//! The backends of a proxy, as `status --json` has them.
+//! A proxy and its backends, as `status --json` has them.
 
 use serde::{Deserialize, Serialize};
 
 use super::QueueWait;
+use crate::config::proxy::ProxyBalance;
+
+/// How a proxy leads connections on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProxyStatus {
+    /// Which backend gets the next session.
+    pub balance: ProxyBalance,
+    /// The key that is hashed over the backends in front of it, if any.
+    pub sticky: Option<String>,
+    /// Sessions that wait for room at a backend.
+    pub waiting: u64,
+}
 
 /// One backend of a proxy, with one address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

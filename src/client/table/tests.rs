@@ -65,6 +65,7 @@ fn app(name: &str, balance: Balance) -> AppStatus {
         header_complete: false,
         steal_after_ms: 500,
         max_held: 1024,
+        proxy: None,
         generation: 2,
         workers: 2,
         ledger: Ledger::default(),

@@ -2,6 +2,7 @@
 //! the kernel says they use. Changes nothing.
 
 mod keys;
+mod proxy;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -295,6 +296,7 @@ fn app_status(app: &App, snapshot: &Snapshot) -> AppStatus {
         header_complete: routing.header_complete,
         steal_after_ms: app.config.steal_after.as_millis() as u64,
         max_held: app.config.max_held as u64,
+        proxy: proxy::status(app),
         generation: app.release.generation,
         workers: app.config.workers,
         ledger: ledger(snapshot),

@@ -1,0 +1,14 @@
+//! What `status` says of an app that is a proxy; its backends tell of themselves.
+
+use crate::primary::app::App;
+use crate::status::ProxyStatus;
+
+/// How it leads connections on, if it does.
+pub fn status(app: &App) -> Option<ProxyStatus> {
+    let (proxy, backends) = (app.config.proxy.as_ref()?, app.backends.as_ref()?);
+    Some(ProxyStatus {
+        balance: proxy.balance,
+        sticky: proxy.sticky.as_ref().map(ToString::to_string),
+        waiting: backends.waiting(),
+    })
+}
