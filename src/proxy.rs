@@ -3,6 +3,8 @@
 //! One process per core, one thread, one mio loop. Which backends there are, how they are doing and what each gets is
 //! decided by the primary and read from the board of backends; what the sessions see is written there.
 
+pub mod duplex;
+
 use std::net::SocketAddr;
 
 use crate::error::{Error, Result};
