@@ -15,6 +15,7 @@ use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
 use crate::primary::app::Means;
 use crate::primary::listeners::Listeners;
+use crate::primary::metrics::Waits;
 use crate::protocol::{BackendChange, Done};
 use crate::status::BackendStatus;
 use crate::sys::bell::Bell;
@@ -130,6 +131,11 @@ impl Backends {
 
     /// How they are.
     pub fn status(&self) -> Vec<BackendStatus> {
+        self.tallies().into_iter().map(|(one, _)| one).collect()
+    }
+
+    /// How they are, and how long connects to each took.
+    pub fn tallies(&self) -> Vec<(BackendStatus, Waits)> {
         Vec::new()
     }
 

@@ -45,7 +45,7 @@ use readers::{BACKLOG, Counts, DESCRIPTORS, FrozenReaders};
 pub use ready::readiness;
 pub use reply::Reply;
 use tally::FrozenTallies;
-pub use tally::{Counted, Tallies};
+pub use tally::{Counted, Tallies, Waits};
 
 /// For so long what was made for one reader is shown to others, or [`SHARE`] times as long as it took to make.
 const FRESH: Duration = Duration::from_millis(50);

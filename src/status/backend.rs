@@ -80,3 +80,9 @@ pub enum BackendState {
     /// Its name has no address.
     Unresolved,
 }
+
+impl std::fmt::Display for BackendState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}

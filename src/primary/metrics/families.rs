@@ -3,16 +3,18 @@
 //!
 //! For each app, at every scrape: `accepted = handed_over - read_back + held + closed`, summed over the reasons.
 //! Nothing that is a counter goes down while the primary runs, over restarts of workers, reloads and upgrades. A
-//! listener, a slot or an app that goes takes its series along.
+//! listener, a slot, a backend or an app that goes takes its series along.
 
 use super::exposition::{Kind, Text};
 use super::readers::Counts;
-use super::tally::Counted;
-use crate::status::{AppStatus, Keys, SlotState, Status};
+use super::tally::{Counted, Waits};
+use crate::status::{AppStatus, BackendStatus, Keys, SlotState, Status};
 
 use Kind::{Counter, Gauge};
 
+mod backends;
 mod slots;
+mod waits;
 
 /// All states, in the order in which a worker goes through them.
 const STATES: [SlotState; 10] = [
@@ -35,6 +37,8 @@ pub struct Scrape<'a> {
     pub status: &'a Status,
     /// What counts of each of its slots.
     pub counted: Vec<Counted>,
+    /// The backends of the proxies among its apps, and how long connects to each took.
+    pub backends: Vec<(BackendStatus, Waits)>,
     /// When the primary was started, seconds since 1970.
     pub born: f64,
     /// Most descriptors that it may have.
@@ -52,6 +56,7 @@ impl Scrape<'_> {
         self.listeners(&mut text);
         self.keys(&mut text);
         slots::families(self, &mut text);
+        backends::families(self, &mut text);
         text.finish()
     }
 

@@ -1,6 +1,10 @@
-//! Whether there are enough ready workers for a load balancer in front to send clients here: `/readyz`.
+//! Whether there are enough ready workers, and behind a proxy any backend, for a load balancer in front to send
+//! clients here: `/readyz`.
 
-use crate::status::{SlotState, SlotStatus, Status};
+use crate::status::{BackendState, BackendStatus, SlotState, SlotStatus, Status};
+
+/// So many reasons of each kind are told.
+const REASONS: usize = 8;
 
 /// How many ready workers of each app are enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,14 +66,36 @@ pub fn readiness(status: &Status, enough: Enough) -> Result<String, String> {
         if ready.len() >= needed {
             good.push(count);
         } else {
-            let reasons: String = others.into_iter().take(8).map(reason).collect();
+            let reasons: String = others.into_iter().take(REASONS).map(reason).collect();
             bad.push(format!("{count}, {needed} needed{reasons}"));
+        }
+        if app.proxy.is_some() {
+            let all = status.backends.iter().filter(|one| one.app == app.name);
+            match backends(&all.collect::<Vec<_>>()) {
+                Ok(count) => good.push(format!("{}: {count}", app.name)),
+                Err(why) => bad.push(format!("{}: {why}", app.name)),
+            }
         }
     }
     match bad.is_empty() {
         true => Ok(good.join("\n")),
         false => Err(bad.join("\n")),
     }
+}
+
+/// How many backends are up, or why none is. That sessions may be tried at all of them then does not count.
+fn backends(all: &[&BackendStatus]) -> Result<String, String> {
+    let up = all.iter().filter(|one| one.state == BackendState::Up);
+    let up = up.count();
+    if up > 0 {
+        return Ok(format!("{up} of {} backends up", all.len()));
+    }
+    let reasons = all.iter().take(REASONS).map(|one| {
+        let why = one.why.as_deref().unwrap_or_default();
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("\n  {} is {}{colon}{why}", one.backend, one.state)
+    });
+    Err(format!("no backend is up{}", reasons.collect::<String>()))
 }
 
 fn reason(slot: &SlotStatus) -> String {
@@ -106,5 +132,25 @@ mod tests {
             .map(|part| Enough::Percent(part).of(4))
             .into();
         assert_eq!(parts, [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn one_backend_is_enough() {
+        let one = |state: &str, why: Option<&str>| {
+            let none = serde_json::json!({"p50": 0, "p99": 0, "max": 0});
+            let one = serde_json::json!({
+                "app": "proxy", "backend": "db:5432", "address": "10.0.0.1:5432", "state": state, "why": why,
+                "for_s": 1.0, "weight": 1, "share_percent": 0, "backup": false, "max": null, "open": 0,
+                "connects": 0, "failures": 0, "retried": 0, "ejections": 0, "checks_good": 0, "checks_bad": 0,
+                "bytes_in": 0, "bytes_out": 0, "connect_us": none,
+            });
+            serde_json::from_value::<BackendStatus>(one).unwrap()
+        };
+        let (up, down) = (one("up", None), one("down", Some("refused")));
+        assert_eq!(backends(&[&down, &up]), Ok("1 of 2 backends up".into()));
+        let why = "no backend is up\n  db:5432 is down: refused\n  db:5432 is drained";
+        let none = backends(&[&down, &one("drained", None)]);
+        assert_eq!(none, Err(why.into()));
+        assert_eq!(backends(&[]), Err("no backend is up".into()));
     }
 }

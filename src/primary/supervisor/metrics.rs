@@ -14,6 +14,7 @@ use super::lives::random;
 use super::source::Source;
 use crate::config::Balance;
 use crate::primary::app::App;
+use crate::primary::backends::Backends;
 use crate::primary::metrics::{
     Counted, KIND, Metrics, Reply, Resource, Scrape, View, page, readiness,
 };
@@ -116,9 +117,16 @@ impl Supervisor {
         }
         let slots = status.slots.iter();
         let counted = slots.map(|slot| self.counted(slot)).collect();
+        let shown = |app: &&App| status.apps.iter().any(|one| one.name == app.config.name);
+        let proxies = self
+            .apps
+            .iter()
+            .filter(shown)
+            .filter_map(|app| app.backends.as_ref());
         Scrape {
             status,
             counted,
+            backends: proxies.flat_map(Backends::tallies).collect(),
             born: self.metrics.born,
             most_fds: self.open_files.now,
             readers: self.metrics.counts(),
