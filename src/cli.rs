@@ -192,7 +192,7 @@ enum Verb {
     /// Run a built-in server, whose page shows which worker served it
     #[command(long_about = demo::LONG)]
     Demo(demo::DemoWords),
-    /// Lead connections on to servers elsewhere
+    /// Lead connections on to servers on other machines, or that cannot be preloaded
     #[command(long_about = proxy::LONG, after_help = proxy::EXAMPLES)]
     Proxy(Box<proxy::ProxyWords>),
     #[command(name = proxy::WORKER, hide = true)]
@@ -295,8 +295,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action> {
         .and_then(|matches| Words::from_arg_matches(&matches));
     let words = match words {
         Ok(words) => words,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp && verb == Some("run") && is_brief => {
-            return Ok(Action::Show(groups::brief_run()));
+        Err(error) if error.kind() == ErrorKind::DisplayHelp && is_brief => {
+            let brief = verb.and_then(groups::brief);
+            return Ok(brief.map_or(Action::Help(error), Action::Show));
         }
         Err(error) if !error.use_stderr() => return Ok(Action::Help(error)),
         Err(error) => return Err(usage::sentence(&error, verb)),

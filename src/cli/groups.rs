@@ -4,7 +4,7 @@
 use clap::CommandFactory;
 use clap::builder::StyledStr;
 
-use super::{Words, help, run, text};
+use super::{Words, help, proxy, run, text};
 
 /// The commands in the order in which people need them. Whatever is a command stands in one group.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -88,31 +88,36 @@ pub fn shown() -> clap::Command {
     )
 }
 
-/// `run -h`: a screenful of what most need, and where the rest is.
-pub fn brief_run() -> StyledStr {
+/// `run -h` and `proxy -h`: a screenful of what most need, and where the rest is. `None`: the verb has no other help
+/// than its whole one.
+pub fn brief(verb: &str) -> Option<StyledStr> {
+    let (shown, examples, other): (&[(&str, &str)], _, _) = match verb {
+        "run" => (&run::BRIEF, run::BRIEF_EXAMPLES, "--max-age"),
+        "proxy" => (&proxy::BRIEF, proxy::BRIEF_EXAMPLES, "--slow-start"),
+        _ => return None,
+    };
     let mut command = command();
     command.build();
-    let run = command.find_subcommand("run").cloned().unwrap_or_default();
+    let verb_command = command.find_subcommand(verb)?.clone();
     let brief = |option: &clap::Arg| {
         let id = option.get_id().as_str();
-        run::BRIEF.iter().find(|(brief, _)| *brief == id)
+        shown.iter().find(|(brief, _)| *brief == id)
     };
-    let options = run
+    let options = verb_command
         .get_arguments()
         .filter(|one| !one.is_positional() && !one.is_hide_set());
     let others = options.filter(|option| brief(option).is_none()).count();
-    let mut run = run
+    let mut verb_command = verb_command
         .mut_args(|option| match brief(&option) {
             Some((_, takes)) => option.help_heading(None).value_name(*takes),
             None if option.is_positional() || option.get_id() == "help" => option,
             None => option.help_heading(None).hide_short_help(true),
         })
         .after_help(format!(
-            "{}\n\n{others} more options, in groups: forkfront run --help\n\
-                             One of them: forkfront help --max-age",
-            run::BRIEF_EXAMPLES
+            "{examples}\n\n{others} more options, in groups: forkfront {verb} --help\n\
+                             One of them: forkfront help {other}"
         ));
-    run.render_help()
+    Some(verb_command.render_help())
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
-use self::logs::LogWords;
 use self::routing::RoutingWords;
-use self::speed::SpeedWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
 use crate::config::file::Origin;
@@ -19,6 +17,10 @@ mod logs;
 mod routing;
 mod speed;
 mod upkeep;
+
+pub use logs::LogWords;
+pub use speed::SpeedWords;
+pub use upkeep::Renewal;
 
 /// What `run` is.
 pub const LONG: &str = "\
@@ -118,6 +120,9 @@ pub struct RunWords {
 
     #[command(flatten)]
     routing: RoutingWords,
+
+    #[command(flatten)]
+    renewal: Renewal,
 
     #[command(flatten)]
     succession: Succession,
@@ -255,6 +260,7 @@ impl RunWords {
             identity: config::identity::resolve(self.user.as_deref(), self.group.as_deref())?,
             ..AppConfig::new(self.command)
         };
+        self.renewal.apply(&mut app);
         self.succession.apply(&mut app);
         self.speed.apply(&mut app)?;
         Ok(Config {
@@ -277,21 +283,7 @@ impl RunWords {
                 "the COMMAND to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
             ));
         }
-        for (index, listen) in self.listen.iter().enumerate() {
-            let mut others = self.listen[..index].iter();
-            if let Some(other) = others.find(|other| other.at.overlaps(&listen.at)) {
-                let (other, at) = (&other.at, &listen.at);
-                return Err(Error::usage(if other == at {
-                    format!("'-l {at}' is given twice")
-                } else {
-                    format!("'-l {other}' and '-l {at}' are the same address: give it once")
-                }));
-            }
-        }
-        let misfit = |at| config::metrics_misfit(at, &self.listen);
-        if let Some(misfit) = self.metrics.as_ref().and_then(misfit) {
-            return Err(Error::usage(misfit));
-        }
+        check_listeners(&self.listen, self.metrics.as_ref())?;
         if self.routing.is_kernel() && self.health.is_asked() {
             return Err(Error::usage(
                 "--health cannot be asked with --balance kernel, since there no connection can be given to one \
@@ -300,4 +292,21 @@ impl RunWords {
         }
         Ok(())
     }
+}
+
+/// What is listened on, for clients and for whoever reads the state, must be different addresses.
+pub fn check_listeners(listen: &[Listen], metrics: Option<&ListenAt>) -> Result<()> {
+    for (index, one) in listen.iter().enumerate() {
+        let mut others = listen[..index].iter();
+        if let Some(other) = others.find(|other| other.at.overlaps(&one.at)) {
+            let (other, at) = (&other.at, &one.at);
+            return Err(Error::usage(if other == at {
+                format!("'-l {at}' is given twice")
+            } else {
+                format!("'-l {other}' and '-l {at}' are the same address: give it once")
+            }));
+        }
+    }
+    let misfit = metrics.and_then(|at| config::metrics_misfit(at, listen));
+    misfit.map_or(Ok(()), |misfit| Err(Error::usage(misfit)))
 }

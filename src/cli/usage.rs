@@ -30,6 +30,9 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
                 None if groups::has_option("run", &argument) => {
                     "; options of a server go behind 'run', as in 'forkfront run -n 4 -- node server.js'"
                 }
+                Some("proxy") if argument == "--config" => {
+                    "; a file with proxies in it is run by 'forkfront run --config FILE'"
+                }
                 Some(_) if groups::has_option("run", &argument) => "; 'run' has it",
                 _ => "",
             };
@@ -81,6 +84,7 @@ fn where_it_goes(argument: &str, verb: Option<&str>) -> String {
         Some("status" | "top" | "metrics" | "stop") => {
             format!("; a primary is named by --name {argument}")
         }
+        Some("proxy") => format!("; a backend is named by --to {argument}"),
         Some("upgrade") => format!("; the new executable is named by --binary {argument}"),
         Some("reload") => {
             format!("; an app is named by --app {argument}, a primary by --name {argument}")
@@ -131,6 +135,7 @@ fn missing(error: &clap::Error, verb: Option<&str>) -> String {
     let hint = match verb {
         Some("restart") => "; all slots are renewed by 'forkfront reload'",
         Some("completions") => ": bash, zsh or fish",
+        Some("proxy") => ", as in 'forkfront proxy -l 5432 --to 10.0.0.1:5432,10.0.0.2:5432'",
         _ => "",
     };
     format!("{} {are} missing{hint}", missing.join(" and "))

@@ -8,10 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::Sticky;
 
 mod backend;
+mod misfits;
 mod plan;
+mod started;
+mod words;
 
-pub use backend::{Backend, Host};
+pub use backend::{Backend, Host, canonical, duplicate};
 pub use plan::{Plan, Planned, Target};
+pub use started::{APP_PORT, WORKER, app, listens};
+pub use words::{
+    OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, time_or_off,
+};
+
+/// How long open sessions have when a worker of a proxy is to go, or all stop. More than `run` gives its requests,
+/// since a session may be a database's, which is at its end when its client has seen it: most of those that are
+/// busy end or go idle in half a minute, and who deploys waits no longer.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All of it; each app may have one instead of a command of its own.
 ///
@@ -98,6 +110,19 @@ pub struct Check {
     pub rise: u32,
     /// So many bad answers in a row, and a backend that was up is down.
     pub fall: u32,
+}
+
+impl Check {
+    /// This question, asked as often as is usual.
+    pub fn new(what: CheckWhat) -> Self {
+        Self {
+            what,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+        }
+    }
 }
 
 /// What a backend is asked.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::config::{self, AppConfig, Health, Limits, Probe, Restart, RestartWhen};
 
-/// How workers follow each other.
+/// How new workers take the place of old ones.
 #[derive(Debug, clap::Args)]
-pub struct Succession {
+pub struct Renewal {
     /// Slots that a reload renews at one time
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = config::reload_parallel, help_heading = "New workers for old")]
     reload_parallel: usize,
@@ -17,7 +17,11 @@ pub struct Succession {
     /// the oldest, and hurries it
     #[arg(long, value_name = "N", default_value = "2", allow_negative_numbers = true, value_parser = config::max_old, help_heading = "New workers for old")]
     max_old: usize,
+}
 
+/// When a slot whose worker has ended gets a next one.
+#[derive(Debug, clap::Args)]
+pub struct Succession {
     /// When a slot whose worker has ended gets a next one
     #[arg(
         long,
@@ -85,11 +89,17 @@ pub struct HealthWords {
     health_failures: u32,
 }
 
-impl Succession {
+impl Renewal {
     /// Writes these words into `app`.
     pub fn apply(self, app: &mut AppConfig) {
         app.reload_parallel = self.reload_parallel;
         app.max_old = self.max_old;
+    }
+}
+
+impl Succession {
+    /// Writes these words into `app`.
+    pub fn apply(self, app: &mut AppConfig) {
         app.restart = Restart {
             when: self.restart,
             stop_exit_codes: self.stop_exit_codes.unwrap_or_default(),

@@ -96,6 +96,14 @@ impl Release {
 }
 
 fn resolve(config: &AppConfig, cwd: Option<&Path>) -> Result<preflight::Program> {
+    if config.proxy.is_some() {
+        // What the primary itself runs, though there may be another file at its path by now: they share memory, so
+        // they must be of one version.
+        return Ok(preflight::Program {
+            path: "/proc/self/exe".into(),
+            suspicion: None,
+        });
+    }
     program_of(&config.command, config, cwd)
 }
 
@@ -137,5 +145,8 @@ fn variable_of_workers(config: &AppConfig, name: &str) -> Option<OsString> {
 }
 
 fn habits(config: &AppConfig) -> Vec<String> {
+    if config.proxy.is_some() {
+        return Vec::new();
+    }
     preflight::habits(&config.command, |name| variable_of_workers(config, name))
 }
