@@ -1,9 +1,25 @@
 //! The built-in proxy: a native worker that connects each connection on to a backend and moves bytes both ways.
 //!
 //! One process per core, one thread, one mio loop. Which backends there are, how they are doing and what each gets is
-//! decided by the primary and read from the board of backends; what the sessions see is written there.
+//! decided by the primary and read from the board of backends (`view`); what the sessions see is written there.
+//!
+//! | file | what |
+//! |---|---|
+//! | `server` | the loop: who has a turn, what becomes of a session after it |
+//! | `session` | one client and its backend |
+//! | `attempt`, `dial` | the way to a backend: the choice, the connect, the next one |
+//! | `view` | the plan and the board as this worker sees them |
+//! | `duplex` | bytes between two connected sockets |
+//! | `source` | what a poll's token means |
 
-pub mod duplex;
+mod attempt;
+mod dial;
+mod duplex;
+mod server;
+mod session;
+mod site;
+mod source;
+mod view;
 
 use std::net::SocketAddr;
 
@@ -27,12 +43,11 @@ pub fn run(address: SocketAddr) -> Result<()> {
     let listener = Options::new()
         .nonblocking_connections(true)
         .nodelay(true)
+        .ready_on_bind(false)
         .stopper(&stopper)
         .bind(address)
         .map_err(|error| Error::io(format_args!("cannot listen on {address}"), &error))?;
-    for connection in &listener {
-        let connection = connection.map_err(failed)?;
-        log::debug!("{:?}: {:?}", connection.peer(), means.board.plan());
-    }
-    Ok(())
+    server::Server::new(listener, means)
+        .and_then(server::Server::serve)
+        .map_err(|error| Error::io("a proxy worker has failed", &error))
 }

@@ -36,6 +36,12 @@ impl Affinity {
         Self { prefixes, secret }
     }
 
+    /// Where whole addresses count.
+    pub fn plain(secret: (u64, u64)) -> Self {
+        let prefixes = Prefixes::default();
+        Self { prefixes, secret }
+    }
+
     /// The key of whatever a connection said that it belongs to.
     pub fn key_of(&self, bytes: &[u8]) -> Key {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
@@ -94,8 +100,7 @@ impl Key {
     fn first_by_weight(self, weights: &Weights, allowed: impl Fn(usize) -> bool) -> Option<usize> {
         let (mut first, mut soonest) = (None, f64::INFINITY);
         for (slot, &weight) in weights.as_slice().iter().enumerate() {
-            // In (0, 1): 52 bits and a half are exact, and the logarithm is never 0.
-            let draw = ((self.liking(slot) >> 12) as f64 + 0.5) / (1u64 << 52) as f64;
+            let draw = fraction(self.liking(slot));
             let weight = f64::from(weight);
             // -ln(x) is more than 1 - x, so most slots are out without a logarithm.
             if 1.0 - draw >= soonest * weight || weight == 0.0 || !allowed(slot) {
@@ -109,14 +114,28 @@ impl Key {
         first
     }
 
+    /// The time that this key draws for a candidate known by the hash `identity`: of several candidates the one with
+    /// the shortest wins, each as often as its `weight` says. No candidate's time depends on another's.
+    pub fn draw(self, identity: u64, weight: u16) -> f64 {
+        -fraction(self.fold(identity)).ln() / f64::from(weight)
+    }
+
     /// How much this key wants `slot`, all weights equal: the key and the slot's own constant, multiplied and folded
     /// (as in wyhash). A key is a hash already; all that is asked for here is that no slot's order has anything to do
     /// with another's, and that is tested.
     fn liking(self, slot: usize) -> u64 {
-        let mixed = self.0 ^ (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let product = u128::from(mixed) * 0xa076_1d64_78bd_642f;
+        self.fold((slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn fold(self, constant: u64) -> u64 {
+        let product = u128::from(self.0 ^ constant) * 0xa076_1d64_78bd_642f;
         (product >> 64) as u64 ^ product as u64
     }
+}
+
+/// In (0, 1): 52 bits and a half are exact, and the logarithm is never 0.
+fn fraction(hash: u64) -> f64 {
+    ((hash >> 12) as f64 + 0.5) / (1u64 << 52) as f64
 }
 
 fn prefix_mask_32(bits: u8) -> u32 {

@@ -15,4 +15,5 @@ pub mod rollout;
 pub mod rotation;
 pub mod sniff;
 pub mod stall;
+pub mod upstream;
 pub mod weights;

@@ -1,0 +1,40 @@
+//! Connecting without waiting.
+
+use std::io;
+
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+
+use super::view::Door;
+
+/// A socket to a backend.
+#[derive(Debug)]
+pub enum Dialed {
+    /// It is connected: a Unix socket.
+    Connected(Socket),
+    /// It is not known yet; it may be connected already.
+    UnderWay(Socket),
+}
+
+/// Begins to connect.
+///
+/// # Errors
+/// Those of socket(2) and connect(2) that say that it will not come about.
+pub fn dial(door: &Door) -> Result<Dialed, Errno> {
+    // Close-on-exec too: socket2 sees to that.
+    let socket = Socket::new(door.domain, Type::STREAM.nonblocking(), None).map_err(number)?;
+    if door.domain != Domain::UNIX {
+        // Small writes are for the two ends to gather, not for us.
+        socket.set_tcp_nodelay(true).map_err(number)?;
+    }
+    match socket.connect(&door.address).map_err(number) {
+        Ok(()) => Ok(Dialed::Connected(socket)),
+        Err(Errno::EINPROGRESS) => Ok(Dialed::UnderWay(socket)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The errno of an error of the standard library.
+pub fn number(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

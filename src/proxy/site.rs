@@ -1,0 +1,129 @@
+//! What all sessions of a worker share while they have their turn.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use nix::errno::Errno;
+
+use super::dial::number;
+use super::duplex::{Side, Tools};
+use super::source::{Id, Source};
+use super::view::View;
+
+/// What is read of a client before its backend is connected, bytes: what is more comes when it is.
+const FIRST_READ: usize = 16 * 1024;
+/// At most one sentence in this time.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The shared means.
+#[derive(Debug)]
+pub struct Site {
+    /// Where sockets are watched.
+    pub registry: Registry,
+    /// The backends.
+    pub view: View,
+    /// For moving bytes.
+    pub tools: Tools,
+    /// A client's first bytes.
+    pub first: Box<[u8]>,
+    /// When the loop woke up.
+    pub now: Instant,
+    complaints: Complaints,
+}
+
+impl Site {
+    /// For one worker.
+    pub fn new(registry: Registry, view: View) -> Self {
+        Self {
+            registry,
+            view,
+            tools: Tools::new(),
+            first: vec![0; FIRST_READ].into(),
+            now: Instant::now(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// The loop has been asleep.
+    pub fn woken(&mut self) {
+        self.now = Instant::now();
+        self.view.woken();
+    }
+
+    /// Has the poll watch one of a session's sockets, edge-triggered.
+    ///
+    /// # Errors
+    /// `ENOMEM` and `ENOSPC` of epoll_ctl(2).
+    pub fn watch(
+        &self,
+        socket: &dyn AsFd,
+        id: Id,
+        side: Side,
+        interest: Interest,
+    ) -> Result<Option<Interest>, Errno> {
+        let token = Source::Session(id, side).token();
+        let fd = socket.as_fd().as_raw_fd();
+        self.registry
+            .register(&mut SourceFd(&fd), token, interest)
+            .map_err(number)?;
+        Ok(Some(interest))
+    }
+
+    /// As [`watch`](Self::watch), of a socket that is watched: what it is ready for now is told again.
+    ///
+    /// # Errors
+    /// `ENOMEM` of epoll_ctl(2).
+    pub fn watch_again(
+        &self,
+        socket: &dyn AsFd,
+        id: Id,
+        side: Side,
+        interest: Interest,
+    ) -> Result<Option<Interest>, Errno> {
+        let token = Source::Session(id, side).token();
+        let fd = socket.as_fd().as_raw_fd();
+        self.registry
+            .reregister(&mut SourceFd(&fd), token, interest)
+            .map_err(number)?;
+        Ok(Some(interest))
+    }
+
+    /// A connect to the backend at `at` did not come about.
+    pub fn connect_failed(&mut self, at: usize, errno: Errno) {
+        self.view.failed(at, errno as i32);
+        let name = self.view.name(at);
+        let what = format_args!("cannot connect to {name}: {}", errno.desc());
+        self.complaints.say(self.now, what);
+    }
+
+    /// Says what happened to a session, unless that was done a moment ago.
+    pub fn complain(&mut self, what: impl fmt::Display) {
+        self.complaints.say(self.now, what);
+    }
+}
+
+/// What is said of single sessions, to the primary's log.
+#[derive(Debug, Default)]
+struct Complaints {
+    quiet_until: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn say(&mut self, now: Instant, what: impl fmt::Display) {
+        if self.quiet_until.is_some_and(|until| now < until) {
+            self.unsaid += 1;
+            return;
+        }
+        self.quiet_until = Some(now + QUIET);
+        // Nobody may be there to read it.
+        let _ = match std::mem::take(&mut self.unsaid) {
+            0 => writeln!(io::stderr(), "{what}"),
+            others => writeln!(io::stderr(), "{what} (and {others} more like it)"),
+        };
+    }
+}

@@ -1,0 +1,288 @@
+//! The board of backends as one worker sees it: its copy of the plan, the choice over all of it, and the counts that
+//! it keeps there.
+
+use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr};
+
+use super::attempt::Tried;
+use super::duplex::Moved;
+use crate::backend_board::{BACKENDS, Entry};
+use crate::config::proxy::{Plan, Planned, Proxy, Target};
+use crate::policy::affinity::Affinity;
+use crate::policy::upstream::{Backends, Standing, Upstream};
+use crate::sys::bell::Bell;
+use crate::worker::join::ProxyMeans;
+
+/// What this worker knows of the backends.
+#[derive(Debug)]
+pub struct View {
+    means: ProxyMeans,
+    row: usize,
+    generation: u64,
+    plan: Plan,
+    doors: Vec<Door>,
+    upstream: Upstream,
+    /// The weights have been looked at since the loop woke up.
+    weighed: bool,
+    /// Bytes that are not on the board yet, by place there.
+    tallies: Vec<Moved>,
+    /// The places of those.
+    tallied: Vec<u16>,
+}
+
+/// How a backend is got at.
+#[derive(Debug)]
+pub struct Door {
+    /// Its place on the board.
+    pub at: usize,
+    /// The family of its sockets.
+    pub domain: Domain,
+    /// Where it listens.
+    pub address: SockAddr,
+    max: Option<u32>,
+}
+
+/// What came of looking for a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// This one, by its place in the plan. The session is counted there.
+    Place(usize),
+    /// All that may get it have as many sessions as they are to have.
+    Full,
+    /// There is none to get it.
+    Nobody,
+}
+
+impl View {
+    /// What `means` lead to.
+    ///
+    /// # Errors
+    /// There is no plan, or one that cannot be read; no row is free.
+    pub fn new(means: ProxyMeans) -> io::Result<Self> {
+        let row = means.board.claim_row(std::process::id());
+        let mut view = Self {
+            row: row.ok_or_else(|| io::Error::other("too many proxy workers"))?,
+            means,
+            generation: 0,
+            plan: Plan::default(),
+            doors: Vec::new(),
+            upstream: Upstream::default(),
+            weighed: false,
+            tallies: vec![Moved::default(); BACKENDS],
+            tallied: Vec::new(),
+        };
+        view.reread()?;
+        match view.generation {
+            0 => Err(io::Error::other("there is no plan of the backends")),
+            _ => Ok(view),
+        }
+    }
+
+    /// Looks whether there is a new plan; whether there was.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn reread(&mut self) -> io::Result<bool> {
+        let board = &self.means.board;
+        if board.generation.load(Relaxed) == self.generation {
+            return Ok(false);
+        }
+        let Some((generation, text)) = board.plan() else {
+            return Ok(false);
+        };
+        // Whatever it is, it is not read twice.
+        self.generation = generation;
+        let plan: Plan = serde_json::from_slice(&text)?;
+        let mut doors = Vec::with_capacity(plan.backends.len());
+        for one in &plan.backends {
+            doors.push(Door::new(one)?);
+        }
+        let known = Affinity::plain(plan.hash_key);
+        let standing = { plan.backends.iter() }.map(|one| Standing {
+            weight: one.weight,
+            identity: known.key_of(one.target.to_string().as_bytes()).0,
+        });
+        self.upstream = Upstream::new(standing.collect());
+        self.doors = doors;
+        self.plan = plan;
+        self.weighed = false;
+        Ok(true)
+    }
+
+    /// How sessions are to be treated.
+    pub fn proxy(&self) -> &Proxy {
+        &self.plan.proxy
+    }
+
+    /// How the backend of this place in the plan is got at.
+    pub fn door(&self, place: usize) -> &Door {
+        &self.doors[place]
+    }
+
+    /// What the backend at `at` is called.
+    pub fn name(&self, at: usize) -> &str {
+        let mut backends = self.plan.backends.iter();
+        backends
+            .find(|one| one.at == at)
+            .map_or("a backend that has left", |one| one.name.as_str())
+    }
+
+    /// What is rung when something is new here.
+    pub fn bell(&self) -> &Bell {
+        &self.means.bell
+    }
+
+    /// The loop has been asleep: weights may be others now.
+    pub fn woken(&mut self) {
+        self.weighed = false;
+    }
+
+    /// The backend for a session that has tried these in vain.
+    pub fn choose(&mut self, tried: &Tried) -> Choice {
+        if !std::mem::replace(&mut self.weighed, true) {
+            self.weigh();
+        }
+        let board = &self.means.board;
+        loop {
+            let turn = board.turn.fetch_add(1, Relaxed);
+            let room = Room { view: self, tried };
+            let random = scatter(turn ^ self.plan.hash_key.0);
+            let balance = self.plan.proxy.balance;
+            let Some(place) = self.upstream.choose(balance, turn, random, &room) else {
+                let untried = |door: &Door| !tried.contains(door.at);
+                let mut doors = self.doors.iter().enumerate();
+                let some = doors.any(|(place, door)| self.upstream.is_open(place) && untried(door));
+                return if some { Choice::Full } else { Choice::Nobody };
+            };
+            let door = &self.doors[place];
+            if board.entries[door.at].weight.load(Relaxed) == 0 {
+                self.weigh();
+                return self.choose(tried);
+            }
+            match door.max {
+                None => board.opened(self.row, door.at),
+                // Another worker was faster: now it is seen to be full.
+                Some(max) if !board.opened_within(self.row, door.at, max) => continue,
+                Some(_) => {}
+            }
+            return Choice::Place(place);
+        }
+    }
+
+    fn weigh(&mut self) {
+        let (doors, board) = (&self.doors, &self.means.board);
+        self.upstream
+            .weigh(|place| board.entries[doors[place].at].weight.load(Relaxed));
+    }
+
+    fn entry(&self, at: usize) -> &Entry {
+        &self.means.board.entries[at]
+    }
+
+    /// A connect to the backend at `at` came about.
+    pub fn connected(&self, at: usize, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.entry(at).connected(us);
+    }
+
+    /// A connect to the backend at `at` did not come about; its session counts no more.
+    pub fn failed(&self, at: usize, errno: i32) {
+        let entry = self.entry(at);
+        entry.last_error.store(errno.unsigned_abs(), Relaxed);
+        entry.failures.fetch_add(1, Relaxed);
+        let failing = entry.failing.fetch_add(1, Relaxed).saturating_add(1);
+        let report_at = entry.report_at.load(Relaxed);
+        if report_at != 0 && failing >= report_at {
+            self.means.alarm.ring();
+        }
+        self.closed(at);
+    }
+
+    /// A session goes on to another backend than the one at `at`.
+    pub fn retried(&self, at: usize) {
+        self.entry(at).retried.fetch_add(1, Relaxed);
+    }
+
+    /// A session at the backend at `at` has ended.
+    pub fn closed(&self, at: usize) {
+        let board = &self.means.board;
+        board.closed(self.row, at);
+        if board.waiting.load(Relaxed) != 0 {
+            self.means.bell.ring();
+        }
+    }
+
+    /// Bytes of a session at the backend at `at`.
+    pub fn moved(&mut self, at: usize, moved: Moved) {
+        let tally = &mut self.tallies[at];
+        if *tally == Moved::default() {
+            self.tallied.push(at as u16);
+        }
+        tally.up += moved.up;
+        tally.down += moved.down;
+    }
+
+    /// Puts on the board what was [moved](Self::moved).
+    pub fn tell(&mut self) {
+        let board = &self.means.board;
+        let add = |sum: &AtomicU64, more: u64| {
+            if more != 0 {
+                sum.fetch_add(more, Relaxed);
+            }
+        };
+        for at in self.tallied.drain(..) {
+            let moved = std::mem::take(&mut self.tallies[usize::from(at)]);
+            let entry = &board.entries[usize::from(at)];
+            add(&entry.bytes_in, moved.up);
+            add(&entry.bytes_out, moved.down);
+        }
+    }
+}
+
+impl Door {
+    fn new(planned: &Planned) -> io::Result<Self> {
+        let (domain, address) = match &planned.target {
+            Target::Tcp(address) => (Domain::for_address(*address), (*address).into()),
+            Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        };
+        if planned.at >= BACKENDS {
+            return Err(io::Error::other("a backend beyond the board"));
+        }
+        Ok(Self {
+            at: planned.at,
+            domain,
+            address,
+            max: planned.max,
+        })
+    }
+}
+
+/// The backends for one session.
+struct Room<'a> {
+    view: &'a View,
+    tried: &'a Tried,
+}
+
+impl Backends for Room<'_> {
+    fn takes(&self, place: usize) -> bool {
+        let door = &self.view.doors[place];
+        let has_room = |max| self.open(place) < max;
+        !self.tried.contains(door.at) && door.max.is_none_or(has_room)
+    }
+
+    fn open(&self, place: usize) -> u32 {
+        let at = self.view.doors[place].at;
+        self.view.entry(at).open.load(Relaxed)
+    }
+}
+
+/// Neighbouring numbers become ones that have nothing to do with each other (the end of splitmix64).
+fn scatter(number: u64) -> u64 {
+    let mixed = (number ^ number >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
