@@ -41,6 +41,7 @@ fn help_teaches_and_nonsense_is_refused() {
     let site = Site::new();
     says(&run(&site, &["--help"]), 0, "how to read it");
     says(&run(&site, &["sticky", "--help"]), 0, "forkfront-cookie");
+    says(&run(&site, &["proxy", "--help"]), 0, "proxy-bulk");
     says(&run(&site, &[]), 2, "QUESTION");
     says(&run(&site, &["fastest"]), 2, "fastest");
     says(&run(&site, &["short", "--peers", "tcp"]), 2, "'tcp'");

@@ -5,7 +5,9 @@ tools       finding the programs that are compared, or installing them into the 
 servers     the server programs behind every peer: the same one behind all peers of a group
 peers       the ways to put such a server on several cores, each as the processes that it takes
 loads       wrk and our own load generator, and what the machine did meanwhile
-questions   what is asked: who is compared, under what load, which figures answer it
+question    what a question is made of
+through     the questions of `forkfront proxy`
+questions   all that is asked: who is compared, under what load, which figures answer it
 measure     rounds: everybody in turn, as often as asked, within the time there is
 report      medians, spread, the table, the JSON
 plot        the picture

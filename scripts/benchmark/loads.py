@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import time
 
 from .processes import cpu_seconds
@@ -58,6 +59,19 @@ class Loads:
             argv = [self.tools.path("visitors"), system.address, "--seconds", seconds, *words]
             line = self.run(argv, {}, seconds)
         return {**visited(line), **watch.figures(line["answered"])}
+
+    def bulk(self, system, seconds, streams):
+        """So many streams from the server, thrown away; what is counted is GB."""
+        with Watch(system, len(os.sched_getaffinity(0))) as watch:
+            argv = [sys.executable, os.path.join(HERE, "pull.py"), system.address, streams, seconds]
+            line = self.run(argv, {}, seconds)
+        amount = line["bytes"] / 1e9
+        return {
+            "rate": amount / line["seconds"],
+            "answered": amount,
+            "failed": line["failed"],
+            **watch.figures(amount),
+        }
 
     def run(self, argv, env, seconds):
         """Runs a load generator to its end; its last line is JSON."""

@@ -11,7 +11,7 @@ from .loads import Loads
 from .measure import Bench, Budget, Group
 from .peers import PEERS
 from .processes import Place
-from .questions import QUESTIONS
+from .questions import QUESTIONS, SETS
 from .servers import SERVERS
 from .tools import TARGET, Missing, Tools
 
@@ -24,7 +24,7 @@ def main(arguments):
     """Returns the exit code."""
     parser = words.parser()
     options = parser.parse_args(arguments)
-    asked = list(QUESTIONS.values()) if options.question == "all" else [QUESTIONS[options.question]]
+    asked = [QUESTIONS[name] for name in SETS.get(options.question, (options.question,))]
     groups = [group for question in asked for group in groups_of(question, options)]
     if not groups:
         parser.error(f"none of these peers can do {options.question} with these servers")

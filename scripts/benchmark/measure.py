@@ -69,6 +69,8 @@ class Bench:
         self.loads = loads
         self.say = say
         self.seconds = 0
+        self.half = 0
+        """Connections a second of the question `proxy-half`."""
 
     def rounds_of(self, question):
         """As asked for, or what the question takes."""
@@ -105,6 +107,8 @@ class Bench:
         systems = self.start(group, server)
         found = {system.peer: Measured(group.server, system.peer) for system in systems}
         try:
+            if question.before:
+                question.before(self, systems)
             for number in range(self.rounds_of(question)):
                 if number and time.monotonic() > until:
                     self.say(f"{question.name}, {group.server}: no time for more than {number} rounds")
@@ -153,7 +157,8 @@ class Bench:
                 continue
             try:
                 workers, env = self.workers_of(group.question), dict(group.question.env)
-                systems.append(peers.start(self.place, self.tools, server, peer, workers, env))
+                site = (self.place, self.tools, server, peer, workers, env, self.options.connections)
+                systems.append(peers.start(*site))
             except (Missing, OSError) as missing:
                 group.leave_out(peer, missing)
         ready = []

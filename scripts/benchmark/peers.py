@@ -7,8 +7,10 @@ from .processes import members
 from .servers import HERE
 from .tools import environment
 
-MOST_CONNECTIONS = 70_000
-"""What HAProxy and nginx are allowed; more than any question needs."""
+SPARE_CONNECTIONS = 2000
+"""What HAProxy and nginx are allowed beyond those that stay: they take memory for all that they are allowed."""
+PIPES = 256
+"""Of HAProxy, for splicing; by itself it wants one for every fourth connection, whatever the limit of open files."""
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Site:
     peer: str
     workers: int
     env: dict
+    connections: int
+    """At one time, at most."""
 
     def system(self, address, **parts):
         """The system that is being started."""
@@ -155,7 +159,24 @@ def own_workers(site):
     return site.system(address, front=[front], front_has_workers=True)
 
 
-def haproxy(balance):
+def forkfront_proxy(*flags):
+    """Our own, before as many servers."""
+
+    def start(site):
+        addresses, behind = site.backends()
+        address, number = site.place.address(), site.place.addresses
+        words = ["proxy", "--name", f"bench-{os.getpid()}-{number}", "--control", site.place.file(f"{number}.sock")]
+        words += ["-q", "-n", str(site.workers), "-l", address, "--to", ",".join(addresses), *flags]
+        front = site.start([site.tools.path("forkfront"), *words], environment(), "proxy")
+        return site.system(address, front=[front], behind=behind)
+
+    return start
+
+
+HAPROXY_SPLICES = "option splice-response\n  option splice-request"
+
+
+def haproxy(balance, how="option splice-auto", pipe=65536):
     """HAProxy in TCP mode, a thread per worker, before as many servers."""
 
     def start(site):
@@ -168,9 +189,12 @@ def haproxy(balance):
         write(path, f"""
 global
   nbthread {site.workers}
-  maxconn {connections_allowed(MOST_CONNECTIONS)}
+  maxconn {connections_allowed(site.connections)}
+  maxpipes {PIPES}
+  tune.pipesize {pipe}
 defaults
   mode tcp
+  {how}
   timeout connect 5s
   timeout client 60s
   timeout server 60s
@@ -203,8 +227,8 @@ daemon off;
 pid {prefix}/pid;
 error_log stderr error;
 worker_processes {site.workers};
-worker_rlimit_nofile {2 * connections_allowed(MOST_CONNECTIONS)};
-events {{ worker_connections {2 * connections_allowed(MOST_CONNECTIONS)}; }}
+worker_rlimit_nofile {2 * connections_allowed(site.connections)};
+events {{ worker_connections {2 * connections_allowed(site.connections)}; }}
 stream {{
   upstream workers {{
     {balance}
@@ -232,7 +256,7 @@ def write(path, text):
 def connections_allowed(wanted):
     """A proxied connection takes two descriptors: as many as the limit has room for."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(256, min(wanted, (limit - 200) // 2))
+    return max(256, min(wanted, (limit - 200) // 2 - PIPES))
 
 
 @dataclass
@@ -246,8 +270,8 @@ class Peer:
     """Programs that it takes beside the server."""
 
 
-ALL = ("native", "node", "gunicorn", "puma")
-PROXIED = ("native", "node")
+ALL = ("native", "node", "gunicorn", "puma", "bulk")
+PROXIED = ("native", "node", "bulk")
 NGINX = ("nginx", "nginx stream")
 PEERS = {
     "plain": Peer("one process of the server, nothing in front", ALL, plain),
@@ -259,10 +283,15 @@ PEERS = {
     "forkfront-kernel": Peer("--balance kernel: the workers share the listening socket", ALL, forkfront("--balance", "kernel")),
     "forkfront-ip": Peer("--sticky ip", ALL, forkfront("--sticky", "ip")),
     "forkfront-cookie": Peer("--sticky cookie:sid, read from the request", ALL, forkfront("--sticky", "cookie:sid")),
+    "forkfront-proxy": Peer("forkfront proxy, in front of as many servers", PROXIED, forkfront_proxy()),
+    "forkfront-proxy-copy": Peer("the same, --splice off", PROXIED, forkfront_proxy("--splice", "off")),
     "reuseport": Peer("a listener per worker; the kernel chooses (SO_REUSEPORT)", ("native", "node", "gunicorn"), reuseport),
-    "haproxy": Peer("HAProxy, mode tcp, in front of as many servers", PROXIED, haproxy("roundrobin"), ("haproxy",)),
-    "haproxy-least": Peer("the same, balance leastconn", PROXIED, haproxy("leastconn"), ("haproxy",)),
-    "haproxy-ip": Peer("the same, balance source", PROXIED, haproxy("source"), ("haproxy",)),
+    "haproxy": Peer("HAProxy, mode tcp, splice-auto, in front of as many servers", PROXIED, haproxy("roundrobin"), ("haproxy",)),
+    "haproxy-splice": Peer(
+        "HAProxy that splices all, by pipes of 1 MB", PROXIED, haproxy("roundrobin", HAPROXY_SPLICES, 1 << 20), ("haproxy",)
+    ),
+    "haproxy-least": Peer("HAProxy, balance leastconn", PROXIED, haproxy("leastconn"), ("haproxy",)),
+    "haproxy-ip": Peer("HAProxy, balance source", PROXIED, haproxy("source"), ("haproxy",)),
     "nginx": Peer("nginx stream, in front of as many servers", PROXIED, nginx(""), NGINX),
     "nginx-least": Peer("the same, least_conn", PROXIED, nginx("least_conn;"), NGINX),
     "nginx-ip": Peer("the same, hash $remote_addr consistent", PROXIED, nginx("hash $remote_addr consistent;"), NGINX),
@@ -281,6 +310,6 @@ def prepare(tools, server, peer):
     server.version()
 
 
-def start(place, tools, server, peer, workers, env):
-    """Starts a peer in front of a server. Raises Missing."""
-    return PEERS[peer].start(Site(place, tools, server, peer, workers, env))
+def start(place, tools, server, peer, workers, env, connections):
+    """Starts a peer in front of a server, for so many connections at one time. Raises Missing."""
+    return PEERS[peer].start(Site(place, tools, server, peer, workers, env, connections + SPARE_CONNECTIONS))

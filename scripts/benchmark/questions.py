@@ -1,8 +1,6 @@
 """The questions: who is compared under what load, and which figures answer it."""
-import resource
-from dataclasses import dataclass
-
-from .processes import descriptors, memory_kib
+from . import through
+from .question import CPU, TAIL, Column, Question, memory, most_held, with_failures
 
 MANY = 4
 """Workers where it matters that there are several, whatever the number of cores."""
@@ -11,44 +9,6 @@ HELD = 400
 """Connections that stay, of the evenness question."""
 SHORT = 2000
 RATE = 300
-
-
-@dataclass(frozen=True)
-class Column:
-    """One figure."""
-
-    key: str
-    heading: str
-    digits: int = 0
-    compare: str = ""
-    """"ratio" or "difference": forkfront's figure against this peer's, round by round."""
-    better: str = "more"
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """One sub-command."""
-
-    name: str
-    title: str
-    reading: str
-    """How to read the answer, for the help."""
-    systems: dict
-    """Peers by server."""
-    columns: tuple
-    sample: object
-    """(bench, system) -> figures of one round."""
-    load: str
-    """Questions of the same load are answered from the same rounds."""
-    rounds: int = 5
-    seconds: int = 2
-    extra: float = 0.3
-    """Seconds that a round of one system takes beyond `seconds`, about."""
-    crowd: bool = True
-    """Whether as many clients as asked for come at one time; else the load has a size of its own."""
-    workers: int = 0
-    """At least so many workers."""
-    env: tuple = ()
 
 
 def short(bench, system):
@@ -82,15 +42,11 @@ def evenness(bench, system):
         held = crowd.opened
     finally:
         lost = crowd.close()
-    failed = {**short_ones["failed"]}
-    for kind, count in [*held["failed"].items(), ("lost", lost)]:
-        if count:
-            failed[kind] = failed.get(kind, 0) + count
     return {
         **short_ones,
         "even_short": busiest(short_ones["by_pid"], system.workers),
         "even_held": busiest(held["by_pid"], system.workers),
-        "failed": failed,
+        "failed": with_failures(short_ones, held["failed"], lost),
     }
 
 
@@ -111,10 +67,6 @@ def idle(bench, system):
         loaded = bench.loads.wrk(system, bench.seconds, closing=True)
     finally:
         lost = crowd.close()
-    failed = dict(loaded["failed"])
-    for kind, count in [*opened["failed"].items(), ("lost", lost)]:
-        if count:
-            failed[kind] = failed.get(kind, 0) + count
     count = opened["answered"]
     grown = after["memory"] - before["memory"]
     front = after["front_memory"]
@@ -126,28 +78,10 @@ def idle(bench, system):
         "all_bytes": grown * 1024 * 1024 / count if count else None,
         "front_bytes": (front - before["front_memory"]) * 1024 * 1024 / count if front is not None and count else None,
         "front_files": after["front_files"],
-        "failed": failed,
+        "failed": with_failures(loaded, opened["failed"], lost),
     }
 
 
-def most_held(system, wanted):
-    """As many as the limit of open files leaves room for: a proxy needs two for each."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, min(wanted, (limit - 1000) // (2 if system.forwards else 1)))
-
-
-def memory(system):
-    """Memory of everything and of what is in front, in MB; descriptors of the latter."""
-    pids, front = system.pids(), system.front_pids()
-    return {
-        "memory": sum(memory_kib(pid) for pid in pids) / 1024,
-        "front_memory": sum(memory_kib(pid, "Rss") for pid in front) / 1024 if front else None,
-        "front_files": sum(descriptors(pid) for pid in front) if front else None,
-    }
-
-
-CPU = (Column("cpu_us", "CPU us", 1), Column("front_us", "in front", 1))
-TAIL = (Column("p50", "p50 us"), Column("p99", "p99 us"))
 OF_SHORT = {
     "native": ("plain", "forkfront", "forkfront-shim", "reuseport", "haproxy", "nginx"),
     "node": ("plain", "forkfront", "reuseport", "cluster-rr", "cluster-none", "pm2", "haproxy", "nginx"),
@@ -286,5 +220,11 @@ QUESTIONS = {
             sticky,
             "sticky",
         ),
+        *through.QUESTIONS,
     )
 }
+SETS = {
+    "proxy": tuple(question.name for question in through.QUESTIONS),
+    "all": tuple(QUESTIONS),
+}
+"""Sub-commands that ask several."""

@@ -1,14 +1,13 @@
 """Medians, spread, the table and the JSON."""
 import statistics
 
-REFERENCE = "forkfront"
-"""Whom the others are compared with."""
 NOISY = 0.10
 """Share of the machine that others may take before the report says so."""
 LIMITS = {
     "generator": "the load generator was at its own limit: the servers could do more",
     "cores": "every core was busy: what the load generator took was not there for the servers",
     "rate": "clients came at a given rate: nothing was at its limit",
+    "held": "connections were only held: nothing was at its limit",
     "server": "cores and load generator had time left: the servers, or the way to them, were the limit",
 }
 
@@ -37,7 +36,7 @@ def versus(measured, reference, column):
 def summary(group):
     """What a group found, ready for JSON."""
     question = group.question
-    reference = next((one for one in group.measured if one.peer == REFERENCE), None)
+    reference = next((one for one in group.measured if one.peer == question.reference), None)
     results = []
     for one in group.measured:
         failed = {}

@@ -1,6 +1,7 @@
 """The servers behind the peers. All peers of one group run the same program, so that the way the connections come
 to it is the only difference between two figures."""
 import os
+import sys
 
 from .tools import Missing, environment
 
@@ -109,4 +110,19 @@ class Puma(Server):
         return self.tools.note_version("puma", [self.tools.path("puma"), "--version"])
 
 
-SERVERS = {kind.name: kind for kind in (Native, Node, Gunicorn, Puma)}
+class Bulk(Server):
+    """A server that sends without end."""
+
+    name = "bulk"
+    about = "python, a thread per stream that sends without end"
+
+    def command(self, address, how):
+        if how == "reuseport":
+            raise Missing("it has no option for it")
+        return [sys.executable, os.path.join(HERE, "bulk.py"), address]
+
+    def version(self):
+        return self.tools.note_version("python", [sys.executable, "--version"])
+
+
+SERVERS = {kind.name: kind for kind in (Native, Node, Gunicorn, Puma, Bulk)}

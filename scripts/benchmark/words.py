@@ -3,7 +3,7 @@ import argparse
 import os
 
 from .peers import PEERS
-from .questions import QUESTIONS
+from .questions import QUESTIONS, SETS
 from .servers import SERVERS
 
 MOST = {"seconds": 30, "rounds": 50, "workers": 64, "clients": 1000, "connections": 60_000}
@@ -14,6 +14,8 @@ Measures forkfront beside the other ways to put one server on several cores: sam
 run, in turn. One QUESTION at a time, or `all` within 15 minutes: rounds for which there is no time are left out, which
 the tables say. Only loopback addresses are used.
 """
+
+PROXY = "forkfront proxy beside HAProxy and nginx as TCP proxies: the questions proxy-*"
 
 READING = """\
 how to read it:
@@ -50,6 +52,7 @@ def parser():
     questions = top.add_subparsers(dest="question", metavar="QUESTION", required=True, title="questions")
     for question in QUESTIONS.values():
         add(questions, question.name, question.title, f"{question.title}.\n\n{question.reading}\n\n{compared(question)}")
+    add(questions, "proxy", PROXY, f"{PROXY}.\n\nIt asks {', '.join(SETS['proxy'])}.")
     add(questions, "all", "all of these, in less than 15 minutes", "All questions, one after the other.")
     return top
 
@@ -57,9 +60,9 @@ def parser():
 def epilog():
     """What the top help ends with."""
     lines = ["peers (each question has its own list; --peers names others):"]
-    lines += [f"  {name:18}{peer.about}" for name, peer in PEERS.items()]
+    lines += [f"  {name:22}{peer.about}" for name, peer in PEERS.items()]
     lines += ["", "servers behind them:"]
-    lines += [f"  {name:18}{kind.about}" for name, kind in SERVERS.items()]
+    lines += [f"  {name:22}{kind.about}" for name, kind in SERVERS.items()]
     examples = """
 examples:
   scripts/bench short                                        everybody, 5 rounds
