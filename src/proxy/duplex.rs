@@ -1,13 +1,14 @@
 //! The bytes of one session: two connected, non-blocking sockets, and everything that is read from one is written to
 //! the other, unchanged, each direction to its own end.
 //!
-//! The proxy's loop owns the sockets and the poll (edge-triggered, both sockets registered for reading and writing);
-//! it [notes](Duplex::note) what the poll says and gives the session a [turn](Duplex::advance). Nothing here waits,
+//! The proxy's loop owns the sockets and the poll (edge-triggered; both sockets registered for reading, and for writing
+//! at the latest when a turn waits while something is [pending](Duplex::pending)); it [notes](Duplex::note) what the poll says and gives the session a [turn](Duplex::advance). Nothing here waits,
 //! spins, logs or knows the time.
 //!
 //! An idle session holds no buffer. What one side sends is read into the worker's one scratch buffer and written on
 //! at once; only what the other side does not take now is kept, and until that is delivered nothing more is read from
-//! the side that sent it. So a session holds at most 64 KiB for each direction.
+//! the side that sent it. A direction in which much flows goes through a pipe by splice(2) instead, of which the same
+//! holds. So a session holds at most 64 KiB, or a pipe's 256 KiB, for each direction.
 //!
 //! A side that says that it sends no more (FIN) has that carried on once everything before it is delivered. A reset
 //! ends the session: what can be delivered of what was read before it is delivered, the rest is dropped, and whoever
@@ -99,8 +100,9 @@ struct Ready {
     readable: bool,
     /// A write may take something.
     writable: bool,
-    /// The poll has told the end of what it sends: reads are to go on until they bring the end.
-    ending: bool,
+    /// The poll has told the end of what it sends, or a mark in it (urgent data, at which a read stops): reads go on
+    /// until one brings nothing.
+    greedy: bool,
     /// The poll has told an error that was not looked at yet.
     failing: bool,
 }
@@ -126,19 +128,18 @@ impl Duplex {
     /// Two sockets that are connected now. `first` is sent to the backend before anything that is read from the
     /// client.
     ///
-    /// The client is read from at the first turn; the backend once an event has told that there is something. So
-    /// what the poll has said of the backend until now, the event that told of the connection included, is to be
-    /// [noted](Self::note) too.
+    /// Neither is read from before an event has told that there is something: what the poll has said of them until
+    /// now, the event that told of the connection included, is to be [noted](Self::note) too.
     pub fn new(splice: Splice, first: Box<[u8]>) -> Self {
-        let ready = |readable| Ready {
-            readable,
+        let ready = || Ready {
+            readable: false,
             writable: true,
-            ending: false,
+            greedy: false,
             failing: false,
         };
         Self {
-            client: ready(true),
-            backend: ready(false),
+            client: ready(),
+            backend: ready(),
             up: Way::new(splice, first),
             down: Way::new(splice, Box::default()),
             gone: None,
@@ -153,7 +154,7 @@ impl Duplex {
         };
         ready.readable |= event.is_readable() || event.is_read_closed();
         ready.writable |= event.is_writable();
-        ready.ending |= event.is_read_closed();
+        ready.greedy |= event.is_read_closed() || event.is_priority();
         ready.failing |= event.is_error();
     }
 

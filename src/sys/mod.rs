@@ -22,3 +22,4 @@ pub mod scheduler;
 pub mod signals;
 pub mod socket;
 pub mod sockopt;
+pub mod splice;

@@ -1,7 +1,10 @@
-//! What a worker lends to each session's turn: the scratch buffer that everything is read into, and buffers for what
-//! a slow side does not take.
+//! What a worker lends to each session's turn: the scratch buffer that everything is read into, buffers for what a slow
+//! side does not take, and pipes for streams. All of it bounded; what was not needed for a while is given back.
 
 use std::ops::Range;
+use std::rc::Rc;
+
+use crate::sys::splice::{Pipe, ignore_sigpipe};
 
 /// Bytes that one read takes at most.
 pub const SCRATCH: usize = 64 * 1024;
@@ -9,21 +12,44 @@ pub const SCRATCH: usize = 64 * 1024;
 const WORTH_A_SWAP: usize = 8 * 1024;
 /// Buffers kept for the next session that needs one.
 const SPARES: usize = 64;
+/// What a pipe is to hold, bytes: a network's packets take a page of it each, so that of the usual 64 KiB a quarter
+/// would be used.
+const PIPE_SIZE: u32 = 256 * 1024;
+/// A pipe that is smaller has been cut by the user's quota (pipe(7)): copying is faster.
+const LEAST_PIPE_SIZE: u32 = 64 * 1024;
+/// Most pipes of one worker, those that hold something included: two descriptors each.
+const PIPES: usize = 256;
+/// After a pipe was refused so many sessions are copied before the kernel is asked again.
+const REFUSED_FOR: u32 = 256;
 
 /// Lent to one session at a time.
 #[derive(Debug)]
 pub struct Tools {
     pub(super) scratch: Box<[u8]>,
     spares: Vec<Box<[u8]>>,
+    pub(super) pipes: Pipes,
+    /// The fewest spares since the last [`tidy`](Self::tidy): so many were not needed.
+    unused_spares: usize,
 }
 
 impl Tools {
-    /// One for each worker.
+    /// One for each worker. From here on SIGPIPE is ignored in this process, since splice(2) would raise it.
     pub fn new() -> Self {
+        ignore_sigpipe();
         Self {
             scratch: buffer(),
             spares: Vec::new(),
+            pipes: Pipes::default(),
+            unused_spares: 0,
         }
+    }
+
+    /// Gives back what was not needed since this was last called: to be called every ten seconds or so.
+    pub fn tidy(&mut self) {
+        drop(self.spares.drain(..self.unused_spares));
+        self.unused_spares = self.spares.len();
+        drop(self.pipes.idle.drain(..self.pipes.unused));
+        self.pipes.unused = self.pipes.idle.len();
     }
 
     /// Keeps a part of the scratch buffer.
@@ -32,6 +58,7 @@ impl Tools {
             return Chunk::from(Box::from(&self.scratch[part]));
         }
         let fresh = self.spares.pop().unwrap_or_else(buffer);
+        self.unused_spares = self.unused_spares.min(self.spares.len());
         Chunk {
             bytes: std::mem::replace(&mut self.scratch, fresh),
             start: part.start as u32,
@@ -55,6 +82,54 @@ impl Default for Tools {
 
 fn buffer() -> Box<[u8]> {
     vec![0; SCRATCH].into_boxed_slice()
+}
+
+/// Pipes that hold nothing, and how many there are in all.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    idle: Vec<Lent>,
+    /// One more reference for each pipe that there is, whoever has it.
+    count: Rc<()>,
+    /// The fewest idle ones since the last [`Tools::tidy`].
+    unused: usize,
+    refused: u32,
+}
+
+impl Pipes {
+    /// An empty one, the one that was used last. `None`: there is none to be had now.
+    pub fn take(&mut self) -> Option<Lent> {
+        if let Some(pipe) = self.idle.pop() {
+            self.unused = self.unused.min(self.idle.len());
+            return Some(pipe);
+        }
+        if self.refused > 0 || Rc::strong_count(&self.count) > PIPES {
+            self.refused = self.refused.saturating_sub(1);
+            return None;
+        }
+        let made = Pipe::new(PIPE_SIZE).ok();
+        let pipe = made.filter(|pipe| pipe.size() >= LEAST_PIPE_SIZE);
+        if pipe.is_none() {
+            self.refused = REFUSED_FOR;
+        }
+        pipe.map(|pipe| Lent {
+            pipe,
+            _counted: Rc::clone(&self.count),
+        })
+    }
+
+    /// Takes an empty one back; one that is not empty is of no use to others.
+    pub fn put_back(&mut self, lent: Lent) {
+        if lent.pipe.inside() == 0 {
+            self.idle.push(lent);
+        }
+    }
+}
+
+/// A pipe, counted for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub pipe: Pipe,
+    _counted: Rc<()>,
 }
 
 /// Bytes that are still to be delivered.

@@ -4,6 +4,10 @@
 //! A read that brings less than there was room for has emptied the socket (epoll(7)), so no second read is spent on
 //! being told so, unless the poll has told the end: then reads go on until they bring it. A write that takes less
 //! than there was has filled the sink, which is left alone until the poll says that it has room again.
+//!
+//! With a pipe it is the same: it is filled only when it is empty, so that `EAGAIN` means one thing, and is kept only
+//! while something is in it. How much one filling brings says nothing of what is left (each packet takes a page of the
+//! pipe, be it ever so small), so the last one brings `EAGAIN`: that is why only streams are spliced.
 
 use std::net::Shutdown;
 
@@ -11,7 +15,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::SockRef;
 
-use super::pool::{Chunk, Tools};
+use super::pool::{Chunk, Lent, SCRATCH, Tools};
 use super::{Socket, raw};
 use crate::config::proxy::Splice;
 
@@ -21,6 +25,12 @@ const BUDGET: usize = 256 * 1024;
 /// What is to be sent first is put in front of what is read first, so that both go in one packet; longer than this it
 /// goes alone.
 const LONGEST_FRONT: usize = 4096;
+/// So many full buffers in a row are a stream, and are spliced from then on.
+const STREAM_FROM: u8 = 4;
+/// A filling of less than this is no stream's, bytes.
+const QUIET: usize = 16 * 1024;
+/// And so many of them in a row are copied again.
+const QUIET_FROM: u8 = 4;
 
 /// What came of a turn of one direction.
 #[derive(Debug)]
@@ -53,6 +63,48 @@ enum Held {
     /// What is to be sent first, together with what is read first.
     Front(Box<[u8]>),
     Chunk(Chunk),
+    Pipe(Lent),
+}
+
+/// How bytes are moved just now.
+#[derive(Debug, PartialEq, Eq)]
+enum Means {
+    /// By the scratch buffer, which was full so many times in a row.
+    Copy { full: u8 },
+    /// By a pipe, which was filled with little so many times in a row.
+    Splice { quiet: u8 },
+}
+
+impl Means {
+    fn at_first(splice: Splice) -> Self {
+        match splice {
+            Splice::On => Self::Splice { quiet: 0 },
+            Splice::Auto | Splice::Off => Self::Copy { full: 0 },
+        }
+    }
+
+    /// What a read of `count` bytes says.
+    fn read(&mut self, count: usize, splice: Splice) {
+        if let Self::Copy { full } = self {
+            *full = if count == SCRATCH { *full + 1 } else { 0 };
+            if *full >= STREAM_FROM {
+                *self = match splice {
+                    Splice::Off => Self::Copy { full: 0 },
+                    Splice::On | Splice::Auto => Self::Splice { quiet: 0 },
+                };
+            }
+        }
+    }
+
+    /// What a filling by `count` bytes says.
+    fn filled(&mut self, count: usize, splice: Splice) {
+        if let Self::Splice { quiet } = self {
+            *quiet = if count < QUIET { *quiet + 1 } else { 0 };
+            if *quiet >= QUIET_FROM {
+                *self = Self::at_first(splice);
+            }
+        }
+    }
 }
 
 /// One direction.
@@ -60,11 +112,13 @@ enum Held {
 pub(super) struct Way {
     held: Held,
     phase: Phase,
+    splice: Splice,
+    means: Means,
     moved: u64,
 }
 
 impl Way {
-    pub fn new(_splice: Splice, first: Box<[u8]>) -> Self {
+    pub fn new(splice: Splice, first: Box<[u8]>) -> Self {
         let held = match first.len() {
             0 => Held::Nothing,
             1..=LONGEST_FRONT => Held::Front(first),
@@ -73,6 +127,8 @@ impl Way {
         Self {
             held,
             phase: Phase::Open,
+            splice,
+            means: Means::at_first(splice),
             moved: 0,
         }
     }
@@ -106,7 +162,7 @@ impl Way {
             if let Err(errno) = self.deliver(&mut sink, tools) {
                 return self.sink_failed(errno);
             }
-            if matches!(self.held, Held::Chunk(_)) {
+            if matches!(self.held, Held::Chunk(_) | Held::Pipe(_)) {
                 return Flow::Waiting;
             }
             match self.phase {
@@ -120,9 +176,12 @@ impl Way {
             if self.moved - before >= BUDGET as u64 {
                 return Flow::Again;
             }
-            match self.copy(&mut source, &mut sink, tools) {
-                Ok(()) => {}
-                Err(failed) => return failed,
+            let moved = match self.pipe(tools) {
+                Some(pipe) => self.splice(pipe, &mut source, &mut sink, tools),
+                None => self.copy(&mut source, &mut sink, tools),
+            };
+            if let Err(failed) = moved {
+                return failed;
             }
         }
     }
@@ -140,9 +199,11 @@ impl Way {
             length = front.len();
         }
         if source.ready.readable {
-            length += self
+            let count = self
                 .read(source, &mut tools.scratch[length..])
                 .map_err(Flow::SourceFailed)?;
+            self.means.read(count, self.splice);
+            length += count;
         }
         if length == 0 {
             return Ok(());
@@ -165,7 +226,7 @@ impl Way {
                     return Ok(0);
                 }
                 Ok(count) => {
-                    source.ready.readable = count == buffer.len() || source.ready.ending;
+                    source.ready.readable = count == buffer.len() || source.ready.greedy;
                     return Ok(count);
                 }
                 Err(Errno::EINTR) => {}
@@ -178,21 +239,89 @@ impl Way {
         }
     }
 
+    /// A pipe, if what comes is to be spliced and there is one.
+    fn pipe(&self, tools: &mut Tools) -> Option<Lent> {
+        let splices = matches!(self.means, Means::Splice { .. }) && !self.pending();
+        splices.then(|| tools.pipes.take()).flatten()
+    }
+
+    /// One filling and one emptying of a pipe.
+    fn splice(
+        &mut self,
+        mut lent: Lent,
+        source: &mut Socket<'_>,
+        sink: &mut Socket<'_>,
+        tools: &mut Tools,
+    ) -> Result<(), Flow> {
+        match lent.pipe.fill(source.fd) {
+            Ok(0) => {
+                source.ready.readable = false;
+                self.phase = Phase::Ending;
+            }
+            Ok(count) => {
+                self.means.filled(count, self.splice);
+                self.empty(&mut lent, sink).map_err(Flow::SinkFailed)?;
+            }
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => source.ready.readable = false,
+            // A socket that cannot be spliced: a filter is on it, say.
+            Err(Errno::EINVAL) => self.copy_from_now_on(),
+            Err(errno) => return Err(Flow::SourceFailed(errno)),
+        }
+        self.keep_or_put_back(lent, tools);
+        Ok(())
+    }
+
+    /// Empties a pipe, as far as the sink takes it.
+    fn empty(&mut self, lent: &mut Lent, sink: &mut Socket<'_>) -> Result<(), Errno> {
+        while lent.pipe.inside() > 0 {
+            match lent.pipe.empty(sink.fd) {
+                Ok(count) => self.moved += count as u64,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    sink.ready.writable = false;
+                    break;
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_or_put_back(&mut self, lent: Lent, tools: &mut Tools) {
+        if lent.pipe.inside() > 0 {
+            self.held = Held::Pipe(lent);
+        } else {
+            tools.pipes.put_back(lent);
+        }
+    }
+
+    fn copy_from_now_on(&mut self) {
+        self.splice = Splice::Off;
+        self.means = Means::at_first(Splice::Off);
+    }
+
     /// Writes what is kept, as far as the sink takes it.
     fn deliver(&mut self, sink: &mut Socket<'_>, tools: &mut Tools) -> Result<(), Errno> {
-        let Held::Chunk(chunk) = &mut self.held else {
-            return Ok(());
-        };
         if !sink.ready.writable {
             return Ok(());
         }
-        let taken = write(sink, chunk.rest())?;
-        self.moved += taken as u64;
-        chunk.advance(taken);
-        if chunk.rest().is_empty()
-            && let Held::Chunk(chunk) = std::mem::replace(&mut self.held, Held::Nothing)
-        {
-            tools.put_back(chunk);
+        match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Chunk(mut chunk) => {
+                let taken = write(sink, chunk.rest())?;
+                self.moved += taken as u64;
+                chunk.advance(taken);
+                if chunk.rest().is_empty() {
+                    tools.put_back(chunk);
+                } else {
+                    self.held = Held::Chunk(chunk);
+                }
+            }
+            Held::Pipe(mut lent) => {
+                self.empty(&mut lent, sink)?;
+                self.keep_or_put_back(lent, tools);
+            }
+            other => self.held = other,
         }
         Ok(())
     }
