@@ -40,6 +40,8 @@ pub struct BackendBoard {
     pub waiting: AtomicU64,
     /// One for each backend of the plan, by its place there.
     pub entries: [Entry; BACKENDS],
+    /// Whose the rows are: pids; 0: nobody's. Apart from the rows, so that to look for one touches few pages.
+    pub owners: [AtomicU32; ROWS],
     /// One for each worker: what is to be taken back from the entries when it dies.
     pub rows: [Row; ROWS],
     plans: [PlanText; 2],
@@ -93,8 +95,6 @@ impl Entry {
 /// What one worker has in the entries.
 #[repr(C, align(64))]
 pub struct Row {
-    /// The worker's pid; 0: free.
-    pub pid: AtomicU32,
     /// Its part of [`Entry::open`].
     pub open: [AtomicU32; BACKENDS],
     /// Its part of [`BackendBoard::waiting`].
@@ -149,21 +149,20 @@ impl BackendBoard {
 
     /// A row for the worker `pid`: its own, or a free one. `None`: all are taken.
     pub fn claim_row(&self, pid: u32) -> Option<usize> {
-        let own = |row: &Row| row.pid.load(Relaxed) == pid;
-        let free = |row: &Row| {
-            let claimed = row.pid.compare_exchange(0, pid, Relaxed, Relaxed);
+        let free = |owner: &AtomicU32| {
+            let claimed = owner.compare_exchange(0, pid, Relaxed, Relaxed);
             claimed.is_ok()
         };
-        let mut rows = self.rows.iter();
-        rows.position(own)
-            .or_else(|| self.rows.iter().position(free))
+        self.row_of(pid)
+            .or_else(|| self.owners.iter().position(free))
     }
 
     /// The worker `pid` is dead: what it had counts no more. Only the primary does this.
     pub fn strike(&self, pid: u32) {
-        let Some(row) = self.rows.iter().find(|row| row.pid.load(Relaxed) == pid) else {
+        let Some(at) = self.row_of(pid) else {
             return;
         };
+        let row = &self.rows[at];
         for (entry, open) in self.entries.iter().zip(&row.open) {
             lower(&entry.open, open.swap(0, Relaxed));
         }
@@ -171,7 +170,12 @@ impl BackendBoard {
         let _ = self
             .waiting
             .fetch_update(Relaxed, Relaxed, |all| Some(all.saturating_sub(waiting)));
-        row.pid.store(0, Release);
+        self.owners[at].store(0, Release);
+    }
+
+    fn row_of(&self, pid: u32) -> Option<usize> {
+        let mut owners = self.owners.iter();
+        owners.position(|owner| owner.load(Relaxed) == pid)
     }
 
     /// The worker of `row` has one session more at the backend `at`.

@@ -2,6 +2,7 @@
 //! returns what to do, so that each rule can be tested with a fake clock and a seeded random walk.
 
 pub mod affinity;
+pub mod backends;
 pub mod backoff;
 pub mod deadlines;
 pub mod delay;

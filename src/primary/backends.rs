@@ -1,5 +1,9 @@
 //! What a proxy leads to: which backends there are, how each is doing, what each gets now. Decided in the primary, so
 //! that all its workers see the same; told to them by the board of backends.
+//!
+//! [`keeper`] holds the table of [`policy::backends`](crate::policy::backends) and brings the board up to date,
+//! [`watch`] is the thread that checks ([`check`]) and hears the workers' alarm, [`report`] is what `status` shows. This
+//! file is what the supervisor holds; nothing in it waits.
 
 use std::io;
 use std::net::ToSocketAddrs;
@@ -7,12 +11,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::backend_board::{BACKENDS, UNIT};
-use crate::config::proxy::{Host, Plan, Planned, Target};
+use crate::config::proxy::{Host, Plan};
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
+use crate::policy::backends::Table;
+use crate::policy::backends::list::Lead;
 use crate::primary::app::Means;
 use crate::primary::listeners::Listeners;
 use crate::primary::metrics::Waits;
@@ -22,10 +28,20 @@ use crate::sys::bell::Bell;
 use crate::sys::board;
 use crate::sys::handover::{Kind, Luggage, Ticket};
 
+mod check;
+mod keeper;
+mod report;
+mod watch;
+
+use keeper::{Keeper, State};
+use watch::Watch;
+
+pub use watch::DESCRIPTORS;
+
 /// Backends whose names have been resolved: nothing of them runs yet.
 #[derive(Debug)]
 pub struct Prepared {
-    backends: Vec<Planned>,
+    table: Table,
 }
 
 impl Prepared {
@@ -34,59 +50,38 @@ impl Prepared {
     /// # Errors
     /// One sentence: a name that has no address, a backend that is one of the `listeners`.
     pub fn new(proxy: &Proxy, _listeners: &Listeners) -> Result<Self> {
-        let mut backends = Vec::new();
+        let now = keeper::now();
+        let mut table = Table::default();
+        table.settle(proxy, now);
         for one in &proxy.to {
             let targets = match &one.host {
-                Host::Address(address) => vec![Target::Tcp(*address)],
-                Host::Unix(path) => vec![Target::Unix(path.clone())],
+                Host::Address(_) | Host::Unix(_) => continue,
                 Host::Name(name, port) => (name.as_str(), *port)
                     .to_socket_addrs()
                     .map_err(|error| Error::io(format_args!("cannot resolve {name}"), &error))?
-                    .map(Target::Tcp)
-                    .collect(),
+                    .map(crate::config::proxy::Target::Tcp),
                 Host::Srv(name) => return Err(Error::failed(format!("cannot resolve {name}"))),
             };
-            for target in targets {
-                backends.push(Planned {
-                    at: backends.len(),
-                    name: one.host.to_string(),
-                    target,
-                    weight: one.weight,
-                    max: one.max,
-                    backup: one.backup,
-                });
-            }
+            let lead = |target| Lead {
+                target,
+                weight: one.weight,
+                backup: one.backup,
+            };
+            table.resolved(&one.host, Ok(targets.map(lead).collect()), now);
         }
-        backends.truncate(BACKENDS);
-        Ok(Self { backends })
+        table.begin();
+        Ok(Self { table })
     }
 
-    /// Puts them on a board.
+    /// Puts them on a board, and begins to look after them.
     ///
     /// # Errors
-    /// Those of memfd_create(2), mmap(2) and eventfd(2).
+    /// Those of memfd_create(2), mmap(2), eventfd(2), epoll_create(2) and of starting a thread.
     pub fn start(self, app: &AppConfig, means: &Means) -> io::Result<Backends> {
-        let backends = Backends {
-            board: Arc::new(board::Backends::fresh()?),
-            bell: Bell::new()?,
-            alarm: Bell::new()?,
-        };
-        let plan = Plan {
-            proxy: app.proxy.clone().unwrap_or_default(),
-            trusted_proxies: app.routing.trusted_proxies.clone(),
-            peek_timeout_ms: u64::try_from(app.routing.peek_timeout.as_millis())
-                .unwrap_or(u64::MAX),
-            hash_key: means.hash_key,
-            backends: self.backends,
-        };
-        for one in &plan.backends {
-            let weight = u32::from(one.weight) * UNIT;
-            backends.board.entries[one.at].weight.store(weight, Relaxed);
-        }
-        backends
-            .board
-            .publish(&serde_json::to_vec(&plan)?)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "too many backends"))?;
+        let parts = (board::Backends::fresh()?, Bell::new()?, Bell::new()?);
+        let state = State::new(self.table, keeper::plan_of(app, means.hash_key));
+        let mut backends = Backends::new(app.name.clone(), Keeper::new(&app.name, parts, state));
+        backends.go_on()?;
         Ok(backends)
     }
 }
@@ -94,9 +89,9 @@ impl Prepared {
 /// The backends of one app.
 #[derive(Debug)]
 pub struct Backends {
-    board: Arc<board::Backends>,
-    bell: Bell,
-    alarm: Bell,
+    app: String,
+    keeper: Arc<Keeper>,
+    watch: Option<Watch>,
 }
 
 /// For the next image.
@@ -105,9 +100,23 @@ pub struct FrozenBackends {
     board: Ticket,
     bell: Ticket,
     alarm: Ticket,
+    #[serde(default)]
+    app: String,
+    #[serde(default)]
+    table: Table,
+    #[serde(default)]
+    plan: Plan,
 }
 
 impl Backends {
+    fn new(app: String, keeper: Keeper) -> Self {
+        Self {
+            app,
+            keeper: Arc::new(keeper),
+            watch: None,
+        }
+    }
+
     /// What a worker gets: the board, what is rung for it, what it rings.
     ///
     /// # Errors
@@ -115,9 +124,9 @@ impl Backends {
     pub fn for_worker(&self) -> io::Result<[OwnedFd; 3]> {
         let copy = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned();
         Ok([
-            copy(self.board.as_fd())?,
-            copy(self.bell.as_fd())?,
-            copy(self.alarm.as_fd())?,
+            copy(self.keeper.board.as_fd())?,
+            copy(self.keeper.bell.as_fd())?,
+            copy(self.keeper.alarm.as_fd())?,
         ])
     }
 
@@ -136,42 +145,85 @@ impl Backends {
 
     /// How they are, and how long connects to each took.
     pub fn tallies(&self) -> Vec<(BackendStatus, Waits)> {
-        Vec::new()
+        let state = self.keeper.state();
+        let entries = &self.keeper.board.entries;
+        report::tallies(&self.app, &state.table, entries, keeper::now())
     }
 
     /// Sessions that wait for room at a backend.
     pub fn waiting(&self) -> u64 {
-        self.board.waiting.load(Relaxed)
+        self.keeper.board.waiting.load(Relaxed)
     }
 
     /// The worker `pid` is dead: its sessions count no more.
     pub fn strike(&self, pid: u32) {
-        self.board.strike(pid);
+        self.keeper.board.strike(pid);
+        self.keeper.nudge();
+    }
+
+    /// Looks after them: nothing is decided before.
+    ///
+    /// # Errors
+    /// Those of epoll_create(2) and of starting a thread.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        self.keeper.state().still = false;
+        self.keeper.turn(|_, _| ());
+        if self.watch.is_none() {
+            self.watch = Some(Watch::start(Arc::clone(&self.keeper))?);
+        }
+        Ok(())
+    }
+
+    /// Nothing is decided any more until [`go_on`](Self::go_on).
+    pub fn stand_still(&mut self) {
+        self.keeper.state().still = true;
+        self.watch = None;
     }
 
     /// What the next image needs.
     pub fn freeze<'a>(&'a self, luggage: &mut Luggage<'a>) -> FrozenBackends {
+        let state = self.keeper.state();
         FrozenBackends {
-            board: luggage.lend(Kind::Memfd, self.board.as_fd()),
-            bell: luggage.lend(Kind::Bell, self.bell.as_fd()),
-            alarm: luggage.lend(Kind::Bell, self.alarm.as_fd()),
+            board: luggage.lend(Kind::Memfd, self.keeper.board.as_fd()),
+            bell: luggage.lend(Kind::Bell, self.keeper.bell.as_fd()),
+            alarm: luggage.lend(Kind::Bell, self.keeper.alarm.as_fd()),
+            app: self.app.clone(),
+            table: state.table.clone(),
+            plan: state.plan.clone(),
         }
     }
 
-    /// As another image left them.
+    /// As another image left them; nobody looks after them yet.
     ///
     /// # Errors
-    /// `InvalidData` if something did not come along or is of another version.
+    /// `InvalidData` if something did not come along; those of mmap(2).
     pub fn thaw(
         frozen: FrozenBackends,
         luggage: &mut Luggage<'_>,
         _means: &Means,
     ) -> io::Result<Self> {
-        let board = board::Backends::open(luggage.take(frozen.board, Kind::Memfd)?)?;
-        Ok(Self {
-            board: Arc::new(board),
-            bell: Bell::from(luggage.take(frozen.bell, Kind::Bell)?),
-            alarm: Bell::from(luggage.take(frozen.alarm, Kind::Bell)?),
-        })
+        let FrozenBackends { app, plan, .. } = frozen;
+        let mut table = frozen.table;
+        let board = luggage.take(frozen.board, Kind::Memfd)?;
+        let bell = Bell::from(luggage.take(frozen.bell, Kind::Bell)?);
+        let alarm = Bell::from(luggage.take(frozen.alarm, Kind::Bell)?);
+        let board = match board::Backends::open(board) {
+            Ok(board) => board,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                warn!(
+                    "the workers of {app} share their board of backends in the way of another version: \
+                     they see no change any more; forkfront reload gives them another"
+                );
+                table.forget_counts();
+                board::Backends::fresh()?
+            }
+            Err(error) => return Err(error),
+        };
+        table.replan();
+        let state = State::new(table, plan);
+        Ok(Self::new(
+            app.clone(),
+            Keeper::new(&app, (board, bell, alarm), state),
+        ))
     }
 }

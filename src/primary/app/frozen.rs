@@ -72,8 +72,11 @@ impl Releases {
 pub type FrozenDispatchers = Vec<(AppId, Frozen)>;
 
 impl Apps {
-    /// Stops all dispatchers; nobody is accepted until they are thawed.
+    /// Stops all dispatchers, and whoever looks after backends; nobody is accepted until they are thawed.
     pub fn freeze_dispatchers(&mut self, luggage: &mut Luggage<'_>) -> FrozenDispatchers {
+        for app in self.iter_mut() {
+            app.backends.iter_mut().for_each(Backends::stand_still);
+        }
         let apps = self.iter_mut();
         apps.map(|app| (app.id, app.dispatcher.freeze(&app.reports, luggage)))
             .collect()
@@ -103,13 +106,16 @@ impl Apps {
         self.go_on()
     }
 
-    /// Starts all dispatchers that were thawed: from here on they accept.
+    /// Starts all dispatchers that were thawed: from here on they accept. Backends are looked after again.
     ///
     /// # Errors
     /// Those of starting a thread.
     pub fn go_on(&mut self) -> io::Result<()> {
         let mut apps = self.iter_mut();
-        apps.try_for_each(|app| app.dispatcher.go_on())
+        apps.try_for_each(|app| {
+            app.backends.iter_mut().try_for_each(Backends::go_on)?;
+            app.dispatcher.go_on()
+        })
     }
 
     /// What the next image needs.

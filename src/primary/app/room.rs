@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::AppConfig;
 use crate::error::{Error, Result};
+use crate::primary::backends;
 
 /// Descriptors of the primary that have nothing to do with workers or connections: its pollers, sockets and
 /// directories (22 when nothing happens), and some for a start, a client of the control socket, `/proc`.
 const OWN: u64 = 32;
 /// What each further app costs of those: the dispatcher's poller, its wakers.
 const PER_APP: u64 = 6;
+/// What a proxy costs: the board of its backends, two bells, what checks them.
+const PER_PROXY: u64 = 3 + backends::DESCRIPTORS as u64;
 /// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr.
 const PER_WORKER: u64 = 4;
 /// Descriptors that each worker costs for each listener: both ends of the channel and the copy to read back.
@@ -59,6 +62,7 @@ impl Room {
             let listeners = app.listen.len().max(inherited).max(1) as u64;
             let workers = app.workers as u64;
             own += workers * (PER_WORKER + PER_CHANNEL * listeners) + 2 * listeners;
+            own += app.proxy.as_ref().map_or(0, |_| PER_PROXY);
             own += app.max_held as u64 + if index == 0 { 0 } else { PER_APP };
             channels += workers * listeners;
             slots += workers;

@@ -17,8 +17,8 @@ const HEADERS: usize = 64;
 
 /// A request under way.
 #[derive(Debug)]
-pub struct Exchange {
-    stream: TcpStream,
+pub struct Exchange<S = TcpStream> {
+    stream: S,
     request: Vec<u8>,
     sent: usize,
     head: Vec<u8>,
@@ -41,12 +41,12 @@ pub enum Progress {
     Nonsense,
 }
 
-impl Exchange {
-    /// `GET path` over `stream`, which is non-blocking.
-    pub fn get(stream: TcpStream, path: &str) -> Self {
+impl<S: Read + Write> Exchange<S> {
+    /// `GET path` of `host` over `stream`, which is non-blocking.
+    pub fn get(stream: S, host: &str, path: &str) -> Self {
         let version = env!("CARGO_PKG_VERSION");
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: forkfront-health/{version}\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: forkfront-health/{version}\r\n\
              Accept: */*\r\nConnection: close\r\n\r\n"
         );
         Self {
@@ -127,7 +127,7 @@ impl Exchange {
     }
 }
 
-impl AsFd for Exchange {
+impl<S: AsFd> AsFd for Exchange<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
@@ -145,7 +145,7 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_nonblocking(true).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        let mut exchange = Exchange::get(client, "/health");
+        let mut exchange = Exchange::get(client, "localhost", "/health");
         assert_eq!(exchange.proceed(), Progress::Waits);
         let mut asked = [0; 1024];
         let length = server.read(&mut asked).unwrap();
@@ -174,7 +174,7 @@ mod tests {
             server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
             while server.write_all(&[b'x'; 1 << 16]).is_ok() {}
         });
-        let mut exchange = Exchange::get(client, "/");
+        let mut exchange = Exchange::get(client, "localhost", "/");
         let deadline = Instant::now() + Duration::from_secs(10);
         while exchange.proceed() != Progress::Ended(200) {
             assert!(Instant::now() < deadline);

@@ -157,7 +157,7 @@ impl Probing {
         let client = pair.into_client();
         let stage = match question {
             Question::Http(path) => {
-                let exchange = Exchange::get(client.into(), &path);
+                let exchange = Exchange::get(client.into(), "localhost", &path);
                 let both = Interest::READABLE | Interest::WRITABLE;
                 watch(exchange.as_fd(), registry, token, both).map(|()| Stage::Asking(exchange))
             }

@@ -1,0 +1,219 @@
+//! One check of one backend, from the connect to what came of it. Never blocks.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::proxy::{self, CheckWhat, Target};
+use crate::policy::backends::news::{error_in_words, in_words};
+use crate::policy::deadlines::Moment;
+use crate::primary::health::exchange::{Exchange, Progress};
+
+/// How long the rest of an answer is read, so that the server is not reset while it still writes.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A check under way.
+#[derive(Debug)]
+pub struct Check {
+    stage: Stage,
+    what: CheckWhat,
+    host: String,
+    until: Moment,
+    timeout: Duration,
+    interval: Duration,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Connecting(Socket),
+    Asking(Exchange<Socket>),
+    /// It has answered; the rest of that is under way.
+    Answered(Exchange<Socket>),
+    Over,
+}
+
+/// What comes of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing yet.
+    Nothing,
+    /// This, and the rest of the answer is under way.
+    Verdict(Result<(), String>),
+    /// It is over, with this if it was not said before.
+    End(Option<Result<(), String>>),
+}
+
+/// Why a check could not even begin.
+#[derive(Debug)]
+pub enum Failure {
+    /// The backend cannot be connected to.
+    Ill(String),
+    /// Nothing is learnt of the backend.
+    Unable(io::Error),
+}
+
+impl Check {
+    /// Begins with the connect; it is waited for under `token`.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn begin(
+        rules: &proxy::Check,
+        (name, target): (&str, &Target),
+        until: Moment,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<Self, Failure> {
+        let socket = connect(target)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        registry
+            .register(&mut SourceFd(&socket.as_raw_fd()), token, both)
+            .map_err(Failure::Unable)?;
+        Ok(Self {
+            stage: Stage::Connecting(socket),
+            what: rules.what.clone(),
+            host: host(name, target),
+            until,
+            timeout: rules.timeout,
+            interval: rules.interval,
+        })
+    }
+
+    /// When [`time_out`](Self::time_out) is to be called.
+    pub fn until(&self) -> Moment {
+        self.until
+    }
+
+    /// From this check to the next one.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// Something has happened.
+    pub fn proceed(&mut self, now: Moment) -> Found {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Connecting(socket) => self.connected(socket, now),
+            Stage::Asking(exchange) => self.ask(exchange, now),
+            Stage::Answered(mut exchange) => match exchange.proceed() {
+                Progress::Answered => {
+                    self.stage = Stage::Answered(exchange);
+                    Found::Nothing
+                }
+                _ => Found::End(None),
+            },
+            Stage::Over => Found::End(None),
+        }
+    }
+
+    /// Its time is over: what is to be made of it, if that was not said before.
+    pub fn time_out(self) -> Option<Result<(), String>> {
+        let after = in_words(self.timeout);
+        match (self.stage, self.what) {
+            (Stage::Answered(_) | Stage::Over, _) => None,
+            (Stage::Asking(_), CheckWhat::Http(path)) => Some(Err(format!(
+                "it has not answered GET {path} within {after}"
+            ))),
+            _ => Some(Err(format!("it could not be connected to within {after}"))),
+        }
+    }
+
+    fn connected(&mut self, socket: Socket, now: Moment) -> Found {
+        match socket.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return Found::End(Some(Err(refused(&error)))),
+        }
+        if socket.peer_addr().is_err() {
+            // Too early: it is still on its way.
+            self.stage = Stage::Connecting(socket);
+            return Found::Nothing;
+        }
+        match &self.what {
+            CheckWhat::Tcp => Found::End(Some(Ok(()))),
+            CheckWhat::Http(path) => self.ask(Exchange::get(socket, &self.host, path), now),
+        }
+    }
+
+    fn ask(&mut self, mut exchange: Exchange<Socket>, now: Moment) -> Found {
+        let CheckWhat::Http(path) = &self.what else {
+            return Found::End(None);
+        };
+        let judged = |code| match code {
+            200..400 => Ok(()),
+            code => Err(format!("it answered GET {path} with {code}")),
+        };
+        let end = match exchange.proceed() {
+            Progress::Waits => {
+                self.stage = Stage::Asking(exchange);
+                return Found::Nothing;
+            }
+            Progress::Answered => {
+                let verdict = judged(exchange.code().unwrap_or(0));
+                self.until = self.until.min(now + LINGER);
+                self.stage = Stage::Answered(exchange);
+                return Found::Verdict(verdict);
+            }
+            Progress::Ended(code) => judged(code),
+            Progress::Unanswered => Err(format!(
+                "it closed the connection without an answer to GET {path}"
+            )),
+            Progress::Nonsense => Err(format!(
+                "it answered GET {path} with something that is not HTTP"
+            )),
+        };
+        Found::End(Some(end))
+    }
+}
+
+fn connect(target: &Target) -> Result<Socket, Failure> {
+    let address = match target {
+        Target::Tcp(address) => SockAddr::from(*address),
+        Target::Unix(path) => SockAddr::unix(path).map_err(Failure::Unable)?,
+    };
+    let domain = match target {
+        Target::Tcp(address) => Domain::for_address(*address),
+        Target::Unix(_) => Domain::UNIX,
+    };
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None).map_err(Failure::Unable)?;
+    match socket.connect(&address) {
+        Ok(()) => Ok(socket),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINPROGRESS) => Ok(socket),
+            // Our own lack of ports or memory.
+            Some(libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => Err(Failure::Unable(error)),
+            // connect(2): a Unix socket whose backlog is full.
+            Some(libc::EAGAIN) => Err(Failure::Ill(
+                "it accepts nobody: its backlog is full".into(),
+            )),
+            _ => Err(Failure::Ill(refused(&error))),
+        },
+    }
+}
+
+fn refused(error: &io::Error) -> String {
+    let code = error
+        .raw_os_error()
+        .and_then(|code| u32::try_from(code).ok());
+    let words = code.map_or_else(|| error.to_string(), error_in_words);
+    format!("a connect failed with \"{words}\"")
+}
+
+/// What the request says whom it asks for: the name as it was written, as far as there is one.
+fn host(name: &str, target: &Target) -> String {
+    match target {
+        Target::Unix(_) => "localhost".to_owned(),
+        Target::Tcp(address) => match name.strip_prefix("srv:") {
+            Some(service) => {
+                let labels = service
+                    .split('.')
+                    .skip_while(|label| label.starts_with('_'));
+                let domain: Vec<_> = labels.collect();
+                format!("{}:{}", domain.join("."), address.port())
+            }
+            None => name.to_owned(),
+        },
+    }
+}
