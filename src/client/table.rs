@@ -3,9 +3,11 @@
 
 use crate::config::{Balance, StickyDown};
 use crate::status::{
-    AppStatus, Keys, LeavingStatus, ListenerStatus, Progress, SlotState, SlotStatus, Status,
+    AppStatus, BackendStatus, Keys, LeavingStatus, ListenerStatus, Progress, ProxyStatus,
+    SlotState, SlotStatus, Status,
 };
 
+pub(super) mod backends;
 mod colour;
 mod keys;
 mod ledger;
@@ -36,10 +38,8 @@ pub fn table(status: &Status) -> String {
             for app in apps {
                 let section = Section::of(app, status);
                 line(&mut out, "");
-                line(
-                    &mut out,
-                    &format!("{}: {}", app.name, app.command.join(" ")),
-                );
+                let what = backends::command(app, status);
+                line(&mut out, &format!("{}: {what}", app.name));
                 wrapped(&mut out, "", &section.facts(app.generation).join(", "));
                 self::section(&mut out, status, &section);
             }
@@ -57,7 +57,9 @@ fn heading(out: &mut String, status: &Status) {
     let title = match status.apps.len() {
         0 | 1 => {
             facts.extend(Section::whole(status).facts(status.generation));
-            status.command.join(" ")
+            let what = |app| backends::command(app, status);
+            let app = status.apps.first().map(what);
+            app.unwrap_or_else(|| status.command.join(" "))
         }
         several => {
             facts.push(readiness(&status.slots.iter().collect::<Vec<_>>()));
@@ -84,6 +86,8 @@ fn heading(out: &mut String, status: &Status) {
 /// What is shown of one app.
 struct Section<'a> {
     balance: Balance,
+    proxy: Option<&'a ProxyStatus>,
+    backends: Vec<&'a BackendStatus>,
     sticky: Option<&'a str>,
     websocket_sticky: bool,
     /// What else is set, as the options of `run` are called.
@@ -102,6 +106,8 @@ impl<'a> Section<'a> {
         let app = status.apps.first();
         Self {
             balance: status.balance,
+            proxy: app.and_then(|app| app.proxy.as_ref()),
+            backends: status.backends.iter().collect(),
             sticky: status.sticky.as_deref(),
             websocket_sticky: status.websocket_sticky,
             options: app.map(options).unwrap_or_default(),
@@ -119,8 +125,11 @@ impl<'a> Section<'a> {
         let listeners = status.listeners.iter().filter(|one| one.app == *name);
         let slots = status.slots.iter().filter(|one| one.app == *name);
         let leaving = status.leaving.iter().filter(|one| one.app == *name);
+        let backends = status.backends.iter().filter(|one| one.app == *name);
         Self {
             balance: app.balance,
+            proxy: app.proxy.as_ref(),
+            backends: backends.collect(),
             sticky: app.sticky.as_deref(),
             websocket_sticky: app.websocket_sticky,
             options: options(app),
@@ -134,7 +143,15 @@ impl<'a> Section<'a> {
     }
 
     fn facts(&self, generation: u32) -> Vec<String> {
-        let mut facts = vec![readiness(&self.slots), self.balance.to_string()];
+        let mut facts = vec![readiness(&self.slots)];
+        match self.proxy {
+            None => facts.push(self.balance.to_string()),
+            Some(proxy) => {
+                facts.push(backends::readiness(self.backends.iter().copied()));
+                facts.push(proxy.balance.to_string());
+                facts.extend(proxy.sticky.as_ref().map(|key| format!("sticky {key}")));
+            }
+        }
         let what = if self.websocket_sticky {
             "WebSockets "
         } else {
@@ -192,6 +209,10 @@ pub(super) fn readiness(slots: &[&SlotStatus]) -> String {
 
 fn section(out: &mut String, status: &Status, section: &Section) {
     listeners(out, section);
+    if section.proxy.is_some() {
+        backends::table(out, section);
+        backends::reasons(out, section);
+    }
     if !section.slots.is_empty() {
         slots::table(out, section);
         slots::reasons(out, section);

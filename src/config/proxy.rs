@@ -97,6 +97,12 @@ pub enum ProxyBalance {
     First,
 }
 
+impl std::fmt::Display for ProxyBalance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// How a backend is asked how it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {

@@ -86,3 +86,33 @@ impl std::fmt::Display for BackendState {
         self.serialize(f)
     }
 }
+
+#[cfg(test)]
+impl BackendStatus {
+    /// One of the app `proxy` that nobody has come to yet.
+    pub fn unused(backend: &str, address: &str, state: BackendState) -> Self {
+        let up = state == BackendState::Up;
+        Self {
+            app: "proxy".to_owned(),
+            backend: backend.to_owned(),
+            address: address.to_owned(),
+            state,
+            why: None,
+            for_s: 61.0,
+            weight: 1,
+            share_percent: if up { 100 } else { 0 },
+            backup: false,
+            max: None,
+            open: 0,
+            connects: 0,
+            failures: 0,
+            retried: 0,
+            ejections: 0,
+            checks_good: 0,
+            checks_bad: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            connect_us: QueueWait::default(),
+        }
+    }
+}

@@ -1,5 +1,7 @@
-//! Colours over the finished text: what a slot or an old worker is doing, and the heads. So the text fits with and
+//! Colours over the finished text: what a slot, a backend or an old worker is doing, and the heads. So the text fits with and
 //! without them, and nothing that a primary says can be an order to the terminal.
+
+use super::backends::LABEL;
 
 /// SGR (ECMA-48 8.3.117).
 const BOLD: &str = "\x1b[1m";
@@ -12,13 +14,18 @@ const OFF: &str = "\x1b[0m";
 /// The text with colours.
 pub fn paint(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1024);
+    let mut backends = false;
     for (number, line) in text.lines().enumerate() {
-        let head = ["LISTENER ", "SLOT ", " OLD "];
+        let head = ["LISTENER ", "BACKEND ", "SLOT ", " OLD "];
+        backends = line.starts_with("BACKEND ") || (backends && !line.is_empty());
         if number == 0 || head.iter().any(|head| line.starts_with(head)) {
             out.extend([BOLD, line, OFF]);
         } else if line.starts_with("under way: ") || line.starts_with("starting: ") {
             out.extend([YELLOW, line, OFF]);
-        } else if let Some((before, state, after)) = state_in(line) {
+        } else if let Some((before, state, after)) = match backends {
+            true => state_of_backend(line),
+            false => state_in(line),
+        } {
             out.extend([before, colour_of(state), state, OFF, after]);
         } else {
             out.push_str(line);
@@ -39,11 +46,20 @@ fn state_in(line: &str) -> Option<(&str, &str, &str)> {
     Some((before, state, rest)).filter(|_| !colour_of(state).is_empty())
 }
 
+/// What stands behind the label of a backend.
+fn state_of_backend(line: &str) -> Option<(&str, &str, &str)> {
+    let (at, _) = line.char_indices().nth(LABEL + 1)?;
+    let (before, rest) = line.split_at(at);
+    let state = rest.split(' ').next()?;
+    let after = &rest[state.len()..];
+    Some((before, state, after)).filter(|_| !colour_of(state).is_empty())
+}
+
 fn colour_of(state: &str) -> &'static str {
     match state {
-        "ready" => GREEN,
+        "ready" | "up" => GREEN,
         "starting" | "waiting" | "draining" | "drained" | "paused" | "leaving" => YELLOW,
-        "failed" | "killing" => RED,
+        "failed" | "killing" | "down" | "ejected" | "unresolved" => RED,
         "stopped" => DIM,
         _ => "",
     }
@@ -64,5 +80,11 @@ mod tests {
         assert_eq!(lines[4], "   0  123 \x1b[32mready\x1b[0m  1s");
         assert_eq!(lines[5], "   1    - \x1b[31mfailed\x1b[0m  -");
         assert_eq!(lines[6], "slot 1: 7 of 9 ready things");
+        let row = format!("{:<LABEL$} up         1", "10.0.0.1:5432");
+        let text = format!("x\nBACKEND STATE\n{row}\n\n{row}\n");
+        let painted = paint(&text);
+        let lines: Vec<&str> = painted.lines().collect();
+        assert!(lines[2].contains("\x1b[32mup\x1b[0m  "), "{painted}");
+        assert!(!lines[4].contains('\x1b'), "{painted}");
     }
 }

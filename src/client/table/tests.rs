@@ -5,6 +5,7 @@ use crate::client::table::text::WIDTH;
 use crate::config::StickyDown;
 use crate::status::{KeysFound, KeysMissing, Ledger, PrimaryStatus, QueueWait};
 
+mod backends;
 mod shown;
 
 fn slot(app: &str, number: u16, state: SlotState, why: Option<&str>) -> SlotStatus {

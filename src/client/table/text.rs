@@ -88,6 +88,12 @@ pub fn bytes(number: u64) -> String {
     scaled(mebibytes, 10_000.0, 1024.0, &[" M", " G", " T"])
 }
 
+/// An amount of bytes that were moved, in at most six characters for some exabytes.
+pub fn bytes_in(number: u64) -> String {
+    let units = ["", " K", " M", " G", " T", " P"];
+    scaled(number as f64, 10_000.0, 1024.0, &units)
+}
+
 /// A short length of time.
 pub fn micros(number: u64) -> String {
     match number as f64 {
@@ -129,6 +135,8 @@ mod tests {
             ["/a/b", "/a...ghij"]
         );
         assert_eq!([bytes(53 << 20), bytes(30 << 30)], ["53 M", "30 G"]);
+        assert_eq!([bytes_in(9_999), bytes_in(10_240)], ["9999", "10 K"]);
+        assert_eq!(bytes_in(u64::MAX), "16384 P");
         assert_eq!([micros(999), micros(1234)], ["999 us", "1.2 ms"]);
         assert_eq!(
             [micros(99_900_000), micros(5_000_000_000)],

@@ -136,20 +136,17 @@ mod tests {
 
     #[test]
     fn one_backend_is_enough() {
-        let one = |state: &str, why: Option<&str>| {
-            let none = serde_json::json!({"p50": 0, "p99": 0, "max": 0});
-            let one = serde_json::json!({
-                "app": "proxy", "backend": "db:5432", "address": "10.0.0.1:5432", "state": state, "why": why,
-                "for_s": 1.0, "weight": 1, "share_percent": 0, "backup": false, "max": null, "open": 0,
-                "connects": 0, "failures": 0, "retried": 0, "ejections": 0, "checks_good": 0, "checks_bad": 0,
-                "bytes_in": 0, "bytes_out": 0, "connect_us": none,
-            });
-            serde_json::from_value::<BackendStatus>(one).unwrap()
+        let one = |state, why: Option<&str>| BackendStatus {
+            why: why.map(str::to_owned),
+            ..BackendStatus::unused("db:5432", "10.0.0.1:5432", state)
         };
-        let (up, down) = (one("up", None), one("down", Some("refused")));
+        let (up, down) = (
+            one(BackendState::Up, None),
+            one(BackendState::Down, Some("refused")),
+        );
         assert_eq!(backends(&[&down, &up]), Ok("1 of 2 backends up".into()));
         let why = "no backend is up\n  db:5432 is down: refused\n  db:5432 is drained";
-        let none = backends(&[&down, &one("drained", None)]);
+        let none = backends(&[&down, &one(BackendState::Drained, None)]);
         assert_eq!(none, Err(why.into()));
         assert_eq!(backends(&[]), Err("no backend is up".into()));
     }
