@@ -177,8 +177,21 @@ fn who_may_not_read_it_is_told() {
 
 #[test]
 fn every_option_of_run_is_a_key_and_every_key_an_option() {
+    let all = file::keys();
+    are_the_options("run", &all.top, &all.servers);
+}
+
+#[test]
+fn every_option_of_proxy_is_a_key_and_every_key_an_option() {
+    let all = file::keys();
+    are_the_options("proxy", &all.top, &all.proxies);
+}
+
+/// The long options of this command, and nothing else, are the keys of the primary and of an app.
+#[track_caller]
+fn are_the_options(verb: &str, top: &[&str], app: &[&str]) {
     let site = Site::new();
-    let help = run_to_end(&site, &["run", "--help"]).done().stdout;
+    let help = run_to_end(&site, &[verb, "--help"]).done().stdout;
     let options = help.lines().filter_map(|line| {
         let words = line.trim_start();
         // Further in it is said of another one.
@@ -198,13 +211,12 @@ fn every_option_of_run_is_a_key_and_every_key_an_option() {
         .filter(|option| !not_keys.contains(&option.as_str()))
         .collect();
     options.sort();
-    let (top, app) = file::keys();
     let of_file_only = ["command", "log-level"];
     let mut keys: Vec<String> = top
-        .into_iter()
+        .iter()
         .chain(app)
         .filter(|key| !of_file_only.contains(key))
-        .map(str::to_owned)
+        .map(|key| (*key).to_owned())
         .collect();
     keys.sort();
     keys.dedup();

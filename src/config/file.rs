@@ -12,7 +12,9 @@ mod app;
 mod finding;
 mod logs;
 pub mod nearest;
+mod proxy;
 mod routing;
+mod server;
 mod speed;
 mod table;
 mod text;
@@ -174,7 +176,10 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
         .map(|(entries, start)| app::read(&Table::new(entries, *start, &marks), directory))
         .collect();
     top.finish(
-        |key| app::keys().contains(&key).then_some("under [[app]]"),
+        |key| {
+            let of_apps = app::of_servers().contains(&key) || app::of_proxies().contains(&key);
+            of_apps.then_some("under [[app]]")
+        },
         "there are name, control, metrics, [[app]], and log-level and others about the log",
     );
     let log_file = top.place("log-file");
@@ -204,11 +209,26 @@ fn parse(text: &str, directory: &Path) -> std::result::Result<(Config, Vec<Place
     Ok((config, places, log_file))
 }
 
-/// All keys: those of the primary, and those of an app.
-pub fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
+/// All keys.
+#[derive(Debug)]
+pub struct Keys {
+    /// Those of the primary.
+    pub top: Vec<&'static str>,
+    /// Those of an app with a command.
+    pub servers: Vec<&'static str>,
+    /// Those of an app with `to`, a proxy.
+    pub proxies: Vec<&'static str>,
+}
+
+/// All keys that there are.
+pub fn keys() -> Keys {
     let mut top = vec!["name", "control", "metrics", "log-level"];
     top.extend(logs::KEYS);
-    (top, app::keys())
+    Keys {
+        top,
+        servers: app::of_servers(),
+        proxies: app::of_proxies(),
+    }
 }
 
 /// The TOML of `text`; a mark for each line that is none.

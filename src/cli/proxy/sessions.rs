@@ -35,6 +35,7 @@ pub struct SessionWords {
     #[arg(
         long,
         value_name = "KEY",
+        value_parser = proxy::sticky,
         verbatim_doc_comment,
         help_heading = "Who gets a session"
     )]

@@ -2,34 +2,25 @@
 //! name has.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::nearest::nearest;
-use super::table::{Table, Value, words};
-use super::{logs, routing, speed};
-use crate::config::{
-    self, AppConfig, Balance, Health, Identity, Limits, Listen, ListenAt, ONLY, Probe, Restart,
-    UNIX_PATH_MAX,
-};
+use super::table::Table;
+use super::{logs, proxy, server, speed};
+use crate::config::{self, AppConfig, Identity, Listen, ListenAt, UNIX_PATH_MAX};
 
 /// What a time is written as.
 pub const TIME: &str = "a time, as in \"500ms\", \"10s\", \"2m\", or a number of seconds";
-const NUMBER: &str = "a number";
+/// What is counted.
+pub const NUMBER: &str = "a number";
 /// What is one of several words.
 pub const WORD: &str = "a word in quotation marks";
-const COMMAND: &str = "the program and its arguments as an array, [\"node\", \"server.js\"]";
 const LISTEN: &str =
     "an address, as in 8080, \"127.0.0.1:8080\" or \"0.0.0.0:80=3000\", or an array of them";
-const CODES: &str = "exit codes, as in [0, 78]";
-const PATH: &str = "a path";
 const WHO: &str = "a name or a number";
-const VARIABLES: &str = "a table of variables, { NAME = \"value\" }";
 
 /// An app, and where in the file its parts are, for what is found out about it later.
 #[derive(Debug)]
@@ -47,7 +38,7 @@ pub struct App {
 pub struct Places {
     /// Its name.
     pub name: usize,
-    /// Its command.
+    /// Its command, or what it leads to.
     pub command: usize,
     /// Its directory.
     pub cwd: usize,
@@ -55,95 +46,80 @@ pub struct Places {
     pub workers: usize,
     /// Each of its listeners.
     pub listen: Vec<usize>,
+    /// Each of its backends.
+    pub to: Vec<usize>,
 }
 
 /// Reads one `[[app]]`; relative paths begin at `directory`. What cannot be read is marked, and left as it is by
 /// default.
 pub fn read(table: &Table<'_>, directory: &Path) -> App {
-    let name = table.word("name", WORD, config::name);
-    let command = command(table);
-    let (listen, listen_places) = listeners(table, directory);
-    let mut app = AppConfig {
-        listen,
-        cwd: Some(cwd(table, directory)),
-        env: environment(table),
-        ..AppConfig::new(command)
-    };
-    slots_and_queue(table, &mut app);
-    times_and_reload(table, &mut app);
-    app.restart = restart(table);
-    app.limits = limits(table);
-    app.health = health(table);
-    app.identity = identity(table);
-    speed::read(table, &mut app);
-    app.name = name.clone().unwrap_or_else(|| ONLY.to_owned());
-    check_together(table, &app, &listen_places);
-    table.finish(
-        |key| {
-            (matches!(key, "control" | "metrics" | "log-level") || logs::KEYS.contains(&key))
-                .then_some("at the top of the file, before any [[app]]")
-        },
-        "the keys are the long options of 'forkfront run --help'",
-    );
-    let places = Places {
-        name: table.place("name"),
-        command: table.place("command"),
-        cwd: table.place("cwd"),
-        workers: table.place("workers"),
-        listen: listen_places,
-    };
-    App {
-        config: app,
-        name,
-        places,
+    if proxy::is_one(table) {
+        proxy::read(table, directory)
+    } else {
+        server::read(table, directory)
     }
 }
 
-/// All keys that an app may have.
-pub fn keys() -> Vec<&'static str> {
+/// What all apps have, whatever they are. Its name, if it has one.
+pub fn shared(table: &Table<'_>, app: &mut AppConfig) -> Option<String> {
+    let name = table.word("name", WORD, config::name);
+    slots_and_queue(table, app);
+    times_and_reload(table, app);
+    app.identity = identity(table);
+    speed::read(table, app);
+    name
+}
+
+/// Refuses what is no key of this kind of app.
+pub fn finish(table: &Table<'_>) {
+    let is_proxy = proxy::is_one(table);
+    table.finish(
+        |key| match key {
+            "control" | "metrics" | "log-level" => {
+                Some("at the top of the file, before any [[app]]")
+            }
+            key if logs::KEYS.contains(&key) => Some("at the top of the file, before any [[app]]"),
+            key if is_proxy && of_servers().contains(&key) => {
+                Some("into an app with a 'command', and this one has 'to'")
+            }
+            key if !is_proxy && of_proxies().contains(&key) => {
+                Some("into an app with 'to' in place of a 'command', a proxy")
+            }
+            _ => None,
+        },
+        if is_proxy {
+            "the keys are the long options of 'forkfront proxy --help'"
+        } else {
+            "the keys are the long options of 'forkfront run --help'"
+        },
+    );
+}
+
+/// All keys that an app with a command may have.
+pub fn of_servers() -> Vec<&'static str> {
+    asked(server::read)
+}
+
+/// All keys that a proxy may have.
+pub fn of_proxies() -> Vec<&'static str> {
+    asked(proxy::read)
+}
+
+fn asked(read: impl Fn(&Table<'_>, &Path) -> App) -> Vec<&'static str> {
     let (nothing, marks) = (DeTable::new(), RefCell::default());
     let table = Table::new(&nothing, 0, &marks);
     read(&table, Path::new("/"));
     table.asked()
 }
 
-fn command(table: &Table<'_>) -> Vec<OsString> {
-    let Some(value) = table.get("command") else {
-        let sentence = format!("this app has no 'command'; it takes {COMMAND}");
-        table.refuse(table.start, sentence);
-        return Vec::new();
-    };
-    match value.get_ref() {
-        DeValue::Array(array) => {
-            let words = array.iter();
-            let words = words.filter_map(|word| argument(table, "command", word));
-            let words: Vec<OsString> = words.map(Into::into).collect();
-            let complete = words.len() == array.len();
-            if complete && words.first().is_none_or(|program| program.is_empty()) {
-                let sentence = format!("'command' names no program: it takes {COMMAND}");
-                table.refuse(value.span().start, sentence);
-            }
-            words
-        }
-        _ => {
-            table.refuse_kind("command", value, COMMAND);
-            Vec::new()
-        }
-    }
-}
-
-fn argument(table: &Table<'_>, key: &str, value: Value<'_>) -> Option<String> {
-    table.read(key, value, "an array of strings", |word| {
-        if word.contains('\0') {
-            return Err("no word of a command can hold a zero byte".into());
-        }
-        Ok(word.to_owned())
-    })
-}
-
-fn listeners(table: &Table<'_>, directory: &Path) -> (Vec<Listen>, Vec<usize>) {
+/// Where it listens, each with its place; one is read by `read`.
+pub fn listeners(
+    table: &Table<'_>,
+    directory: &Path,
+    read: fn(&str) -> Result<Listen, String>,
+) -> (Vec<Listen>, Vec<usize>) {
     let read = |words: &str| {
-        let mut listen: Listen = words.parse()?;
+        let mut listen = read(words)?;
         listen.at = beside(listen.at, words, directory)?;
         Ok(listen)
     };
@@ -175,47 +151,6 @@ pub fn beside(mut at: ListenAt, words: &str, directory: &Path) -> Result<ListenA
     Ok(at)
 }
 
-fn cwd(table: &Table<'_>, directory: &Path) -> PathBuf {
-    match table.text("cwd", PATH) {
-        Some(path) => super::under(directory, path),
-        None => directory.to_owned(),
-    }
-}
-
-fn environment(table: &Table<'_>) -> Vec<(OsString, OsString)> {
-    let Some(value) = table.get("env") else {
-        return Vec::new();
-    };
-    let DeValue::Table(variables) = value.get_ref() else {
-        table.refuse_kind("env", value, VARIABLES);
-        return Vec::new();
-    };
-    let read = |(name, value): (&Spanned<DeString<'_>>, Value<'_>)| {
-        let key = name.get_ref().as_ref();
-        if let Err(sentence) = config::variable(key.as_ref()) {
-            table.refuse(name.span().start, sentence);
-            return None;
-        }
-        let text = match value.get_ref() {
-            DeValue::Boolean(truth) => truth.to_string(),
-            other => match words(other) {
-                Some(words) => words.into_owned(),
-                None => {
-                    table.refuse_kind(&format!("env.{key}"), value, "a string or a number");
-                    return None;
-                }
-            },
-        };
-        if text.contains('\0') {
-            let sentence = format!("'env.{key}' cannot hold a zero byte");
-            table.refuse(value.span().start, sentence);
-            return None;
-        }
-        Some((key.into(), text.into()))
-    };
-    variables.iter().filter_map(read).collect()
-}
-
 fn slots_and_queue(table: &Table<'_>, app: &mut AppConfig) {
     let workers = "a number, or \"auto\"";
     app.workers = match table.get("workers") {
@@ -223,17 +158,12 @@ fn slots_and_queue(table: &Table<'_>, app: &mut AppConfig) {
         None => config::workers("auto").ok(),
     }
     .unwrap_or(app.workers);
-    routing::read(table, app);
     app.backlog = table.word("backlog", NUMBER, config::backlog);
     set(&mut app.orphans, table.word("orphans", WORD, choice));
 }
 
 fn times_and_reload(table: &Table<'_>, app: &mut AppConfig) {
     let some = |key| table.word(key, TIME, config::duration);
-    set(
-        &mut app.ready_timeout,
-        table.word("ready-timeout", TIME, config::positive_duration),
-    );
     set(&mut app.drain_timeout, some("drain-timeout"));
     set(&mut app.grace, some("grace"));
     set(
@@ -244,64 +174,6 @@ fn times_and_reload(table: &Table<'_>, app: &mut AppConfig) {
         &mut app.max_old,
         table.word("max-old", NUMBER, config::max_old),
     );
-}
-
-fn restart(table: &Table<'_>) -> Restart {
-    let mut restart = Restart::default();
-    set(&mut restart.when, table.word("restart", WORD, choice));
-    restart.stop_exit_codes = table
-        .list("stop-exit-codes")
-        .iter()
-        .filter_map(|value| table.read("stop-exit-codes", value, CODES, config::exit_codes))
-        .flatten()
-        .collect::<BTreeSet<i32>>();
-    restart.most = table.word(
-        "max-restarts",
-        "a number in some time, as in \"10/1m\"",
-        config::max_restarts,
-    );
-    restart
-}
-
-fn limits(table: &Table<'_>) -> Limits {
-    let time = |key| table.word(key, TIME, config::positive_duration);
-    Limits {
-        max_memory: table.word("max-memory", "a size, as in \"512M\"", config::size),
-        max_age: time("max-age"),
-        max_connections: table.word("max-connections", NUMBER, config::max_connections),
-        hang_timeout: time("hang-timeout"),
-    }
-}
-
-fn health(table: &Table<'_>) -> Option<Health> {
-    let takes = "\"http:/path\", or a command";
-    let probe = table.get("health").and_then(|value| match value.get_ref() {
-        DeValue::Array(words) => {
-            let words = words.iter();
-            let words = words.filter_map(|word| argument(table, "health", word));
-            Probe::command(words.collect())
-                .map_err(|sentence| {
-                    table.refuse(value.span().start, format!("'health': {sentence}"))
-                })
-                .ok()
-        }
-        _ => table.read("health", value, takes, str::parse),
-    });
-    let asked = table.has("health");
-    let mut health = Health::new(probe.unwrap_or(Probe::Http("/".into())));
-    let time = |key| table.word(key, TIME, config::positive_duration);
-    let (interval, timeout) = (time("health-interval"), time("health-timeout"));
-    let failures = table.word("health-failures", NUMBER, config::health_failures);
-    for key in ["health-interval", "health-timeout", "health-failures"] {
-        if !asked && table.has(key) {
-            let sentence = format!("'{key}' means nothing without 'health', which takes {takes}");
-            table.refuse(table.key_place(key), sentence);
-        }
-    }
-    set(&mut health.interval, interval);
-    set(&mut health.timeout, timeout);
-    set(&mut health.failures, failures);
-    asked.then_some(health)
 }
 
 fn identity(table: &Table<'_>) -> Option<Identity> {
@@ -322,8 +194,8 @@ fn identity(table: &Table<'_>) -> Option<Identity> {
         .flatten()
 }
 
-/// What no key says by itself.
-fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
+/// No two of its listeners can be one.
+pub fn check_listeners(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
     for (index, listen) in app.listen.iter().enumerate() {
         let mut others = app.listen[..index].iter();
         if let Some(other) = others.find(|other| other.at.overlaps(&listen.at)) {
@@ -333,25 +205,6 @@ fn check_together(table: &Table<'_>, app: &AppConfig, places: &[usize]) {
                     "'{}' and '{}' are the same address: give it once",
                     other.at, listen.at
                 ),
-            );
-        }
-    }
-    if app.routing.balance != Balance::Kernel {
-        return;
-    }
-    if app.health.is_some() {
-        table.refuse(
-            table.place("health"),
-            "'health' cannot be asked with balance = \"kernel\", since there no connection can be given to one \
-             certain worker",
-        );
-    }
-    for (index, listen) in app.listen.iter().enumerate() {
-        let mut others = app.listen[..index].iter();
-        if others.any(|other| other.shared_port() == listen.shared_port()) {
-            table.refuse(
-                places[index],
-                "with balance = \"kernel\" each port of the server has one listening socket: give it one listen",
             );
         }
     }

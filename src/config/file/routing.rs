@@ -21,11 +21,7 @@ pub fn read(table: &Table<'_>, app: &mut AppConfig) {
     routing.websocket_sticky = table.truth("websocket-sticky");
     routing.proxy_protocol = table.truth("proxy-protocol");
     routing.header_complete = table.truth("header-complete");
-    routing.trusted_proxies = table
-        .list("trusted-proxies")
-        .iter()
-        .filter_map(|value| table.read("trusted-proxies", value, NETWORKS, str::parse::<Networks>))
-        .fold(Networks::default(), Networks::and);
+    routing.trusted_proxies = trusted_proxies(table);
     set(
         &mut routing.peek_timeout,
         table.word("peek-timeout", TIME, config::positive_duration),
@@ -47,6 +43,15 @@ pub fn read(table: &Table<'_>, app: &mut AppConfig) {
     if table.refused() == refused {
         check_together(table, &app.routing);
     }
+}
+
+/// Whose word is taken for who a client is.
+pub fn trusted_proxies(table: &Table<'_>) -> Networks {
+    table
+        .list("trusted-proxies")
+        .iter()
+        .filter_map(|value| table.read("trusted-proxies", value, NETWORKS, str::parse::<Networks>))
+        .fold(Networks::default(), Networks::and)
 }
 
 /// What no key says by itself.

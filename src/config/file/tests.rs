@@ -222,14 +222,16 @@ fn the_example_is_a_file() {
         .join("\n")
         .replace("www-data", "root");
     assert_eq!(read(&all).apps[0].workers, 4);
-    let (top, app) = keys();
-    for key in top.iter().chain(&app) {
+    let all = keys();
+    for key in all.top.iter().chain(&all.servers).chain(&all.proxies) {
         let has = EXAMPLE.lines().filter_map(key_of).any(|one| one == *key);
         assert!(has, "no {key} in src/config/file/example.toml");
     }
     let narrow = |line: &str| line.chars().count() <= 90;
     assert!(EXAMPLE.lines().all(narrow));
 }
+
+mod proxies;
 
 const APP: &str = "[[app]]\ncommand = [\"a\"]\n";
 
