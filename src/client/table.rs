@@ -236,7 +236,10 @@ fn listeners(out: &mut String, section: &Section) {
     );
     for listener in &section.listeners {
         let address = match listener.app_port {
-            Some(port) if !listener.address.ends_with(&format!(":{port}")) => {
+            // What a proxy asks for is nobody's business.
+            Some(port)
+                if section.proxy.is_none() && !listener.address.ends_with(&format!(":{port}")) =>
+            {
                 format!("{} (server: {port})", listener.address)
             }
             _ => listener.address.clone(),

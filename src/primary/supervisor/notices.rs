@@ -3,6 +3,8 @@
 //! It is told that we live only while the main loop, each dispatcher and the thread of the logs go round. A busy
 //! one goes round as well.
 
+use std::time::Duration;
+
 use super::operations::Order;
 use super::words::count;
 use super::{Supervisor, Timer};
@@ -10,7 +12,12 @@ use crate::policy::deadlines::Moment;
 use crate::policy::fleet::Condition;
 use crate::policy::ids::SlotId;
 use crate::primary::app::App;
+use crate::primary::backends::Backends;
 use crate::primary::notifier::{EXTEND_EVERY, Notifier, STATUS_EVERY, Stage};
+use crate::status::{BackendState, BackendStatus};
+
+/// How often it is looked how backends are.
+const BACKENDS_EVERY: Duration = Duration::from_secs(2);
 
 /// The manager, and when it is to be told the next.
 #[derive(Debug)]
@@ -81,8 +88,11 @@ impl Supervisor {
         let notices = &self.telling.notices;
         let later = later || notices.notifier.has_more();
         let more = later.then_some(notices.next_status);
+        // Their thread does not wake this one.
+        let proxies = self.apps.iter().any(|app| app.backends.is_some());
+        let backends = proxies.then(|| self.now() + BACKENDS_EVERY);
         let long = self.takes_long().then_some(notices.next_extension);
-        let next = more.into_iter().chain(long).min();
+        let next = more.into_iter().chain(long).chain(backends).min();
         match next {
             Some(at) => self.deadlines.set(Timer::Notice, at),
             None => self.deadlines.clear(Timer::Notice),
@@ -152,11 +162,31 @@ impl Supervisor {
             "{doing}: {ready} of {} ready",
             count(slots as u64, "worker")
         );
-        for more in self.operation_words().into_iter().chain(self.trouble()) {
+        let (backends, worst) = self.backends_in_words();
+        words.push_str(&backends);
+        let troubles = self.trouble().into_iter().chain(worst);
+        for more in self.operation_words().into_iter().chain(troubles) {
             words.push_str("; ");
             words.push_str(&more);
         }
         words
+    }
+
+    /// `, 2 of 3 backends up`, and what is wrong with the first that has something wrong with it; nothing where there
+    /// is no proxy.
+    fn backends_in_words(&self) -> (String, Option<String>) {
+        let all = self.apps.iter().filter_map(|app| app.backends.as_ref());
+        let all: Vec<_> = all.flat_map(Backends::status).collect();
+        if all.is_empty() {
+            return (String::new(), None);
+        }
+        let is_up = |one: &&BackendStatus| one.state == BackendState::Up;
+        let up = all.iter().filter(is_up).count();
+        let of = count(all.len() as u64, "backend");
+        let mut troubled = all.iter();
+        let worst =
+            troubled.find_map(|one| Some(format!("{}: {}", one.backend, one.why.as_ref()?)));
+        (format!(", {up} of {of} up"), worst)
     }
 
     /// Why the first slot that has no ready worker has none.

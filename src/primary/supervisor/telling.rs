@@ -279,7 +279,13 @@ impl Supervisor {
         let app = &self.apps[app];
         let addresses = app.listeners.addresses().join(", ");
         let (label, workers, command) = (self.label(app), workers(app), shown(app));
-        info!("{label}{addresses} is shared by {workers} of {command}");
+        match &app.backends {
+            Some(backends) => {
+                let backends = count(backends.status().len() as u64, "backend");
+                info!("{label}{addresses} leads to {backends} by {workers}");
+            }
+            None => info!("{label}{addresses} is shared by {workers} of {command}"),
+        }
         if std::mem::replace(&mut self.announced, true) {
             return;
         }
@@ -350,6 +356,9 @@ fn workers(app: &App) -> String {
 
 /// Its command in quotes, cut if it is long.
 fn shown(app: &App) -> String {
+    if app.config.proxy.is_some() {
+        return "the proxy".to_owned();
+    }
     let command = words::lossy(&app.config.command).join(" ");
     if command.chars().count() <= COMMAND_SHOWN {
         return format!("'{command}'");
