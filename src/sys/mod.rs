@@ -10,6 +10,7 @@ pub mod diag;
 pub mod directory;
 pub mod exec;
 pub mod fdpass;
+pub mod footprint;
 pub mod handover;
 pub mod inherited;
 pub mod limits;

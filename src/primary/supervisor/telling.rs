@@ -21,6 +21,7 @@ use crate::primary::preflight;
 use crate::primary::workers::Worker;
 use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, run_directories};
 use crate::status::{Awaited, AwaitedState};
+use crate::sys::footprint;
 
 /// How long after its beginning something is told of: ever less often.
 const TOLD_AFTER: [Duration; 6] = [
@@ -197,6 +198,7 @@ impl Supervisor {
                 "{ready} of {all} workers are ready after {took}; forkfront status says why the others are not"
             ),
         }
+        footprint::forget_the_start();
     }
 
     pub(super) fn ready_slots(&self, app: &App) -> usize {

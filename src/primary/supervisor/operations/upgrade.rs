@@ -22,6 +22,7 @@ use crate::primary::upgrade::{self, RESUME};
 use crate::primary::verbs::Audience;
 use crate::sys::clock;
 use crate::sys::exec::{self, Program};
+use crate::sys::footprint;
 use crate::sys::handover::{self, Kind, Luggage};
 
 /// How long reading and writing of output may take to come to a standstill.
@@ -185,6 +186,7 @@ impl Supervisor {
         let unknown = "another version of forkfront has understood this, and the one that runs now has not: ask again";
         self.commands.disappoint(&known, unknown);
         self.proceed();
+        footprint::forget_the_start();
     }
 }
 
