@@ -14,7 +14,7 @@ const MEMORY: u64 = 8;
 const BUSY: u64 = 200;
 const FREE: u64 = 100;
 /// Connections that each worker is to find when it is woken.
-const EACH: u64 = 2;
+const EACH: u64 = 4;
 /// Connections of one round from which on they are sent together, though nobody waited for them.
 const MANY: usize = 4;
 

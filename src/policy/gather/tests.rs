@@ -2,7 +2,7 @@
 
 use super::*;
 
-const MAX: u64 = 200_000;
+const MAX: u64 = 300_000;
 
 /// A dispatcher with its clock.
 struct World {
@@ -47,7 +47,7 @@ impl World {
 fn who_comes_alone_waits_for_nobody_and_nothing_is_asked() {
     let mut world = World::new(MAX);
     // Less than one in the longest wait.
-    assert_eq!(world.come(4_000, 900), 0);
+    assert_eq!(world.come(3_000, 900), 0);
     assert_eq!(world.asked, 0);
     assert!(!world.gather.is_dense());
 }
@@ -60,12 +60,12 @@ fn nobody_waits_while_a_core_is_free() {
 }
 
 #[test]
-fn where_all_cores_are_busy_each_worker_finds_two() {
+fn where_all_cores_are_busy_each_worker_finds_four() {
     let mut world = World::new(MAX);
-    // Two each for two workers: four at 40,000 a second take 100 us.
-    assert_eq!(world.come(40_000, 300), 100_000);
+    // Four each for two workers: eight at 40,000 a second take 200 us.
+    assert_eq!(world.come(40_000, 300), 200_000);
     assert!(world.gather.is_dense());
-    // At half of that it would be 400 us for eight workers.
+    // At half of that it would be 400 us.
     assert_eq!(world.come(20_000, 300), MAX);
 }
 
