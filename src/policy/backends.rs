@@ -11,6 +11,7 @@
 //! one that was ejected since sessions could not connect comes back by time, first on trial: with a small part of its
 //! weight, until one session has connected, or has not.
 
+pub mod changes;
 pub mod list;
 pub mod member;
 pub mod news;

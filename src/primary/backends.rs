@@ -22,12 +22,12 @@ use crate::policy::backends::list::Lead;
 use crate::primary::app::Means;
 use crate::primary::listeners::Listeners;
 use crate::primary::metrics::Waits;
-use crate::protocol::{BackendChange, Done};
 use crate::status::BackendStatus;
 use crate::sys::bell::Bell;
 use crate::sys::board;
 use crate::sys::handover::{Kind, Luggage, Ticket};
 
+mod change;
 mod check;
 mod keeper;
 mod report;
@@ -36,6 +36,7 @@ mod watch;
 use keeper::{Keeper, State};
 use watch::Watch;
 
+pub use change::{Begun, Progress, Waiting};
 pub use watch::DESCRIPTORS;
 
 /// Backends whose names have been resolved: nothing of them runs yet.
@@ -130,14 +131,6 @@ impl Backends {
         ])
     }
 
-    /// Does what `forkfront backend` asks for.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub fn change(&self, change: &BackendChange) -> std::result::Result<Done, String> {
-        Err(format!("{change:?} cannot be done yet"))
-    }
-
     /// How they are.
     pub fn status(&self) -> Vec<BackendStatus> {
         self.tallies().into_iter().map(|(one, _)| one).collect()
@@ -153,6 +146,24 @@ impl Backends {
     /// Sessions that wait for room at a backend.
     pub fn waiting(&self) -> u64 {
         self.keeper.board.waiting.load(Relaxed)
+    }
+
+    /// The configuration was read again. Backends that stay keep all that is known of them; what people have changed
+    /// since the last time counts no more. Names that are new have no address until they are resolved.
+    pub fn settle(&self, app: &AppConfig) {
+        let Some(proxy) = &app.proxy else {
+            return;
+        };
+        self.keeper.turn(|state, now| {
+            let plan = keeper::plan_of(app, state.plan.hash_key);
+            if plan != state.plan {
+                state.plan = plan;
+                state.table.replan();
+            }
+            state.table.settle(proxy, now);
+        });
+        self.keeper.nudge();
+        self.follow();
     }
 
     /// The worker `pid` is dead: its sessions count no more.

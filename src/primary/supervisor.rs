@@ -85,6 +85,8 @@ enum Timer {
     Operation,
     /// Slots that are being drained are to be looked at.
     Watch,
+    /// Changes of backends are to be looked at.
+    Backends,
     /// The trial of a new program takes too long.
     Trial,
     /// What is under way takes so long that people are told how far it is.
@@ -232,6 +234,7 @@ impl Supervisor {
                 Timer::StopWaiting(app) => self.stop_waiting(app),
                 Timer::Operation => self.advance(),
                 Timer::Watch => self.look_at_watches(),
+                Timer::Backends => self.look_at_backends(),
                 Timer::Trial => self.trial_is_late(),
                 Timer::Tell => self.tell_how_far(),
                 Timer::Pulse => self.feel_pulses(),

@@ -61,6 +61,10 @@ pub const VERBS: &[Verb] = &[
         help: "change a setting; key, value, app",
     },
     Verb {
+        name: "backend",
+        help: "change the backends of a proxy; change (add, remove, drain, resume, weight), backend, weight, app",
+    },
+    Verb {
         name: "upgrade",
         help: "go on as another binary; binary",
     },
@@ -137,6 +141,14 @@ pub struct FrozenClients {
 }
 
 impl Audience {
+    /// One client, who has been told nothing yet.
+    pub fn of(client: ClientId) -> Self {
+        Self {
+            clients: vec![client],
+            last: None,
+        }
+    }
+
     /// Who waits.
     pub fn clients(&self) -> &[ClientId] {
         &self.clients
@@ -287,6 +299,7 @@ mod tests {
             r#"{"verb":"drain","slot":"02"}"#,
             r#"{"verb":"resume","slot":"2"}"#,
             r#"{"verb":"set","value":"debug","key":"log-level"}"#,
+            r#"{"verb":"backend","change":"weight","backend":"db:5432","weight":3}"#,
             r#"{"verb":"upgrade","binary":"/new"}"#,
             r#"{"verb":"logs","of":"web:2","lines":10}"#,
             r#"{"verb":"stop"}"#,

@@ -219,11 +219,23 @@ impl Table {
     /// Makes the members what the items say.
     pub(super) fn sync(&mut self, now: Moment) {
         let planned = self.planned();
-        let wanted: Vec<Member> = self.items.iter().flat_map(Item::wanted).collect();
+        let literal = self.items.iter().filter(|item| !item.is_name());
+        let literal: HashSet<Target> = literal
+            .flat_map(Item::wanted)
+            .map(|one| one.target)
+            .collect();
+        // Two may lead to one address: that which is the address has it, or else the first.
+        let literal = &literal;
+        let not_literal =
+            move |item: &Item, one: &Member| !item.is_name() || !literal.contains(&one.target);
+        let wanted = self.items.iter().flat_map(|item| {
+            let wanted = item.wanted();
+            wanted.filter(move |one| not_literal(item, one))
+        });
+        let wanted: Vec<Member> = wanted.collect();
         let mut seen = HashSet::new();
         let mut order = Vec::with_capacity(wanted.len());
         for member in wanted {
-            // Two names may lead to one address: the first has it.
             if !seen.insert(member.target.clone()) {
                 continue;
             }

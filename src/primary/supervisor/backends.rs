@@ -1,13 +1,48 @@
 //! The backends of proxies: what their workers and people ask about them.
 
-use log::warn;
+use std::time::Duration;
 
-use super::Supervisor;
+use log::{info, warn};
+use serde::{Deserialize, Serialize};
+
 use super::join::{Reply, errno};
-use crate::policy::ids::WorkerId;
+use super::{Supervisor, Timer};
+use crate::policy::deadlines::Moment;
+use crate::policy::ids::{AppId, WorkerId};
+use crate::primary::backends::{Begun, Progress, Waiting};
 use crate::primary::control::ClientId;
-use crate::protocol::BackendChange;
+use crate::primary::verbs::Audience;
+use crate::protocol::{BackendChange, Done};
 use crate::wire::{Answer, Outcome};
+
+/// How often a backend that is drained is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a name that is added may take to be resolved.
+const RESOLVED: Duration = Duration::from_secs(20);
+
+/// A change of a backend whose end somebody waits for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendWatch {
+    app: AppId,
+    /// When it is given up.
+    until: Moment,
+    waiting: Waiting,
+    /// How far it was when that was last said.
+    said: Option<String>,
+    audience: Audience,
+}
+
+impl BackendWatch {
+    /// Who waits.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Nobody waits any more.
+    pub fn into_audience(self) -> Audience {
+        self.audience
+    }
+}
 
 impl Supervisor {
     /// What a proxy worker needs of its app's backends.
@@ -25,19 +60,74 @@ impl Supervisor {
         }
     }
 
-    /// Does what `forkfront backend` asks for.
+    /// Does what `forkfront backend` asks for. What takes its time keeps no operation waiting, nor waits for one.
     pub(super) fn change_backend(
         &mut self,
         client: ClientId,
         app: Option<&str>,
         change: &BackendChange,
     ) {
-        let done = self.app_named(app).and_then(|app| {
+        let begun = self.app_named(app).and_then(|app| {
             let backends = self.apps[app].backends.as_ref();
             let backends =
                 backends.ok_or_else(|| "it has no backends: it is no proxy".to_owned())?;
-            backends.change(change)
+            Ok((app, backends.change(change)?))
         });
-        self.commands.answer(client, done);
+        match begun {
+            Err(sentence) => self.commands.answer::<Done>(client, Err(sentence)),
+            Ok((_, Begun::Done(sentence))) => {
+                info!("{sentence}");
+                self.commands.answer(client, Ok(Done::new(sentence)));
+            }
+            Ok((app, Begun::Waits(waiting))) => {
+                let patience = match waiting {
+                    Waiting::Drained(_) => self.apps[app].config.drain_timeout,
+                    Waiting::Resolved(_) => RESOLVED,
+                };
+                self.operations.backends.push(BackendWatch {
+                    app,
+                    until: self.now() + patience,
+                    waiting,
+                    said: None,
+                    audience: Audience::of(client),
+                });
+                self.look_at_backends();
+            }
+        }
+    }
+
+    /// Answers those whose change has come to its end, or whose patience is over.
+    pub(super) fn look_at_backends(&mut self) {
+        let now = self.now();
+        let watches = std::mem::take(&mut self.operations.backends);
+        for mut watch in watches {
+            let app = self.apps.get(watch.app);
+            let backends = app.and_then(|app| app.backends.as_ref());
+            let outcome = match backends.map(|one| (one, one.progress(&watch.waiting))) {
+                None => Err("the app was stopped meanwhile".to_owned()),
+                Some((_, Progress::Done(outcome))) => outcome,
+                Some((backends, Progress::Waits(_))) if now >= watch.until => {
+                    Err(backends.overdue(&watch.waiting))
+                }
+                Some((_, Progress::Waits(line))) => {
+                    if watch.said.as_ref() != Some(&line) {
+                        self.commands.tell(&mut watch.audience, &line);
+                        watch.said = Some(line);
+                    }
+                    self.operations.backends.push(watch);
+                    continue;
+                }
+            };
+            let words = match watch.waiting {
+                Waiting::Drained(_) => "drain of a backend",
+                Waiting::Resolved(_) => "backend add",
+            };
+            self.answer_all(words, watch.audience, outcome);
+        }
+        if self.operations.backends.is_empty() {
+            self.deadlines.clear(Timer::Backends);
+        } else {
+            self.deadlines.set(Timer::Backends, now + LOOK);
+        }
     }
 }

@@ -19,6 +19,7 @@ use log::{debug, error, info};
 use serde::{Deserialize, Serialize};
 
 use super::Supervisor;
+use super::backends::BackendWatch;
 use crate::config::Balance;
 use crate::config::file::nearest::nearest;
 use crate::policy::deadlines::Moment;
@@ -76,6 +77,8 @@ pub struct Operations {
     waiting: VecDeque<Asked>,
     current: Option<Current>,
     watches: Vec<(Watch, Audience)>,
+    /// Changes of backends, which wait for nothing else.
+    pub(super) backends: Vec<BackendWatch>,
     /// The upgrade that leads to the next image, or has led to this one.
     passage: Option<Passage>,
 }
@@ -99,7 +102,8 @@ impl Operations {
         let waiting = self.waiting.iter().map(|asked| &asked.audience);
         let watching = self.watches.iter().map(|(_, audience)| audience);
         let current = self.current.iter().map(|current| &current.audience);
-        let all = waiting.chain(watching).chain(current);
+        let backends = self.backends.iter().map(BackendWatch::audience);
+        let all = waiting.chain(watching).chain(current).chain(backends);
         all.flat_map(|audience| audience.clients())
             .copied()
             .collect()
@@ -267,7 +271,7 @@ impl Supervisor {
         self.answer_all(words, audience, outcome);
     }
 
-    fn answer_all(&mut self, words: &str, mut audience: Audience, outcome: Outcome) {
+    pub(super) fn answer_all(&mut self, words: &str, mut audience: Audience, outcome: Outcome) {
         match &outcome {
             Ok(message) => info!("{message}"),
             Err(sentence) => {
@@ -286,12 +290,14 @@ impl Supervisor {
             waiting,
             current,
             watches,
+            backends,
             passage: _,
         } = std::mem::take(&mut self.operations);
         let waiting = waiting.into_iter().map(|asked| asked.audience);
         let watched = watches.into_iter().map(|(_, audience)| audience);
         let current = current.into_iter().map(|current| current.audience);
-        for mut audience in current.chain(waiting).chain(watched) {
+        let backends = backends.into_iter().map(BackendWatch::into_audience);
+        for mut audience in current.chain(waiting).chain(watched).chain(backends) {
             let stopped: Result<Done, _> = Err("the primary was told to stop meanwhile".to_owned());
             self.commands.dismiss(&mut audience, &stopped);
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::backends::BackendWatch;
 use super::Operations;
 use super::slots::Watch;
 use super::upgrade::Passage;
@@ -14,6 +15,8 @@ pub struct FrozenOperations {
     /// Orders that another version does not know are left out.
     waiting: Vec<Value>,
     watches: Vec<(Watch, Audience)>,
+    #[serde(default)]
+    backends: Vec<BackendWatch>,
     passage: Option<Passage>,
 }
 
@@ -26,6 +29,7 @@ impl Operations {
                 .filter_map(|asked| serde_json::to_value(asked).ok())
                 .collect(),
             watches: self.watches.clone(),
+            backends: self.backends.clone(),
             passage: self.passage.clone(),
         }
     }
@@ -39,6 +43,7 @@ impl Operations {
                 .collect(),
             current: None,
             watches: frozen.watches,
+            backends: frozen.backends,
             passage: frozen.passage,
         }
     }
