@@ -163,7 +163,7 @@ impl Backends {
     }
 
     /// Tells the resolver which names there are.
-    fn follow(&self) {}
+    pub(super) fn follow(&self) {}
 
     fn refuse_own(&self, _backend: &Backend) -> Result<(), String> {
         Ok(())
