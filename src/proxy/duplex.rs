@@ -8,7 +8,8 @@
 //! An idle session holds no buffer. What one side sends is read into the worker's one scratch buffer and written on
 //! at once; only what the other side does not take now is kept, and until that is delivered nothing more is read from
 //! the side that sent it. A direction in which much flows goes through a pipe by splice(2) instead, of which the same
-//! holds. So a session holds at most 64 KiB, or a pipe's 256 KiB, for each direction.
+//! holds. So a session holds at most 256 KiB for each direction, or one of the few pipes of 1 MiB that a
+//! worker has.
 //!
 //! A side that says that it sends no more (FIN) has that carried on once everything before it is delivered. A reset
 //! ends the session: what can be delivered of what was read before it is delivered, the rest is dropped, and whoever

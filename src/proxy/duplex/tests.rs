@@ -226,6 +226,7 @@ fn a_slow_reader_holds_up_a_fast_writer_without_a_spin() {
         drop(client);
         let ran = session.join().unwrap();
         assert_eq!(ran.moved.down, COUNT as u64);
-        assert!(ran.turns.1 <= 8, "{splice:?}: {ran:?}");
+        // What arrives while the reader is awaited is an event each, and there is a bound to what can arrive.
+        assert!(ran.turns.1 <= 100, "{splice:?}: {ran:?}");
     }
 }

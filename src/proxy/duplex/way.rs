@@ -21,14 +21,16 @@ use crate::config::proxy::Splice;
 
 /// Bytes that one direction moves in one turn, about: enough that the turn itself costs nothing, and short enough
 /// that others do not notice it.
-const BUDGET: usize = 256 * 1024;
+const BUDGET: usize = 512 * 1024;
 /// What is to be sent first is put in front of what is read first, so that both go in one packet; longer than this it
 /// goes alone.
 const LONGEST_FRONT: usize = 4096;
-/// So many full buffers in a row are a stream, and are spliced from then on.
-const STREAM_FROM: u8 = 4;
-/// A filling of less than this is no stream's, bytes.
-const QUIET: usize = 16 * 1024;
+/// Bytes that are read at a time, at first.
+const FIRST_ROOM: usize = 64 * 1024;
+/// And at least, where the sink takes little at a time: what it does not take is to be kept.
+const LEAST_ROOM: usize = 16 * 1024;
+/// A filling of less than this is no stream's, bytes: copying it takes fewer system calls.
+const QUIET: usize = 64 * 1024;
 /// And so many of them in a row are copied again.
 const QUIET_FROM: u8 = 4;
 
@@ -69,8 +71,8 @@ enum Held {
 /// How bytes are moved just now.
 #[derive(Debug, PartialEq, Eq)]
 enum Means {
-    /// By the scratch buffer, which was full so many times in a row.
-    Copy { full: u8 },
+    /// By so much of the scratch buffer at a time: the more, the more comes and goes on.
+    Copy { room: u32 },
     /// By a pipe, which was filled with little so many times in a row.
     Splice { quiet: u8 },
 }
@@ -79,24 +81,41 @@ impl Means {
     fn at_first(splice: Splice) -> Self {
         match splice {
             Splice::On => Self::Splice { quiet: 0 },
-            Splice::Auto | Splice::Off => Self::Copy { full: 0 },
+            Splice::Auto | Splice::Off => Self::Copy {
+                room: FIRST_ROOM as u32,
+            },
         }
     }
 
-    /// What a read of `count` bytes says.
-    fn read(&mut self, count: usize, splice: Splice) {
-        if let Self::Copy { full } = self {
-            *full = if count == SCRATCH { *full + 1 } else { 0 };
-            if *full >= STREAM_FROM {
-                *self = match splice {
-                    Splice::Off => Self::Copy { full: 0 },
-                    Splice::On | Splice::Auto => Self::Splice { quiet: 0 },
-                };
-            }
+    /// How much is to be read at a time, bytes.
+    fn room(&self) -> usize {
+        match self {
+            Self::Copy { room } => *room as usize,
+            Self::Splice { .. } => SCRATCH,
         }
     }
 
-    /// What a filling by `count` bytes says.
+    /// `came` bytes were there to be copied, of which the sink has taken `went`. A stream grows to the whole buffer, and
+    /// is spliced when that does not suffice.
+    fn copied(&mut self, came: usize, went: usize, splice: Splice) {
+        let Self::Copy { room } = self else { return };
+        let now = *room as usize;
+        if came < now && went == came {
+            return;
+        }
+        let next = if went < came {
+            went.next_multiple_of(LEAST_ROOM).clamp(LEAST_ROOM, now)
+        } else {
+            now * 2
+        };
+        if next <= SCRATCH || splice == Splice::Off {
+            *room = next.min(SCRATCH) as u32;
+        } else {
+            *self = Self::Splice { quiet: 0 };
+        }
+    }
+
+    /// A pipe was filled with `count` bytes.
     fn filled(&mut self, count: usize, splice: Splice) {
         if let Self::Splice { quiet } = self {
             *quiet = if count < QUIET { *quiet + 1 } else { 0 };
@@ -200,9 +219,8 @@ impl Way {
         }
         if source.ready.readable {
             let count = self
-                .read(source, &mut tools.scratch[length..])
+                .read(source, &mut tools.scratch[length..self.means.room()])
                 .map_err(Flow::SourceFailed)?;
-            self.means.read(count, self.splice);
             length += count;
         }
         if length == 0 {
@@ -210,6 +228,7 @@ impl Way {
         }
         let taken = write(sink, &tools.scratch[..length]).map_err(Flow::SinkFailed)?;
         self.moved += taken as u64;
+        self.means.copied(length, taken, self.splice);
         if taken < length {
             self.held = Held::Chunk(tools.keep(taken..length));
         }
@@ -240,9 +259,18 @@ impl Way {
     }
 
     /// A pipe, if what comes is to be spliced and there is one.
-    fn pipe(&self, tools: &mut Tools) -> Option<Lent> {
-        let splices = matches!(self.means, Means::Splice { .. }) && !self.pending();
-        splices.then(|| tools.pipes.take()).flatten()
+    fn pipe(&mut self, tools: &mut Tools) -> Option<Lent> {
+        if self.pending() || !matches!(self.means, Means::Splice { .. }) {
+            return None;
+        }
+        let pipe = tools.pipes.take();
+        if pipe.is_none() {
+            // Whatever still fills the whole buffer asks again.
+            self.means = Means::Copy {
+                room: SCRATCH as u32,
+            };
+        }
+        pipe
     }
 
     /// One filling and one emptying of a pipe.
