@@ -17,7 +17,7 @@ pub use backend::{Backend, Host, canonical, duplicate};
 pub use plan::{Plan, Planned, Target};
 pub use started::{APP_PORT, WORKER, app, listens};
 pub use words::{
-    OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, sticky, time_or_off,
+    OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, time_or_off,
 };
 
 /// How long open sessions have when a worker of a proxy is to go, or all stop. More than `run` gives its requests,

@@ -31,6 +31,7 @@ mod change;
 mod check;
 mod keeper;
 mod report;
+pub mod resolve;
 mod watch;
 
 use keeper::{Keeper, State};

@@ -29,13 +29,14 @@ pub struct SessionWords {
     ///   query:NAME     a parameter of its query
     ///   path:N         the first N segments of its path
     ///   proxy          the source in a PROXY header, which goes on to the backend
+    ///   route:NAME     the backend itself, by its place behind --to (0, 1, ...), behind the
+    ///                  last dot of a cookie, header or parameter that the servers set
     ///
     /// Where there is no such thing it is the client's address. What is read is passed on all the
     /// same. A backend that leaves moves only its own clients, and they come back with it.
     #[arg(
         long,
         value_name = "KEY",
-        value_parser = proxy::sticky,
         verbatim_doc_comment,
         help_heading = "Who gets a session"
     )]

@@ -72,7 +72,7 @@ fn backends(table: &Table<'_>, directory: &Path) -> (Vec<Backend>, Vec<usize>) {
 /// Who gets a session, and how it is treated.
 fn treatment(table: &Table<'_>, proxy: &mut Proxy) {
     set(&mut proxy.balance, table.word("balance", WORD, choice));
-    proxy.sticky = table.word("sticky", WORD, proxy::sticky);
+    proxy.sticky = table.word("sticky", WORD, str::parse);
     set(
         &mut proxy.max_queue,
         table.word("max-queue", NUMBER, proxy::max_queue),

@@ -4,7 +4,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::CheckWhat;
-use crate::config::Sticky;
 use crate::config::duration::positive_duration;
 
 /// The most other backends that are tried for one session.
@@ -76,21 +75,6 @@ impl std::fmt::Display for CheckWhat {
             Self::Tcp => f.write_str("tcp"),
             Self::Http(path) => write!(f, "http:{path}"),
         }
-    }
-}
-
-/// `--sticky` of a proxy: what is the same goes to the same backend.
-///
-/// # Errors
-/// A sentence; `route:` is one that only the slots of a server know.
-pub fn sticky(words: &str) -> Result<Sticky, String> {
-    match words.parse()? {
-        Sticky::Route(_) => Err(
-            "route:NAME names a slot of a server that 'run' has started, and backends have none; \
-             cookie:NAME keeps a session where it began"
-                .into(),
-        ),
-        key => Ok(key),
     }
 }
 

@@ -191,10 +191,6 @@ const WRONG: &[(&str, &str)] = &[
         "4:11: 'balance' cannot be \"idle\": it takes round-robin,",
     ),
     (
-        "sticky = \"route:a\"",
-        "4:10: 'sticky' cannot be \"route:a\": route:NAME names a slot",
-    ),
-    (
         "check = \"ftp\"",
         "4:9: 'check' cannot be \"ftp\": it takes tcp",
     ),
