@@ -18,3 +18,4 @@ pub mod sniff;
 pub mod stall;
 pub mod upstream;
 pub mod weights;
+pub mod wheel;
