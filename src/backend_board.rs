@@ -38,6 +38,8 @@ pub struct BackendBoard {
     pub turn: AtomicU64,
     /// Sessions of all workers that wait for room at a backend.
     pub waiting: AtomicU64,
+    /// Clients that no backend served and that were reset for it, by [`TurnedAway`].
+    pub turned_away: [AtomicU64; TurnedAway::ALL.len()],
     /// One for each backend of the plan, by its place there.
     pub entries: [Entry; BACKENDS],
     /// Whose the rows are: pids; 0: nobody's. Apart from the rows, so that to look for one touches few pages.
@@ -45,6 +47,44 @@ pub struct BackendBoard {
     /// One for each worker: what is to be taken back from the entries when it dies.
     pub rows: [Row; ROWS],
     plans: [PlanText; 2],
+}
+
+/// Why a client was served by no backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// No backend gets sessions now.
+    Shut,
+    /// Those that were tried could not be connected to.
+    Unreachable,
+    /// All were full, and as many sessions waited as may.
+    QueueFull,
+    /// All were full for longer than a session waits.
+    QueueTimeout,
+    /// The worker had no descriptor or memory left.
+    Exhausted,
+}
+
+impl TurnedAway {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Shut,
+        Self::Unreachable,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Exhausted,
+    ];
+}
+
+impl std::fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Shut => "no backend takes sessions",
+            Self::Unreachable => "no backend could be connected to",
+            Self::QueueFull => "all backends are full, and too many sessions wait already",
+            Self::QueueTimeout => "all backends were full for too long",
+            Self::Exhausted => "the worker has no file descriptor or memory left",
+        })
+    }
 }
 
 /// One backend.
@@ -199,6 +239,21 @@ impl BackendBoard {
     pub fn closed(&self, row: usize, at: usize) {
         lower(&self.entries[at].open, 1);
         lower(&self.rows[row].open[at], 1);
+    }
+}
+
+impl BackendBoard {
+    /// The worker of `row` has one session more that waits for room.
+    pub fn waits(&self, row: usize) {
+        self.waiting.fetch_add(1, Relaxed);
+        self.rows[row].waiting.fetch_add(1, Relaxed);
+    }
+
+    /// The worker of `row` has one session less that waits.
+    pub fn waits_no_more(&self, row: usize) {
+        let waiting = &self.waiting;
+        let _ = waiting.fetch_update(Relaxed, Relaxed, |all| Some(all.saturating_sub(1)));
+        lower(&self.rows[row].waiting, 1);
     }
 }
 

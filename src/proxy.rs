@@ -7,14 +7,20 @@
 //! |---|---|
 //! | `server` | the loop: who has a turn, what becomes of a session after it |
 //! | `session` | one client and its backend |
+//! | `asking` | whom a client belongs to, where backends are sticky |
 //! | `attempt`, `dial` | the way to a backend: the choice, the connect, the next one |
+//! | `header` | what a backend is told of the client |
+//! | `patience` | how long each thing may take |
 //! | `view` | the plan and the board as this worker sees them |
 //! | `duplex` | bytes between two connected sockets |
 //! | `source` | what a poll's token means |
 
+mod asking;
 mod attempt;
 mod dial;
 mod duplex;
+mod header;
+mod patience;
 mod server;
 mod session;
 mod site;

@@ -1,33 +1,45 @@
 //! The way to a backend: one is chosen and connected to; when that does not come about, another is, until all are
 //! tried or enough. Nothing of the client's is lost meanwhile: what was read of it is kept until it is sent.
 
+use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use mio::Interest;
 use mio::event::Event;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
-use std::os::fd::AsRawFd;
 
 use super::dial::{Dialed, dial};
-use super::duplex::{Duplex, Moved, Side, reset_on_close};
+use super::duplex::{Duplex, Moved, Side};
+use super::patience::NEVER;
 use super::session::{Session, Stage, Step};
 use super::site::Site;
 use super::source::Id;
-use super::view::Choice;
-use crate::backend_board::BACKENDS;
+use super::view::{Belongs, Choice};
+use crate::backend_board::{BACKENDS, TurnedAway};
+
+/// How long a session rests that had no descriptor to connect with, ms.
+const REST: u64 = 16;
 
 /// A session on its way to a backend.
 #[derive(Debug)]
 pub struct Attempt {
     /// What is to be sent to it before anything that is still to be read of the client.
-    first: Vec<u8>,
+    pub first: Vec<u8>,
     /// The client was read from already.
-    was_read: bool,
+    pub was_read: bool,
+    /// Where it is to go.
+    pub belongs: Belongs,
+    /// When what it is doing now takes too long.
+    pub until: u64,
     tried: Tried,
     /// How many others may be tried.
     left: u32,
     since: Instant,
+    /// When it has waited too long for room, once it waits.
+    queued_until: u64,
+    /// When it has rested too often, once it has rested.
+    rested_until: u64,
 }
 
 /// Backends, by their place on the board.
@@ -51,9 +63,13 @@ impl Attempt {
         Self {
             first: Vec::new(),
             was_read: false,
+            belongs: Belongs::Anywhere,
+            until: NEVER,
             tried: Tried::default(),
             left: site.view.proxy().retries,
-            since: site.now,
+            since: site.woken,
+            queued_until: NEVER,
+            rested_until: NEVER,
         }
     }
 }
@@ -72,43 +88,43 @@ impl Session {
     /// Connects to one backend after the other until one is connected, or is being connected to.
     pub fn connect(&mut self, id: Id, mut attempt: Attempt, site: &mut Site) -> Step {
         loop {
-            let place = match site.view.choose(&attempt.tried) {
+            let place = match site.view.choose(attempt.belongs, &attempt.tried) {
                 Choice::Place(place) => place,
-                Choice::Full => {
-                    self.stage = Stage::Queued(Box::new(attempt));
-                    return Step::Queue;
-                }
-                Choice::Nobody => return self.refuse(site, "no backend takes sessions"),
+                Choice::Full => return self.wait_for_room(id, Box::new(attempt), site),
+                Choice::Nobody => return self.refuse(TurnedAway::Shut, site),
             };
             self.at = Some(site.view.door(place).at as u16);
             match self.dial(id, place, &mut attempt, site) {
                 Ok(Progress::Connected) => return self.begin_moving(id, attempt, None, site),
                 Ok(Progress::UnderWay) => {
+                    attempt.until = site.now.saturating_add(site.view.patience.connect);
                     self.stage = Stage::Connecting(Box::new(attempt));
                     return Step::Waiting;
                 }
                 Ok(Progress::ClientGone) => return Step::Over,
+                Err(errno) if is_shortage(errno) => {
+                    if self.may_rest(&mut attempt, site) {
+                        self.stage = Stage::Resting(Box::new(attempt));
+                        return Step::Waiting;
+                    }
+                    if errno != Errno::EAGAIN {
+                        return self.refuse(TurnedAway::Exhausted, site);
+                    }
+                    if !self.goes_on(errno, &mut attempt, site) {
+                        return self.refuse(TurnedAway::Unreachable, site);
+                    }
+                }
                 Err(errno) => {
                     if !self.goes_on(errno, &mut attempt, site) {
-                        return self.refuse(site, "no backend could be connected to");
+                        return self.refuse(TurnedAway::Unreachable, site);
                     }
                 }
             }
         }
     }
 
-    /// An event has come while a connect was under way.
-    pub fn connect_told(&mut self, id: Id, side: Side, event: &Event, site: &mut Site) -> Step {
-        let Stage::Connecting(_) = &self.stage else {
-            return Step::Waiting;
-        };
-        if side == Side::Client {
-            return if event.is_error() {
-                Step::Over
-            } else {
-                Step::Waiting
-            };
-        }
+    /// The backend has something to tell while a connect is under way.
+    pub fn connect_told(&mut self, id: Id, event: &Event, site: &mut Site) -> Step {
         if !event.is_writable() && !event.is_error() {
             return Step::Waiting;
         }
@@ -118,27 +134,66 @@ impl Session {
             }
             _ => 0,
         };
-        let Stage::Connecting(attempt) = std::mem::take(&mut self.stage) else {
-            return Step::Waiting;
-        };
-        self.connect_came(id, *attempt, Errno::from_raw(error), Some(event), site)
+        match std::mem::take(&mut self.stage) {
+            Stage::Connecting(attempt) if error == 0 => {
+                self.begin_moving(id, *attempt, Some(event), site)
+            }
+            Stage::Connecting(attempt) => {
+                self.connect_failed(id, *attempt, Errno::from_raw(error), site)
+            }
+            other => {
+                self.stage = other;
+                Step::Waiting
+            }
+        }
     }
 
-    fn connect_came(
+    /// A connect that was under way has not come about.
+    pub fn connect_failed(
         &mut self,
         id: Id,
         mut attempt: Attempt,
         errno: Errno,
-        event: Option<&Event>,
         site: &mut Site,
     ) -> Step {
-        if errno as i32 == 0 {
-            return self.begin_moving(id, attempt, event, site);
-        }
         if !self.goes_on(errno, &mut attempt, site) {
-            return self.refuse(site, "no backend could be connected to");
+            return self.refuse(TurnedAway::Unreachable, site);
         }
         self.connect(id, attempt, site)
+    }
+
+    /// All backends are full, or others wait already.
+    pub fn wait_for_room(&mut self, id: Id, mut attempt: Box<Attempt>, site: &mut Site) -> Step {
+        if attempt.queued_until == NEVER {
+            attempt.queued_until = site.now.saturating_add(site.view.patience.queue);
+        }
+        attempt.until = attempt.queued_until;
+        self.stage = Stage::Queued(attempt);
+        if self.watched.client.is_some() {
+            return Step::Queue;
+        }
+        // It may go away meanwhile.
+        match self.watch_client(id, Interest::READABLE, site) {
+            Step::Waiting => Step::Queue,
+            other => other,
+        }
+    }
+
+    /// Whether it is worth while to try again soon what could not be done for want of descriptors (or, of a Unix
+    /// socket, since its backlog is full: it cannot be waited for that).
+    fn may_rest(&mut self, attempt: &mut Attempt, site: &mut Site) -> bool {
+        if attempt.rested_until == NEVER {
+            attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
+        }
+        if site.now >= attempt.rested_until {
+            return false;
+        }
+        attempt.until = site.now + REST;
+        self.backend = None;
+        if let Some(at) = self.at.take() {
+            site.view.closed(usize::from(at), site.queued);
+        }
+        true
     }
 
     /// Begins one connect. Where it comes about at once, as it does on one machine, the client's first bytes are sent
@@ -207,6 +262,7 @@ impl Session {
     /// Counts a connect that did not come about; whether there is another to come.
     fn goes_on(&mut self, errno: Errno, attempt: &mut Attempt, site: &mut Site) -> bool {
         self.backend = None;
+        attempt.rested_until = NEVER;
         let Some(at) = self.at.take().map(usize::from) else {
             return false;
         };
@@ -235,22 +291,18 @@ impl Session {
             duplex.note(Side::Backend, event);
         }
         self.stage = Stage::Moving(duplex);
-        let watched = if self.watched.client.is_some() {
-            site.watch_again(&self.client, id, Side::Client, Interest::READABLE)
-        } else {
-            site.watch(&self.client, id, Side::Client, Interest::READABLE)
-        };
-        match watched {
-            Ok(watched) => self.watched.client = watched,
-            Err(_) => return self.refuse(site, "a client cannot be watched"),
+        self.active = site.now;
+        match self.watch_client(id, Interest::READABLE, site) {
+            Step::Waiting => self.advance(id, site),
+            other => other,
         }
-        self.advance(id, site)
     }
+}
 
-    /// The client is to know that nobody has served it.
-    pub fn refuse(&mut self, site: &mut Site, why: &str) -> Step {
-        site.complain(format_args!("a client is turned away: {why}"));
-        reset_on_close(&self.client);
-        Step::Over
-    }
+/// Whether it is not the backend's fault.
+fn is_shortage(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN
+    )
 }

@@ -4,17 +4,21 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use slab::Slab;
 
+use super::patience::NEVER;
 use super::session::{Session, Step};
 use super::site::Site;
 use super::source::{Id, Source};
 use super::view::View;
+use crate::backend_board::TurnedAway;
+use crate::policy::wheel::Wheel;
+use crate::sys::limits;
 use crate::worker::join::ProxyMeans;
 use crate::worker::{Connection, Listener};
 
@@ -22,8 +26,14 @@ use crate::worker::{Connection, Listener};
 const ACCEPT_BATCH: usize = 32;
 /// Events taken in one go.
 const EVENTS: usize = 512;
-/// How long connections wait when no descriptor is free and no session ends.
-const PAUSE: Duration = Duration::from_millis(20);
+/// How long connections wait when no descriptor is free and no session ends, ms.
+const PAUSE: u64 = 20;
+/// How often sessions that wait for room look for it though no bell was rung: a backend may have got up, ms.
+const QUEUE_LOOK: u64 = 100;
+/// How long after work the means of moving bytes are tidied up, ms.
+const TIDY: u64 = 10_000;
+/// Descriptors that are not for sessions.
+const OTHER_DESCRIPTORS: u64 = 64;
 
 /// What is known of connections to take, since the poll tells of each arrival once only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +43,7 @@ enum Accepting {
     /// Some may be queued.
     Now,
     /// Some may be queued, but no descriptor was free: looked for again when a session ends, or at this time.
-    At(Instant),
+    At(u64),
 }
 
 /// The server's state.
@@ -47,6 +57,14 @@ pub struct Server {
     again: Vec<Id>,
     /// Sessions that wait for room at a backend, in the order in which they came.
     queue: VecDeque<Id>,
+    /// There may be room for those.
+    room: bool,
+    /// When that was looked for last.
+    looked_at: u64,
+    /// When sessions are to be looked at.
+    wheel: Wheel,
+    tidy_at: u64,
+    most: usize,
     next_age: u32,
     site: Site,
 }
@@ -73,6 +91,11 @@ impl Server {
             sessions: Slab::new(),
             again: Vec::new(),
             queue: VecDeque::new(),
+            room: false,
+            looked_at: 0,
+            wheel: Wheel::default(),
+            tidy_at: NEVER,
+            most: most_sessions()?,
             next_age: 0,
             site,
         })
@@ -83,7 +106,8 @@ impl Server {
         let mut events = Events::with_capacity(EVENTS);
         while self.listener.is_some() || !self.sessions.is_empty() {
             self.wait(&mut events)?;
-            self.site.woken();
+            self.site.wake_up();
+            self.look_at_the_clock();
             for event in &events {
                 self.told(event);
             }
@@ -91,6 +115,7 @@ impl Server {
                 self.turn(id, Session::advance);
             }
             self.accept()?;
+            self.serve_queue();
             self.site.view.tell();
         }
         Ok(())
@@ -106,43 +131,121 @@ impl Server {
         }
     }
 
+    /// There is another plan, backends were cut, or there is room at one.
     fn bell_rang(&mut self) {
-        if let Err(error) = self.site.view.reread() {
-            self.site.complain(format_args!(
-                "a plan of the backends cannot be read: {error}"
-            ));
+        self.room = true;
+        match self.site.view.reread() {
+            Ok(false) => {}
+            Ok(true) => self.for_all(|_| true, |_, _, _| Step::Waiting),
+            Err(error) => {
+                let what = format_args!("a plan of the backends cannot be read: {error}");
+                self.site.complain(what);
+            }
+        }
+        let cut = self.site.view.cut();
+        if !cut.is_empty() {
+            let is_cut = |session: &Session| session.at.is_some_and(|at| cut.contains(&at));
+            self.for_all(is_cut, |session, _, _| {
+                session.reset();
+                Step::Over
+            });
+        }
+    }
+
+    fn for_all(
+        &mut self,
+        concerned: impl Fn(&Session) -> bool,
+        mut visit: impl FnMut(&mut Session, Id, &mut Site) -> Step,
+    ) {
+        let all = self.sessions.iter().filter(|(_, one)| concerned(one));
+        let all: Vec<Id> = all
+            .map(|(place, one)| Id {
+                place,
+                age: one.age,
+            })
+            .collect();
+        for id in all {
+            self.turn(id, &mut visit);
         }
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
-        let timeout = match self.accepting {
-            _ if !self.again.is_empty() => Some(Duration::ZERO),
-            Accepting::Now => Some(Duration::ZERO),
-            Accepting::OnEvent => None,
-            Accepting::At(time) => Some(time.saturating_duration_since(Instant::now())),
+        let at_once = !self.again.is_empty()
+            || self.room && self.site.queued != 0
+            || self.accepting == Accepting::Now && self.has_room();
+        let timeout = if at_once {
+            Some(Duration::ZERO)
+        } else {
+            self.patience()
         };
         let listener = self.listener.as_ref();
-        let _sleeping = listener
-            .filter(|_| timeout != Some(Duration::ZERO))
-            .map(Listener::sleeping);
+        let _sleeping = listener.filter(|_| !at_once).map(Listener::sleeping);
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             other => other,
         }
     }
 
-    /// Takes what is queued.
-    fn accept(&mut self) -> io::Result<()> {
+    /// How long nothing has to be done though nothing comes.
+    fn patience(&self) -> Option<Duration> {
+        let mut next = self.wheel.next().unwrap_or(NEVER).min(self.tidy_at);
+        if let Accepting::At(time) = self.accepting {
+            next = next.min(time);
+        }
+        if self.site.queued != 0 {
+            next = next.min(self.site.now + QUEUE_LOOK);
+        }
+        // Less what this turn has taken: a few µs, where milliseconds matter.
+        (next != NEVER).then(|| Duration::from_millis(next.saturating_sub(self.site.now)))
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = self.site.now;
+        while let Some(place) = self.wheel.due(now) {
+            let Some(session) = self.sessions.get_mut(place) else {
+                continue;
+            };
+            session.armed = NEVER;
+            let age = session.age;
+            self.turn(Id { place, age }, Session::late);
+        }
+        if now >= self.tidy_at {
+            self.tidy_at = NEVER;
+            self.site.tools.tidy();
+        }
+        self.room |= self.site.queued != 0 && now >= self.looked_at + QUEUE_LOOK;
         if let Accepting::At(time) = self.accepting
-            && self.site.now >= time
+            && now >= time
         {
             self.accepting = Accepting::Now;
         }
+    }
+
+    /// Lets those that wait for room look for it, first come, first served.
+    fn serve_queue(&mut self) {
+        if !std::mem::take(&mut self.room) {
+            return;
+        }
+        self.looked_at = self.site.now;
+        while let Some(id) = self.queue.pop_front() {
+            if self.turn(id, Session::try_again) == Some(Step::Queue) {
+                self.queue.push_front(id);
+                return;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.sessions.len() < self.most
+    }
+
+    /// Takes what is queued.
+    fn accept(&mut self) -> io::Result<()> {
         for _ in 0..ACCEPT_BATCH {
             let Some(listener) = &self.listener else {
                 return Ok(());
             };
-            if self.accepting != Accepting::Now {
+            if self.accepting != Accepting::Now || !self.has_room() {
                 return Ok(());
             }
             match listener.try_accept() {
@@ -166,22 +269,54 @@ impl Server {
     fn admit(&mut self, connection: Connection) {
         self.next_age = self.next_age.wrapping_add(1);
         let age = self.next_age;
-        let place = self.sessions.insert(Session::new(connection, age));
+        let session = Session::new(connection, age, self.site.now);
+        let place = self.sessions.insert(session);
         self.turn(Id { place, age }, Session::begin);
     }
 
-    /// Lets one session go on, if it is still there.
-    fn turn(&mut self, id: Id, go_on: impl FnOnce(&mut Session, Id, &mut Site) -> Step) {
-        let session = self.sessions.get_mut(id.place);
-        let Some(session) = session.filter(|it| it.age == id.age) else {
+    fn enqueue(&mut self, id: Id) {
+        if self.site.queued > self.site.view.proxy().max_queue {
+            self.turn(id, |session, _, site| {
+                session.refuse(TurnedAway::QueueFull, site)
+            });
             return;
-        };
-        match go_on(session, id, &mut self.site) {
-            Step::Waiting => {}
-            Step::Again => self.again.push(id),
-            Step::Queue => self.queue.push_back(id),
-            Step::Over => self.remove(id),
         }
+        self.queue.push_back(id);
+        // Where it is the first there may be room since it was looked for.
+        self.room |= self.queue.len() == 1;
+    }
+
+    /// Lets one session go on, if it is still there.
+    fn turn(
+        &mut self,
+        id: Id,
+        go_on: impl FnOnce(&mut Session, Id, &mut Site) -> Step,
+    ) -> Option<Step> {
+        let session = self.sessions.get_mut(id.place);
+        let session = session.filter(|it| it.age == id.age)?;
+        let was_queued = session.is_queued();
+        let step = go_on(session, id, &mut self.site);
+        let is_queued = session.is_queued() && step != Step::Over;
+        if was_queued && !is_queued {
+            self.site.end_waiting();
+        }
+        if step == Step::Over {
+            self.remove(id);
+            return Some(step);
+        }
+        let due = session.due(&self.site.view.patience);
+        if due < session.armed {
+            session.armed = due;
+            self.wheel.set(id.place, due);
+        }
+        if step == Step::Again {
+            self.again.push(id);
+        }
+        if is_queued && !was_queued {
+            self.site.begin_waiting();
+            self.enqueue(id);
+        }
+        Some(step)
     }
 
     fn remove(&mut self, id: Id) {
@@ -189,12 +324,15 @@ impl Server {
         let session = self.sessions.remove(id.place);
         let at = session.at;
         drop(session);
+        self.wheel.clear(id.place);
         if let Some(at) = at {
-            self.site.view.closed(usize::from(at));
+            self.site.view.closed(usize::from(at), self.site.queued);
+            self.room |= self.site.queued != 0;
         }
         if let Accepting::At(_) = self.accepting {
             self.accepting = Accepting::Now;
         }
+        self.tidy_at = self.tidy_at.min(self.site.now + TIDY);
     }
 
     /// The worker leaves: nothing new.
@@ -206,6 +344,13 @@ impl Server {
         }
         self.accepting = Accepting::OnEvent;
     }
+}
+
+/// Two descriptors each, and one end of a pipe may come to it.
+fn most_sessions() -> io::Result<usize> {
+    let files = limits::raise_open_files()?.now;
+    let most = files.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    Ok(usize::try_from(most).unwrap_or(usize::MAX).max(1))
 }
 
 /// Whether nothing is wrong but that the process or the system has no descriptor or memory to spare now.

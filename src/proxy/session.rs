@@ -1,17 +1,20 @@
 //! One client and its backend: where the session stands, and what becomes of it when one of its sockets has something
 //! to tell.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use mio::Interest;
 use mio::event::Event;
 use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::Socket;
 
 use super::attempt::Attempt;
 use super::duplex::{Duplex, End, Moved, Side, Turn, reset_on_close};
+use super::patience::NEVER;
 use super::site::Site;
 use super::source::Id;
+use crate::backend_board::TurnedAway;
 use crate::worker::Connection;
 
 /// Where a session stands after its turn.
@@ -33,8 +36,12 @@ pub enum Stage {
     /// Nothing yet.
     #[default]
     New,
+    /// It is read whom the client belongs to.
+    Asking(Box<Attempt>),
     /// All backends are full.
     Queued(Box<Attempt>),
+    /// There was no descriptor to connect with: it is tried again soon.
+    Resting(Box<Attempt>),
     /// A connect is under way.
     Connecting(Box<Attempt>),
     /// Bytes go both ways.
@@ -53,44 +60,65 @@ pub struct Watched {
 pub struct Session {
     /// Tells this session from an earlier one at the same place.
     pub age: u32,
+    /// The backend's place on the board, where the session is counted.
+    pub at: Option<u16>,
+    /// For when the wheel has it.
+    pub armed: u64,
     pub(super) client: Connection,
     pub(super) backend: Option<Socket>,
-    /// The backend's place on the board, where the session is counted.
-    pub(super) at: Option<u16>,
     pub(super) watched: Watched,
+    pub(super) kept_alive: bool,
     pub(super) stage: Stage,
+    /// When the client came.
+    pub(super) started: u64,
+    /// When a byte was moved last.
+    pub(super) active: u64,
 }
 
 impl Session {
     /// A client that has just come, non-blocking.
-    pub fn new(client: Connection, age: u32) -> Self {
+    pub fn new(client: Connection, age: u32, now: u64) -> Self {
         Self {
             age,
+            at: None,
+            armed: NEVER,
             client,
             backend: None,
-            at: None,
             watched: Watched::default(),
+            kept_alive: false,
             stage: Stage::New,
+            started: now,
+            active: now,
         }
     }
 
-    /// Its first turn.
-    pub fn begin(&mut self, id: Id, site: &mut Site) -> Step {
-        let attempt = Attempt::new(site);
-        self.connect(id, attempt, site)
+    /// Whether it waits for room at a backend.
+    pub fn is_queued(&self) -> bool {
+        matches!(self.stage, Stage::Queued(_))
     }
 
     /// One of its sockets has something to tell.
     pub fn told(&mut self, id: Id, side: Side, event: &Event, site: &mut Site) -> Step {
         match &mut self.stage {
-            Stage::New => Step::Waiting,
-            Stage::Queued(_) if event.is_error() => Step::Over,
-            Stage::Queued(_) => Step::Waiting,
-            Stage::Connecting(_) => self.connect_told(id, side, event, site),
             Stage::Moving(duplex) => {
                 duplex.note(side, event);
                 self.advance(id, site)
             }
+            Stage::Connecting(_) if side == Side::Backend => self.connect_told(id, event, site),
+            _ if event.is_error() => Step::Over,
+            Stage::Asking(_) => match std::mem::take(&mut self.stage) {
+                Stage::Asking(attempt) => self.ask(id, attempt, site),
+                _ => Step::Waiting,
+            },
+            Stage::Queued(attempt) if event.is_read_closed() => {
+                let spoken = attempt.was_read && !attempt.first.is_empty();
+                match recv(self.client.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK) {
+                    // It has asked for nothing and will not: nobody waits there.
+                    Ok(0) if !spoken => Step::Over,
+                    _ => Step::Waiting,
+                }
+            }
+            _ => Step::Waiting,
         }
     }
 
@@ -111,6 +139,7 @@ impl Session {
             return Step::Waiting;
         };
         let turn = duplex.advance(self.client.as_fd(), backend.as_fd(), &mut site.tools);
+        self.active = site.now;
         let moved = duplex.take_moved();
         if let Some(at) = self.at
             && moved != Moved::default()
@@ -130,12 +159,11 @@ impl Session {
 
     /// What is read is not taken at once: from now on the poll is asked when it is.
     fn watch_writable(&mut self, id: Id, site: &Site) -> Step {
-        let both = Some(Interest::READABLE | Interest::WRITABLE);
+        let both = Interest::READABLE | Interest::WRITABLE;
         let Watched { client, backend } = &mut self.watched;
-        let watch = |socket: &dyn AsFd, watched: &mut _, side| {
-            if *watched != both {
-                *watched =
-                    site.watch_again(socket, id, side, Interest::READABLE | Interest::WRITABLE)?;
+        let watch = |socket: &dyn AsFd, watched: &mut Option<Interest>, side| {
+            if *watched != Some(both) {
+                *watched = site.watch_again(socket, id, side, both)?;
             }
             Ok::<(), Errno>(())
         };
@@ -148,6 +176,14 @@ impl Session {
             Ok(()) => Step::Waiting,
             Err(_) => Step::Over,
         }
+    }
+
+    /// The client is to know that nobody has served it.
+    pub fn refuse(&mut self, why: TurnedAway, site: &mut Site) -> Step {
+        site.view.turned_away(why);
+        site.complain(format_args!("a client is turned away: {why}"));
+        reset_on_close(&self.client);
+        Step::Over
     }
 
     fn end(&self, end: End) {

@@ -30,28 +30,56 @@ pub struct Site {
     pub tools: Tools,
     /// A client's first bytes.
     pub first: Box<[u8]>,
+    /// Sessions that wait for room.
+    pub queued: usize,
     /// When the loop woke up.
-    pub now: Instant,
+    pub woken: Instant,
+    /// The same, ms since the worker's start.
+    pub now: u64,
+    started: Instant,
     complaints: Complaints,
 }
 
 impl Site {
     /// For one worker.
     pub fn new(registry: Registry, view: View) -> Self {
+        let now = Instant::now();
         Self {
             registry,
             view,
             tools: Tools::new(),
             first: vec![0; FIRST_READ].into(),
-            now: Instant::now(),
+            queued: 0,
+            woken: now,
+            now: 0,
+            started: now,
             complaints: Complaints::default(),
         }
     }
 
     /// The loop has been asleep.
-    pub fn woken(&mut self) {
-        self.now = Instant::now();
+    pub fn wake_up(&mut self) {
+        self.woken = Instant::now();
+        self.now = self.clock();
         self.view.woken();
+    }
+
+    /// Milliseconds since the worker's start.
+    fn clock(&self) -> u64 {
+        let time = self.woken.duration_since(self.started);
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// One session more waits for room.
+    pub fn begin_waiting(&mut self) {
+        self.queued += 1;
+        self.view.waits();
+    }
+
+    /// One session less waits.
+    pub fn end_waiting(&mut self) {
+        self.queued -= 1;
+        self.view.waits_no_more();
     }
 
     /// Has the poll watch one of a session's sockets, edge-triggered.
@@ -95,14 +123,15 @@ impl Site {
     /// A connect to the backend at `at` did not come about.
     pub fn connect_failed(&mut self, at: usize, errno: Errno) {
         self.view.failed(at, errno as i32);
+        self.view.closed(at, self.queued);
         let name = self.view.name(at);
         let what = format_args!("cannot connect to {name}: {}", errno.desc());
-        self.complaints.say(self.now, what);
+        self.complaints.say(self.woken, what);
     }
 
     /// Says what happened to a session, unless that was done a moment ago.
     pub fn complain(&mut self, what: impl fmt::Display) {
-        self.complaints.say(self.now, what);
+        self.complaints.say(self.woken, what);
     }
 }
 

@@ -2,17 +2,19 @@
 //! it keeps there.
 
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr};
 
+use super::asking::Oracle;
 use super::attempt::Tried;
 use super::duplex::Moved;
-use crate::backend_board::{BACKENDS, Entry};
+use super::patience::Patience;
+use crate::backend_board::{BACKENDS, Entry, TurnedAway};
 use crate::config::proxy::{Plan, Planned, Proxy, Target};
-use crate::policy::affinity::Affinity;
+use crate::policy::affinity::{Affinity, Key};
 use crate::policy::upstream::{Backends, Standing, Upstream};
 use crate::sys::bell::Bell;
 use crate::worker::join::ProxyMeans;
@@ -26,6 +28,12 @@ pub struct View {
     plan: Plan,
     doors: Vec<Door>,
     upstream: Upstream,
+    /// How long each thing may take.
+    pub patience: Patience,
+    /// Where clients belong, if anything is sticky.
+    pub oracle: Option<Oracle>,
+    /// How often each backend has been cut, as far as that was seen.
+    cuts: Vec<u32>,
     /// The weights have been looked at since the loop woke up.
     weighed: bool,
     /// Bytes that are not on the board yet, by place there.
@@ -44,6 +52,17 @@ pub struct Door {
     /// Where it listens.
     pub address: SockAddr,
     max: Option<u32>,
+}
+
+/// Where a session is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belongs {
+    /// By the balance.
+    Anywhere,
+    /// With all of this key.
+    With(Key),
+    /// To the backend of this place in the plan; anywhere if it takes nothing.
+    At(usize),
 }
 
 /// What came of looking for a backend.
@@ -71,11 +90,15 @@ impl View {
             plan: Plan::default(),
             doors: Vec::new(),
             upstream: Upstream::default(),
+            patience: Patience::default(),
+            oracle: None,
+            cuts: vec![0; BACKENDS],
             weighed: false,
             tallies: vec![Moved::default(); BACKENDS],
             tallied: Vec::new(),
         };
         view.reread()?;
+        view.cut();
         match view.generation {
             0 => Err(io::Error::other("there is no plan of the backends")),
             _ => Ok(view),
@@ -107,6 +130,8 @@ impl View {
             identity: known.key_of(one.target.to_string().as_bytes()).0,
         });
         self.upstream = Upstream::new(standing.collect());
+        self.oracle = Oracle::new(&plan);
+        self.patience = Patience::new(&plan);
         self.doors = doors;
         self.plan = plan;
         self.weighed = false;
@@ -141,18 +166,14 @@ impl View {
         self.weighed = false;
     }
 
-    /// The backend for a session that has tried these in vain.
-    pub fn choose(&mut self, tried: &Tried) -> Choice {
+    /// The backend for a session that belongs there and has tried these in vain.
+    pub fn choose(&mut self, belongs: Belongs, tried: &Tried) -> Choice {
         if !std::mem::replace(&mut self.weighed, true) {
             self.weigh();
         }
         let board = &self.means.board;
         loop {
-            let turn = board.turn.fetch_add(1, Relaxed);
-            let room = Room { view: self, tried };
-            let random = scatter(turn ^ self.plan.hash_key.0);
-            let balance = self.plan.proxy.balance;
-            let Some(place) = self.upstream.choose(balance, turn, random, &room) else {
+            let Some(place) = self.look(belongs, tried) else {
                 let untried = |door: &Door| !tried.contains(door.at);
                 let mut doors = self.doors.iter().enumerate();
                 let some = doors.any(|(place, door)| self.upstream.is_open(place) && untried(door));
@@ -161,7 +182,7 @@ impl View {
             let door = &self.doors[place];
             if board.entries[door.at].weight.load(Relaxed) == 0 {
                 self.weigh();
-                return self.choose(tried);
+                return self.choose(belongs, tried);
             }
             match door.max {
                 None => board.opened(self.row, door.at),
@@ -171,6 +192,21 @@ impl View {
             }
             return Choice::Place(place);
         }
+    }
+
+    fn look(&self, belongs: Belongs, tried: &Tried) -> Option<usize> {
+        let room = Room { view: self, tried };
+        match belongs {
+            Belongs::With(key) => return self.upstream.preferred(key, |place| room.takes(place)),
+            Belongs::At(place) if self.upstream.is_open(place) && room.takes(place) => {
+                return Some(place);
+            }
+            Belongs::At(_) | Belongs::Anywhere => {}
+        }
+        let turn = self.means.board.turn.fetch_add(1, Relaxed);
+        let random = scatter(turn ^ self.plan.hash_key.0);
+        self.upstream
+            .choose(self.plan.proxy.balance, turn, random, &room)
     }
 
     fn weigh(&mut self) {
@@ -189,7 +225,7 @@ impl View {
         self.entry(at).connected(us);
     }
 
-    /// A connect to the backend at `at` did not come about; its session counts no more.
+    /// A connect to the backend at `at` did not come about.
     pub fn failed(&self, at: usize, errno: i32) {
         let entry = self.entry(at);
         entry.last_error.store(errno.unsigned_abs(), Relaxed);
@@ -199,7 +235,6 @@ impl View {
         if report_at != 0 && failing >= report_at {
             self.means.alarm.ring();
         }
-        self.closed(at);
     }
 
     /// A session goes on to another backend than the one at `at`.
@@ -207,13 +242,46 @@ impl View {
         self.entry(at).retried.fetch_add(1, Relaxed);
     }
 
-    /// A session at the backend at `at` has ended.
-    pub fn closed(&self, at: usize) {
+    /// A session at the backend at `at` has ended, or has not come about. `queued`: sessions of ours that wait.
+    pub fn closed(&self, at: usize, queued: usize) {
         let board = &self.means.board;
         board.closed(self.row, at);
-        if board.waiting.load(Relaxed) != 0 {
+        // Who waits has said so before it looked for the last time.
+        fence(SeqCst);
+        if board.waiting.load(Relaxed) > queued as u64 {
             self.means.bell.ring();
         }
+    }
+
+    /// One session more waits for room: look once more, it may be there.
+    pub fn waits(&self) {
+        self.means.board.waits(self.row);
+        fence(SeqCst);
+    }
+
+    /// One session less waits.
+    pub fn waits_no_more(&self) {
+        self.means.board.waits_no_more(self.row);
+    }
+
+    /// A client was served by nobody.
+    pub fn turned_away(&self, why: TurnedAway) {
+        self.means.board.turned_away[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The places of backends that have been cut since this was last asked, and have sessions of ours.
+    pub fn cut(&mut self) -> Vec<u16> {
+        let board = &self.means.board;
+        let own = &board.rows[self.row].open;
+        let mut places = Vec::new();
+        for (at, seen) in self.cuts.iter_mut().enumerate() {
+            // Without sessions it does not matter, and most entries are of nobody.
+            let cut = board.entries[at].cut.load(Relaxed);
+            if std::mem::replace(seen, cut) != cut && own[at].load(Relaxed) != 0 {
+                places.push(at as u16);
+            }
+        }
+        places
     }
 
     /// Bytes of a session at the backend at `at`.
