@@ -12,6 +12,7 @@ mod browser;
 mod census;
 mod clients;
 mod command;
+mod echoes;
 mod endless;
 mod front;
 mod load;
@@ -37,6 +38,7 @@ pub use census::{
 };
 pub use clients::{Answer, Client, Crowd, Outcome, Tally, address_of, ask, ask_from};
 pub use command::{Begun, Finished, forkfront, run_to_end};
+pub use echoes::{Echoes, Ended, Rush, Session};
 pub use endless::Endless;
 pub use front::Front;
 pub use load::{Failure, Load, Mix, Report};

@@ -38,7 +38,7 @@ pub fn word(state: BackendState) -> String {
 }
 
 /// One row for each address, those of one name below it.
-pub fn table(out: &mut String, section: &Section) {
+pub(super) fn table(out: &mut String, section: &Section) {
     let head = format!(
         "{:<LABEL$} {:<STATE$}   WT  OPEN  CONNS FAILED     IN    OUT CONN p99",
         "BACKEND", "STATE"
@@ -82,7 +82,7 @@ fn row(out: &mut String, label: &str, one: &BackendStatus) {
 }
 
 /// Why backends get nothing or less than the others, a sentence for all that have the same reason.
-pub fn reasons(out: &mut String, section: &Section) {
+pub(super) fn reasons(out: &mut String, section: &Section) {
     let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
     for one in &section.backends {
         let label = match one.address.as_str() {
