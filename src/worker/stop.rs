@@ -117,12 +117,17 @@ impl Stopper {
     }
 
     pub(super) fn end(&self) -> Option<End> {
-        let end = End::from_code(self.0.end.load(Ordering::Acquire));
+        let end = self.thrown();
         if end.is_none() && self.signalled() {
             self.throw(End::Stopped);
             return Some(End::Stopped);
         }
         end
+    }
+
+    /// Why it was thrown, as far as is known without a look for signals.
+    pub(super) fn thrown(&self) -> Option<End> {
+        End::from_code(self.0.end.load(Ordering::Acquire))
     }
 
     /// Looks without reading: the signal stays pending, so that another switch of the process sees it too.

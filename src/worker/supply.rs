@@ -65,6 +65,15 @@ pub(super) struct Presence {
     nodelay: bool,
 }
 
+/// Whether a number is free for the descriptor that a message brings: without one, the kernel throws it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// It has to be proved.
+    Unknown,
+    /// The caller knows.
+    Known,
+}
+
 /// Why nothing was taken.
 #[derive(Debug)]
 pub(super) enum Dry {
@@ -174,7 +183,7 @@ impl Supply {
     }
 
     /// Takes one connection, never waiting.
-    pub fn take(&self) -> Result<Connection, Dry> {
+    pub fn take(&self, room: Room) -> Result<Connection, Dry> {
         match self {
             Self::Own {
                 socket,
@@ -219,7 +228,7 @@ impl Supply {
                 seat,
                 ..
             } => {
-                let (fd, record) = take_from_channel(channel.as_fd(), taking, seat)?;
+                let (fd, record) = take_from_channel(channel.as_fd(), taking, seat, room)?;
                 Ok(deliver(fd, &record, *nonblocking, seat)?)
             }
         }
@@ -276,13 +285,16 @@ fn take_from_channel(
     channel: BorrowedFd<'_>,
     taking: &Mutex<()>,
     seat: &Seat,
+    room: Room,
 ) -> Result<(OwnedFd, Record), Dry> {
     // One byte more than a record, so that a longer message is seen as such.
     let mut buffer = [0; Record::LEN + 1];
     loop {
         let received = {
             let _taking = taking.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(channel.try_clone_to_owned()?);
+            if room == Room::Unknown {
+                drop(channel.try_clone_to_owned()?);
+            }
             receive(channel, &mut buffer, false)?
         };
         let (length, fd, truncated) = match received {
