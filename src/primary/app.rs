@@ -269,6 +269,11 @@ impl Apps {
         self.known.get(&id)
     }
 
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: AppId) -> Option<&mut App> {
+        self.known.get_mut(&id)
+    }
+
     /// The serving app of this name.
     pub fn named(&self, name: &str) -> Option<&App> {
         let mut serving = self.iter().filter(|app| app.phase.is_serving());

@@ -6,7 +6,6 @@
 //! file is what the supervisor holds; nothing in it waits.
 
 use std::io;
-use std::net::ToSocketAddrs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,11 +13,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::config::proxy::{Host, Plan};
+use crate::config::proxy::Plan;
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
 use crate::policy::backends::Table;
-use crate::policy::backends::list::Lead;
 use crate::primary::app::Means;
 use crate::primary::listeners::Listeners;
 use crate::primary::metrics::Waits;
@@ -35,6 +33,7 @@ pub mod resolve;
 mod watch;
 
 use keeper::{Keeper, State};
+use resolve::{Own, Resolver, resolve};
 use watch::Watch;
 
 pub use change::{Begun, Progress, Waiting};
@@ -44,6 +43,7 @@ pub use watch::DESCRIPTORS;
 #[derive(Debug)]
 pub struct Prepared {
     table: Table,
+    own: Own,
 }
 
 impl Prepared {
@@ -51,28 +51,19 @@ impl Prepared {
     ///
     /// # Errors
     /// One sentence: a name that has no address, a backend that is one of the `listeners`.
-    pub fn new(proxy: &Proxy, _listeners: &Listeners) -> Result<Self> {
+    pub fn new(proxy: &Proxy, listeners: &Listeners) -> Result<Self> {
+        let own = Own::of(listeners);
         let now = keeper::now();
         let mut table = Table::default();
         table.settle(proxy, now);
         for one in &proxy.to {
-            let targets = match &one.host {
-                Host::Address(_) | Host::Unix(_) => continue,
-                Host::Name(name, port) => (name.as_str(), *port)
-                    .to_socket_addrs()
-                    .map_err(|error| Error::io(format_args!("cannot resolve {name}"), &error))?
-                    .map(crate::config::proxy::Target::Tcp),
-                Host::Srv(name) => return Err(Error::failed(format!("cannot resolve {name}"))),
-            };
-            let lead = |target| Lead {
-                target,
-                weight: one.weight,
-                backup: one.backup,
-            };
-            table.resolved(&one.host, Ok(targets.map(lead).collect()), now);
+            let cannot = |why| Error::failed(keeper::unresolved(&one.host, why));
+            let leads = resolve(one).map_err(cannot)?;
+            let leads = own.strip(leads).map_err(Error::failed)?;
+            table.resolved(&one.host, Ok(leads), now);
         }
         table.begin();
-        Ok(Self { table })
+        Ok(Self { table, own })
     }
 
     /// Puts them on a board, and begins to look after them.
@@ -83,7 +74,7 @@ impl Prepared {
         let parts = (board::Backends::fresh()?, Bell::new()?, Bell::new()?);
         let state = State::new(self.table, keeper::plan_of(app, means.hash_key));
         let mut backends = Backends::new(app.name.clone(), Keeper::new(&app.name, parts, state));
-        backends.go_on()?;
+        backends.go_on(self.own)?;
         Ok(backends)
     }
 }
@@ -94,6 +85,10 @@ pub struct Backends {
     app: String,
     keeper: Arc<Keeper>,
     watch: Option<Watch>,
+    /// Asks for the addresses of names, if there are names.
+    resolver: Option<Resolver>,
+    /// Where the app listens.
+    own: Own,
 }
 
 /// For the next image.
@@ -116,6 +111,8 @@ impl Backends {
             app,
             keeper: Arc::new(keeper),
             watch: None,
+            resolver: None,
+            own: Own::default(),
         }
     }
 
@@ -150,11 +147,13 @@ impl Backends {
     }
 
     /// The configuration was read again. Backends that stay keep all that is known of them; what people have changed
-    /// since the last time counts no more. Names that are new have no address until they are resolved.
-    pub fn settle(&self, app: &AppConfig) {
+    /// since the last time counts no more. Names that are new have no address until they are resolved. `own` is where
+    /// the app listens now.
+    pub fn settle(&mut self, app: &AppConfig, own: Own) {
         let Some(proxy) = &app.proxy else {
             return;
         };
+        self.own = own;
         self.keeper.turn(|state, now| {
             let plan = keeper::plan_of(app, state.plan.hash_key);
             if plan != state.plan {
@@ -167,29 +166,54 @@ impl Backends {
         self.follow();
     }
 
+    /// Tells the resolver which names there are.
+    fn follow(&mut self) {
+        let (names, every) = {
+            let state = self.keeper.state();
+            let names = state.table.items().iter().filter(|item| item.is_name());
+            let names: Vec<_> = names.map(|item| item.backend.clone()).collect();
+            (names, state.plan.proxy.resolve_every)
+        };
+        if names.is_empty() && self.resolver.is_none() {
+            return;
+        }
+        if self.resolver.is_none() {
+            let keeper = Arc::clone(&self.keeper);
+            match Resolver::start(move |answer| keeper.resolved(answer)) {
+                Ok(resolver) => self.resolver = Some(resolver),
+                Err(error) => return warn!("names of backends stay as they are: {error}"),
+            }
+        }
+        if let Some(resolver) = &self.resolver {
+            resolver.ask(names, every, self.own.clone());
+        }
+    }
+
     /// The worker `pid` is dead: its sessions count no more.
     pub fn strike(&self, pid: u32) {
         self.keeper.board.strike(pid);
         self.keeper.nudge();
     }
 
-    /// Looks after them: nothing is decided before.
+    /// Looks after them: nothing is decided before. `own` is where the app listens.
     ///
     /// # Errors
     /// Those of epoll_create(2) and of starting a thread.
-    pub fn go_on(&mut self) -> io::Result<()> {
+    pub fn go_on(&mut self, own: Own) -> io::Result<()> {
+        self.own = own;
         self.keeper.state().still = false;
         self.keeper.turn(|_, _| ());
         if self.watch.is_none() {
             self.watch = Some(Watch::start(Arc::clone(&self.keeper))?);
         }
+        self.follow();
         Ok(())
     }
 
     /// Nothing is decided any more until [`go_on`](Self::go_on).
     pub fn stand_still(&mut self) {
         self.keeper.state().still = true;
-        self.watch = None;
+        (self.watch, self.resolver) = (None, None);
     }
 
     /// What the next image needs.

@@ -28,6 +28,7 @@ mod recipe;
 mod site;
 mod sockets;
 mod turns;
+mod upstreams;
 mod verbs;
 
 pub use balancer::Balancer;
@@ -54,6 +55,7 @@ pub use recipe::{Recipe, kitchen, serve, serve_in, shell};
 pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, even, node_modules, slots_of, socketio_site, spread};
 pub use turns::{TURNS, in_turn, renewed, serves, slots};
+pub use upstreams::Upstream;
 
 use std::time::{Duration, Instant};
 

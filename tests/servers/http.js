@@ -47,6 +47,10 @@ const paths = {
     server.closeIdleConnections();
     setInterval(() => {}, 1000); // lives on without a listener
   },
+  // Whether it is well: what the last of /sick and /well has said.
+  health: (response) => response.writeHead(globalThis.sick ? 503 : 204).end(),
+  sick: (response) => say(response, `sick ${(globalThis.sick = true)}\n`),
+  well: (response) => say(response, `well ${!(globalThis.sick = false)}\n`),
   address: (response, request) =>
     say(response, `${request.socket.remoteAddress} ${server.address().address}\n`),
 };

@@ -12,6 +12,7 @@ use super::{App, Apps, Means, Phase};
 use crate::config::AppConfig;
 use crate::policy::fleet::Fleet;
 use crate::policy::ids::{AppId, ListenerId, SlotId};
+use crate::primary::backends::resolve::Own;
 use crate::primary::backends::{Backends, FrozenBackends};
 use crate::primary::dispatcher::{Dispatcher, Frozen};
 use crate::primary::listeners::{FrozenListeners, Listeners};
@@ -113,7 +114,8 @@ impl Apps {
     pub fn go_on(&mut self) -> io::Result<()> {
         let mut apps = self.iter_mut();
         apps.try_for_each(|app| {
-            app.backends.iter_mut().try_for_each(Backends::go_on)?;
+            let mut backends = app.backends.iter_mut();
+            backends.try_for_each(|one| one.go_on(Own::of(&app.listeners)))?;
             app.dispatcher.go_on()
         })
     }

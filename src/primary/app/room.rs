@@ -13,8 +13,8 @@ use crate::primary::backends;
 const OWN: u64 = 32;
 /// What each further app costs of those: the dispatcher's poller, its wakers.
 const PER_APP: u64 = 6;
-/// What a proxy costs: the board of its backends, two bells, what checks them.
-const PER_PROXY: u64 = 3 + backends::DESCRIPTORS as u64;
+/// What a proxy costs: the board of its backends, two bells, what checks and resolves them.
+const PER_PROXY: u64 = (3 + backends::DESCRIPTORS + backends::resolve::DESCRIPTORS) as u64;
 /// Descriptors that each worker costs: pidfd, scoreboard, stdout, stderr.
 const PER_WORKER: u64 = 4;
 /// Descriptors that each worker costs for each listener: both ends of the channel and the copy to read back.

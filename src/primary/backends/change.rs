@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Backends;
-use super::keeper::facts;
+use super::keeper::{facts, now};
+use super::resolve::Own;
 use crate::config::proxy::Backend;
 use crate::policy::backends::Table;
+use crate::policy::backends::list::Item;
 use crate::protocol::BackendChange;
 
 /// What came of a change.
@@ -41,13 +43,14 @@ impl Backends {
     ///
     /// # Errors
     /// A sentence.
-    pub fn change(&self, change: &BackendChange) -> Result<Begun, String> {
+    pub fn change(&mut self, change: &BackendChange) -> Result<Begun, String> {
+        let own = &self.own;
         let done = self.keeper.turn(|state, now| {
             let table = &mut state.table;
             match change {
                 BackendChange::Add { backend } => {
                     let backend: Backend = backend.parse()?;
-                    self.refuse_own(&backend)?;
+                    refuse_own(own, &backend)?;
                     let name = backend.host.to_string();
                     table.add(backend, now)?;
                     Ok(match resolved(table, &name) {
@@ -87,7 +90,7 @@ impl Backends {
     }
 
     /// How far a change is.
-    pub fn progress(&self, waiting: &Waiting) -> Progress {
+    pub fn progress(&mut self, waiting: &Waiting) -> Progress {
         match waiting {
             Waiting::Drained(name) => self.drained(name),
             Waiting::Resolved(name) => self.resolved(name),
@@ -95,7 +98,7 @@ impl Backends {
     }
 
     /// Nobody waits for its end any more: what is true then.
-    pub fn overdue(&self, waiting: &Waiting) -> String {
+    pub fn overdue(&mut self, waiting: &Waiting) -> String {
         match waiting {
             Waiting::Drained(name) => {
                 let (_, open) = self.open_at(name).unwrap_or_default();
@@ -133,7 +136,7 @@ impl Backends {
         Ok((places.iter().all(is_drained), places.iter().map(open).sum()))
     }
 
-    fn resolved(&self, name: &str) -> Progress {
+    fn resolved(&mut self, name: &str) -> Progress {
         let trouble = {
             let state = self.keeper.state();
             let mut items = state.table.items().iter();
@@ -156,18 +159,17 @@ impl Backends {
         })
     }
 
-    fn give_up(&self, name: &str) {
+    fn give_up(&mut self, name: &str) {
         self.keeper
             .turn(|state, now| state.table.give_up(name, now));
         self.follow();
     }
+}
 
-    /// Tells the resolver which names there are.
-    pub(super) fn follow(&self) {}
-
-    fn refuse_own(&self, _backend: &Backend) -> Result<(), String> {
-        Ok(())
-    }
+/// A backend that is where we listen ourselves would be led back to.
+fn refuse_own(own: &Own, backend: &Backend) -> Result<(), String> {
+    let leads = Item::new(backend.clone(), now()).leads;
+    own.strip(leads).map(|_| ())
 }
 
 fn resolved(table: &Table, name: &str) -> bool {

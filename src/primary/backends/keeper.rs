@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
+use super::resolve::Answer;
 use crate::backend_board::BackendBoard;
-use crate::config::proxy::Plan;
+use crate::config::proxy::{Host, Plan};
 use crate::config::{AppConfig, Proxy};
 use crate::policy::backends::{Deed, Facts, News, Table};
 use crate::policy::deadlines::Moment;
@@ -124,6 +125,14 @@ impl Keeper {
         }
     }
 
+    /// What has come of asking for the addresses of a name.
+    pub fn resolved(&self, answer: Answer) {
+        let host = &answer.backend.host;
+        let leads = answer.leads.map_err(|why| unresolved(host, why));
+        self.turn(|state, now| state.table.resolved(host, leads, now));
+        self.nudge();
+    }
+
     /// Wakes the thread that checks: it waits for something else now.
     pub fn nudge(&self) {
         self.alarm.ring();
@@ -176,6 +185,11 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// Why a name has no address, as a sentence.
+pub fn unresolved(host: &Host, why: String) -> String {
+    format!("cannot resolve {host}: {why}")
 }
 
 /// Stores what is not there yet, and says what was.

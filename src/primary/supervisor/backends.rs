@@ -68,7 +68,7 @@ impl Supervisor {
         change: &BackendChange,
     ) {
         let begun = self.app_named(app).and_then(|app| {
-            let backends = self.apps[app].backends.as_ref();
+            let backends = self.apps[app].backends.as_mut();
             let backends =
                 backends.ok_or_else(|| "it has no backends: it is no proxy".to_owned())?;
             Ok((app, backends.change(change)?))
@@ -101,15 +101,18 @@ impl Supervisor {
         let now = self.now();
         let watches = std::mem::take(&mut self.operations.backends);
         for mut watch in watches {
-            let app = self.apps.get(watch.app);
-            let backends = app.and_then(|app| app.backends.as_ref());
-            let outcome = match backends.map(|one| (one, one.progress(&watch.waiting))) {
-                None => Err("the app was stopped meanwhile".to_owned()),
-                Some((_, Progress::Done(outcome))) => outcome,
-                Some((backends, Progress::Waits(_))) if now >= watch.until => {
-                    Err(backends.overdue(&watch.waiting))
+            let app = self.apps.get_mut(watch.app);
+            let backends = app.and_then(|app| app.backends.as_mut());
+            let progress = backends.map(|backends| match backends.progress(&watch.waiting) {
+                Progress::Waits(_) if now >= watch.until => {
+                    Progress::Done(Err(backends.overdue(&watch.waiting)))
                 }
-                Some((_, Progress::Waits(line))) => {
+                progress => progress,
+            });
+            let outcome = match progress {
+                None => Err("the app was stopped meanwhile".to_owned()),
+                Some(Progress::Done(outcome)) => outcome,
+                Some(Progress::Waits(line)) => {
                     if watch.said.as_ref() != Some(&line) {
                         self.commands.tell(&mut watch.audience, &line);
                         watch.said = Some(line);
