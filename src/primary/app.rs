@@ -146,6 +146,16 @@ impl Prepared {
         })
     }
 
+    /// Resolves the names of backends now. Blocks: not for while others are served; there, names come later.
+    ///
+    /// # Errors
+    /// One sentence: a name that has no address.
+    pub fn resolve(&mut self) -> Result<()> {
+        self.backends
+            .as_mut()
+            .map_or(Ok(()), backends::Prepared::resolve)
+    }
+
     /// The first TCP port that is known.
     pub fn first_port(&self) -> Option<u16> {
         self.listeners.first_port()

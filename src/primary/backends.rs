@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::warn;
 use serde::{Deserialize, Serialize};
 
-use crate::config::proxy::Plan;
+use crate::config::proxy::{Backend, Plan};
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
 use crate::policy::backends::Table;
@@ -39,7 +39,7 @@ use watch::Watch;
 pub use change::{Begun, Progress, Waiting};
 pub use watch::DESCRIPTORS;
 
-/// Backends whose names have been resolved: nothing of them runs yet.
+/// Backends that could be: nothing of them runs yet.
 #[derive(Debug)]
 pub struct Prepared {
     table: Table,
@@ -47,30 +47,41 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Resolves all names.
+    /// Those of `proxy`. A name has no address until it is resolved, here or while all runs.
     ///
     /// # Errors
-    /// One sentence: a name that has no address, a backend that is one of the `listeners`.
+    /// One sentence: a backend that is one of the `listeners`.
     pub fn new(proxy: &Proxy, listeners: &Listeners) -> Result<Self> {
         let own = Own::of(listeners);
-        let now = keeper::now();
         let mut table = Table::default();
-        table.settle(proxy, now);
-        for one in &proxy.to {
-            let cannot = |why| Error::failed(keeper::unresolved(&one.host, why));
-            let leads = resolve(one).map_err(cannot)?;
-            let leads = own.strip(leads).map_err(Error::failed)?;
-            table.resolved(&one.host, Ok(leads), now);
+        table.settle(proxy, keeper::now());
+        for item in table.items() {
+            own.strip(item.leads.clone()).map_err(Error::failed)?;
         }
-        table.begin();
         Ok(Self { table, own })
+    }
+
+    /// Resolves all names now. Blocks for as long as name servers take.
+    ///
+    /// # Errors
+    /// One sentence: a name that has no address.
+    pub fn resolve(&mut self) -> Result<()> {
+        let names = self.table.items().iter().filter(|item| item.is_name());
+        let names: Vec<Backend> = names.map(|item| item.backend.clone()).collect();
+        for one in names {
+            let found = resolve(&one).and_then(|leads| self.own.strip(leads));
+            let leads = found.map_err(|why| Error::failed(keeper::unresolved(&one.host, why)))?;
+            self.table.resolved(&one.host, Ok(leads), keeper::now());
+        }
+        Ok(())
     }
 
     /// Puts them on a board, and begins to look after them.
     ///
     /// # Errors
     /// Those of memfd_create(2), mmap(2), eventfd(2), epoll_create(2) and of starting a thread.
-    pub fn start(self, app: &AppConfig, means: &Means) -> io::Result<Backends> {
+    pub fn start(mut self, app: &AppConfig, means: &Means) -> io::Result<Backends> {
+        self.table.begin();
         let parts = (board::Backends::fresh()?, Bell::new()?, Bell::new()?);
         let state = State::new(self.table, keeper::plan_of(app, means.hash_key));
         let mut backends = Backends::new(app.name.clone(), Keeper::new(&app.name, parts, state));

@@ -17,7 +17,7 @@ mod dns;
 mod follow;
 mod own;
 
-pub use follow::{Answer, Resolver};
+pub use follow::{Answer, DESCRIPTORS, Resolver};
 pub use own::Own;
 
 /// The most that a backend weighs.

@@ -54,7 +54,9 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     let inherited = listeners::share_out(inherited, &listen);
     let mut prepared = Vec::new();
     for (app, inherited) in apps.into_iter().zip(inherited) {
-        prepared.push(Prepared::new(app.clone(), inherited, home.as_deref())?);
+        let mut app = Prepared::new(app.clone(), inherited, home.as_deref())?;
+        app.resolve()?;
+        prepared.push(app);
     }
     let prepared_logs = logs::Prepared::new(&config.logs).map_err(Error::failed)?;
     let readers = config.metrics.as_ref().map(metrics::open).transpose()?;
