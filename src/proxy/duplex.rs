@@ -1,8 +1,8 @@
 //! The bytes of one session: two connected, non-blocking sockets, and everything that is read from one is written to
 //! the other, unchanged, each direction to its own end.
 //!
-//! The proxy's loop owns the sockets and the poll (edge-triggered; both sockets registered for reading, and for writing
-//! at the latest when a turn waits while something is [pending](Duplex::pending)); it [notes](Duplex::note) what the poll says and gives the session a [turn](Duplex::advance). Nothing here waits,
+//! The proxy's loop owns the sockets and the poll (edge-triggered; both sockets registered for reading and priority, so
+//! that urgent data are told, and for writing at the latest when a turn waits while something is [pending](Duplex::pending)); it [notes](Duplex::note) what the poll says and gives the session a [turn](Duplex::advance). Nothing here waits,
 //! spins, logs or knows the time.
 //!
 //! An idle session holds no buffer. What one side sends is read into the worker's one scratch buffer and written on
@@ -31,7 +31,7 @@ use socket2::SockRef;
 use crate::config::proxy::Splice;
 
 pub use pool::Tools;
-use way::{Flow, Way};
+use way::{Carry, Flow, Way};
 
 /// One of the two ends of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum Turn {
     Waiting,
     /// More could be moved, but others are to have their turn first: call again without waiting for an event.
     Again,
-    /// The session is over: both sockets are to be closed.
+    /// The session is over: both sockets are to be closed at once, which may be what carries the last end on.
     Over(End),
 }
 
@@ -101,9 +101,11 @@ struct Ready {
     readable: bool,
     /// A write may take something.
     writable: bool,
-    /// The poll has told the end of what it sends, or a mark in it (urgent data, at which a read stops): reads go on
-    /// until one brings nothing.
-    greedy: bool,
+    /// The poll has told the end of what it sends: a read that empties the socket is the last.
+    ending: bool,
+    /// The poll has told a mark in what it sends (urgent data): a read stops there, so that only one that brings nothing
+    /// has emptied the socket.
+    marked: bool,
     /// The poll has told an error that was not looked at yet.
     failing: bool,
 }
@@ -135,7 +137,8 @@ impl Duplex {
         let ready = || Ready {
             readable: false,
             writable: true,
-            greedy: false,
+            ending: false,
+            marked: false,
             failing: false,
         };
         Self {
@@ -155,7 +158,8 @@ impl Duplex {
         };
         ready.readable |= event.is_readable() || event.is_read_closed();
         ready.writable |= event.is_writable();
-        ready.greedy |= event.is_read_closed() || event.is_priority();
+        ready.ending |= event.is_read_closed();
+        ready.marked |= event.is_priority();
         ready.failing |= event.is_error();
     }
 
@@ -215,7 +219,15 @@ impl Duplex {
         backend: BorrowedFd<'_>,
         tools: &mut Tools,
     ) -> Flow {
-        let carry_end = self.gone.is_none();
+        let other_ended = match from {
+            Side::Client => self.down.has_ended(),
+            Side::Backend => self.up.has_ended(),
+        };
+        let carry = match self.gone {
+            Some(_) => Carry::Never,
+            None if other_ended => Carry::ByClose,
+            None => Carry::ByShutdown,
+        };
         let client = Socket {
             fd: client,
             ready: &mut self.client,
@@ -225,8 +237,8 @@ impl Duplex {
             ready: &mut self.backend,
         };
         match from {
-            Side::Client => self.up.flow(client, backend, tools, carry_end),
-            Side::Backend => self.down.flow(backend, client, tools, carry_end),
+            Side::Client => self.up.flow(client, backend, tools, carry),
+            Side::Backend => self.down.flow(backend, client, tools, carry),
         }
     }
 

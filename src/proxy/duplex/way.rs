@@ -2,8 +2,9 @@
 //!
 //! It reads only when nothing is kept and the sink takes bytes, so there is nothing to lose when either side stops.
 //! A read that brings less than there was room for has emptied the socket (epoll(7)), so no second read is spent on
-//! being told so, unless the poll has told the end: then reads go on until they bring it. A write that takes less
-//! than there was has filled the sink, which is left alone until the poll says that it has room again.
+//! being told so; if the poll had told the end before, that read was the last, and what it brought and the end go on
+//! in one packet. A write that takes less than there was has filled the sink, which is left alone until the poll says
+//! that it has room again.
 //!
 //! With a pipe it is the same: it is filled only when it is empty, so that `EAGAIN` means one thing, and is kept only
 //! while something is in it. How much one filling brings says nothing of what is left (each packet takes a page of the
@@ -47,6 +48,17 @@ pub(super) enum Flow {
     SinkFailed(Errno),
 }
 
+/// How the end is carried on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carry {
+    /// It is not, since it is none.
+    Never,
+    /// By shutdown(2).
+    ByShutdown,
+    /// By the close(2) of both sockets that follows, since the other direction has ended already.
+    ByClose,
+}
+
 /// Where the end of the source is.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -72,7 +84,7 @@ enum Held {
 #[derive(Debug, PartialEq, Eq)]
 enum Means {
     /// By so much of the scratch buffer at a time: the more, the more comes and goes on.
-    Copy { room: u32 },
+    Copy { room_kib: u16 },
     /// By a pipe, which was filled with little so many times in a row.
     Splice { quiet: u8 },
 }
@@ -81,16 +93,20 @@ impl Means {
     fn at_first(splice: Splice) -> Self {
         match splice {
             Splice::On => Self::Splice { quiet: 0 },
-            Splice::Auto | Splice::Off => Self::Copy {
-                room: FIRST_ROOM as u32,
-            },
+            Splice::Auto | Splice::Off => Self::copy(FIRST_ROOM),
+        }
+    }
+
+    fn copy(room: usize) -> Self {
+        Self::Copy {
+            room_kib: (room / 1024) as u16,
         }
     }
 
     /// How much is to be read at a time, bytes.
     fn room(&self) -> usize {
         match self {
-            Self::Copy { room } => *room as usize,
+            Self::Copy { room_kib } => usize::from(*room_kib) * 1024,
             Self::Splice { .. } => SCRATCH,
         }
     }
@@ -98,9 +114,9 @@ impl Means {
     /// `came` bytes were there to be copied, of which the sink has taken `went`. A stream grows to the whole buffer, and
     /// is spliced when that does not suffice.
     fn copied(&mut self, came: usize, went: usize, splice: Splice) {
-        let Self::Copy { room } = self else { return };
-        let now = *room as usize;
-        if came < now && went == came {
+        let now = self.room();
+        let is_news = went < came || came >= now;
+        if !is_news || !matches!(self, Self::Copy { .. }) {
             return;
         }
         let next = if went < came {
@@ -108,11 +124,11 @@ impl Means {
         } else {
             now * 2
         };
-        if next <= SCRATCH || splice == Splice::Off {
-            *room = next.min(SCRATCH) as u32;
+        *self = if next <= SCRATCH || splice == Splice::Off {
+            Self::copy(next.min(SCRATCH))
         } else {
-            *self = Self::Splice { quiet: 0 };
-        }
+            Self::Splice { quiet: 0 }
+        };
     }
 
     /// A pipe was filled with `count` bytes.
@@ -168,13 +184,13 @@ impl Way {
         std::mem::take(&mut self.moved)
     }
 
-    /// Moves what can be moved now. An end is carried on only if `carry_end`.
+    /// Moves what can be moved now.
     pub fn flow(
         &mut self,
         mut source: Socket<'_>,
         mut sink: Socket<'_>,
         tools: &mut Tools,
-        carry_end: bool,
+        carry: Carry,
     ) -> Flow {
         let before = self.moved;
         loop {
@@ -186,8 +202,8 @@ impl Way {
             }
             match self.phase {
                 Phase::Open => {}
-                Phase::Ending if carry_end && !self.pending() => return self.carry_end(&sink),
-                Phase::Ending | Phase::Ended => return Flow::Waiting,
+                Phase::Ending => return self.carry_end(&sink, carry),
+                Phase::Ended => return Flow::Waiting,
             }
             if !sink.ready.writable || !(source.ready.readable || self.pending()) {
                 return Flow::Waiting;
@@ -197,7 +213,7 @@ impl Way {
             }
             let moved = match self.pipe(tools) {
                 Some(pipe) => self.splice(pipe, &mut source, &mut sink, tools),
-                None => self.copy(&mut source, &mut sink, tools),
+                None => self.copy(&mut source, &mut sink, tools, carry),
             };
             if let Err(failed) = moved {
                 return failed;
@@ -211,6 +227,7 @@ impl Way {
         source: &mut Socket<'_>,
         sink: &mut Socket<'_>,
         tools: &mut Tools,
+        carry: Carry,
     ) -> Result<(), Flow> {
         let mut length = 0;
         if let Held::Front(front) = std::mem::replace(&mut self.held, Held::Nothing) {
@@ -226,7 +243,9 @@ impl Way {
         if length == 0 {
             return Ok(());
         }
-        let taken = write(sink, &tools.scratch[..length]).map_err(Flow::SinkFailed)?;
+        // With the end to follow at once, the kernel may wait for it: one packet, and one wake-up of the reader.
+        let more = self.phase == Phase::Ending && carry != Carry::Never;
+        let taken = write(sink, &tools.scratch[..length], more).map_err(Flow::SinkFailed)?;
         self.moved += taken as u64;
         self.means.copied(length, taken, self.splice);
         if taken < length {
@@ -245,7 +264,11 @@ impl Way {
                     return Ok(0);
                 }
                 Ok(count) => {
-                    source.ready.readable = count == buffer.len() || source.ready.greedy;
+                    let emptied = count < buffer.len() && !source.ready.marked;
+                    source.ready.readable = !emptied;
+                    if emptied && source.ready.ending {
+                        self.phase = Phase::Ending;
+                    }
                     return Ok(count);
                 }
                 Err(Errno::EINTR) => {}
@@ -266,9 +289,7 @@ impl Way {
         let pipe = tools.pipes.take();
         if pipe.is_none() {
             // Whatever still fills the whole buffer asks again.
-            self.means = Means::Copy {
-                room: SCRATCH as u32,
-            };
+            self.means = Means::copy(SCRATCH);
         }
         pipe
     }
@@ -336,7 +357,7 @@ impl Way {
         }
         match std::mem::replace(&mut self.held, Held::Nothing) {
             Held::Chunk(mut chunk) => {
-                let taken = write(sink, chunk.rest())?;
+                let taken = write(sink, chunk.rest(), false)?;
                 self.moved += taken as u64;
                 chunk.advance(taken);
                 if chunk.rest().is_empty() {
@@ -354,8 +375,13 @@ impl Way {
         Ok(())
     }
 
-    fn carry_end(&mut self, sink: &Socket<'_>) -> Flow {
-        match SockRef::from(&sink.fd).shutdown(Shutdown::Write) {
+    fn carry_end(&mut self, sink: &Socket<'_>, carry: Carry) -> Flow {
+        let carried = match carry {
+            Carry::Never => return Flow::Waiting,
+            Carry::ByShutdown => SockRef::from(&sink.fd).shutdown(Shutdown::Write),
+            Carry::ByClose => Ok(()),
+        };
+        match carried {
             Ok(()) => {
                 self.phase = Phase::Ended;
                 Flow::Waiting
@@ -374,13 +400,11 @@ impl Way {
 }
 
 /// How many bytes the sink has taken.
-fn write(sink: &mut Socket<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+fn write(sink: &mut Socket<'_>, bytes: &[u8], more: bool) -> Result<usize, Errno> {
+    let mut flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    flags.set(MsgFlags::from_bits_retain(libc::MSG_MORE), more);
     loop {
-        match send(
-            raw(sink.fd),
-            bytes,
-            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-        ) {
+        match send(raw(sink.fd), bytes, flags) {
             Ok(count) => {
                 sink.ready.writable = count == bytes.len();
                 return Ok(count);

@@ -116,3 +116,22 @@ fn last_bytes_and_end_in_one_go_arrive_where_the_other_side_has_ended_already() 
         assert_eq!(session.join().unwrap().end, End::Done);
     }
 }
+
+#[test]
+fn what_comes_after_urgent_data_is_not_cut_off() {
+    for splice in WAYS_TO_MOVE {
+        let (client, inner_client) = connection();
+        let (backend, inner_backend) = connection();
+        (&backend).write_all(b"before ").unwrap();
+        SockRef::from(&backend).send_out_of_band(b"!").unwrap();
+        (&backend).write_all(b"after").unwrap();
+        drop(backend);
+        let session = start(splice, b"", inner_client, inner_backend);
+        let mut heard = String::new();
+        (&client).read_to_string(&mut heard).unwrap();
+        // The urgent byte itself is out of band, and is not carried.
+        assert_eq!(heard, "before after");
+        drop(client);
+        assert_eq!(session.join().unwrap().end, End::Done);
+    }
+}
