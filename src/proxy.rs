@@ -53,7 +53,7 @@ pub fn run(address: SocketAddr) -> Result<()> {
         .stopper(&stopper)
         .bind(address)
         .map_err(|error| Error::io(format_args!("cannot listen on {address}"), &error))?;
-    server::Server::new(listener, means)
+    server::Server::new(listener, stopper, means)
         .and_then(server::Server::serve)
         .map_err(|error| Error::io("a proxy worker has failed", &error))
 }

@@ -205,28 +205,21 @@ impl Session {
         attempt: &mut Attempt,
         site: &mut Site,
     ) -> Result<Progress, Errno> {
+        let Some(fresh) = self.read_first(attempt, site) else {
+            return Ok(Progress::ClientGone);
+        };
         attempt.since = Instant::now();
-        let dialed = dial(site.view.door(place))?;
-        let (socket, connected) = match dialed {
+        let some = fresh != 0 || !attempt.first.is_empty();
+        let dialed = dial(site.view.door(place), some);
+        if dialed.is_err() {
+            attempt.first.extend_from_slice(&site.first[..fresh]);
+        }
+        let (socket, connected) = match dialed? {
             Dialed::Connected(socket) => (socket, true),
             Dialed::UnderWay(socket) => (socket, false),
         };
         let fd = socket.as_raw_fd();
         let backend = self.backend.insert(socket);
-        let mut fresh = 0;
-        if !attempt.was_read {
-            attempt.was_read = true;
-            let client = self.client.as_raw_fd();
-            match recv(client, &mut site.first, MsgFlags::empty()) {
-                Ok(length) => fresh = length,
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                Err(_) => return Ok(Progress::ClientGone),
-            }
-            if !attempt.first.is_empty() {
-                attempt.first.extend_from_slice(&site.first[..fresh]);
-                fresh = 0;
-            }
-        }
         let bytes = match fresh {
             0 => &attempt.first[..],
             _ => &site.first[..fresh],
@@ -257,6 +250,25 @@ impl Session {
             Err(_) if !connected => Ok(Progress::UnderWay),
             _ => Ok(Progress::Connected),
         }
+    }
+
+    /// Reads what the client has sent already, unless that was done: so many bytes are in the site's buffer then, or
+    /// behind what is to be sent first. `None`: the client is gone.
+    fn read_first(&self, attempt: &mut Attempt, site: &mut Site) -> Option<usize> {
+        if std::mem::replace(&mut attempt.was_read, true) {
+            return Some(0);
+        }
+        let client = self.client.as_raw_fd();
+        let length = match recv(client, &mut site.first, MsgFlags::empty()) {
+            Ok(length) => length,
+            Err(Errno::EAGAIN | Errno::EINTR) => 0,
+            Err(_) => return None,
+        };
+        if attempt.first.is_empty() {
+            return Some(length);
+        }
+        attempt.first.extend_from_slice(&site.first[..length]);
+        Some(0)
     }
 
     /// Counts a connect that did not come about; whether there is another to come.

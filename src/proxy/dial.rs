@@ -16,16 +16,16 @@ pub enum Dialed {
     UnderWay(Socket),
 }
 
-/// Begins to connect.
+/// Begins to connect. `bytes_are_there`: some will be sent as soon as it stands.
 ///
 /// # Errors
 /// Those of socket(2) and connect(2) that say that it will not come about.
-pub fn dial(door: &Door) -> Result<Dialed, Errno> {
+pub fn dial(door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
     // Close-on-exec too: socket2 sees to that.
     let socket = Socket::new(door.domain, Type::STREAM.nonblocking(), None).map_err(number)?;
-    if door.domain != Domain::UNIX {
-        // Small writes are for the two ends to gather, not for us.
-        socket.set_tcp_nodelay(true).map_err(number)?;
+    if bytes_are_there && door.domain != Domain::UNIX {
+        // tcp(7): the last packet of the handshake goes with the bytes. It wakes nobody up alone.
+        socket.set_tcp_quickack(false).map_err(number)?;
     }
     match socket.connect(&door.address).map_err(number) {
         Ok(()) => Ok(Dialed::Connected(socket)),

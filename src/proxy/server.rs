@@ -20,7 +20,7 @@ use crate::backend_board::TurnedAway;
 use crate::policy::wheel::Wheel;
 use crate::sys::limits;
 use crate::worker::join::ProxyMeans;
-use crate::worker::{Connection, Listener};
+use crate::worker::{Connection, End, Listener, Stopper};
 
 /// Connections taken in one go before sessions have their turn.
 const ACCEPT_BATCH: usize = 32;
@@ -51,6 +51,7 @@ pub struct Server {
     poll: Poll,
     /// Gone once the worker leaves.
     listener: Option<Listener>,
+    stopper: Stopper,
     accepting: Accepting,
     sessions: Slab<Session>,
     /// Sessions that want another turn.
@@ -71,7 +72,7 @@ pub struct Server {
 
 impl Server {
     /// A server on `listener`, which it says to be ready.
-    pub fn new(mut listener: Listener, means: ProxyMeans) -> io::Result<Self> {
+    pub fn new(mut listener: Listener, stopper: Stopper, means: ProxyMeans) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         registry.register(&mut listener, Source::Listener.token(), Interest::READABLE)?;
@@ -87,6 +88,7 @@ impl Server {
         Ok(Self {
             poll,
             listener: Some(listener),
+            stopper,
             accepting: Accepting::Now,
             sessions: Slab::new(),
             again: Vec::new(),
@@ -125,6 +127,7 @@ impl Server {
         match Source::of(event.token()) {
             Source::Listener => self.accepting = Accepting::Now,
             Source::Bell => self.bell_rang(),
+            Source::Stopper => self.cut_short(),
             Source::Session(id, side) => {
                 self.turn(id, |session, id, site| session.told(id, side, event, site));
             }
@@ -250,7 +253,7 @@ impl Server {
             }
             match listener.try_accept() {
                 Ok(Some(connection)) => self.admit(connection),
-                Ok(None) => self.finish(),
+                Ok(None) => self.finish()?,
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.accepting = Accepting::OnEvent,
                     io::ErrorKind::InvalidData => self.site.complain(error),
@@ -336,13 +339,33 @@ impl Server {
     }
 
     /// The worker leaves: nothing new.
-    fn finish(&mut self) {
-        if let Some(mut listener) = self.listener.take() {
-            // Closing it is not enough: the primary holds a copy of the channel, so the poll would go on telling of
-            // it (KF19).
-            let _ = self.poll.registry().deregister(&mut listener);
-        }
+    fn finish(&mut self) -> io::Result<()> {
         self.accepting = Accepting::OnEvent;
+        let Some(mut listener) = self.listener.take() else {
+            return Ok(());
+        };
+        let registry = self.poll.registry();
+        // Closing it is not enough: the primary holds a copy of the channel, so the poll would go on telling of it
+        // (KF19).
+        registry.deregister(&mut listener)?;
+        if listener.ended() == Some(End::Drained) {
+            // Who is drained hears SIGTERM when it has nothing left, or when it has had its time.
+            let token = Source::Stopper.token();
+            registry.register(&mut self.stopper, token, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// The time to drain is over. What is open is reset rather than closed, since nobody can know whether it was at
+    /// its end.
+    fn cut_short(&mut self) {
+        self.for_all(
+            |_| true,
+            |session, _, _| {
+                session.reset();
+                Step::Over
+            },
+        );
     }
 }
 

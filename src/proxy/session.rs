@@ -68,6 +68,8 @@ pub struct Session {
     pub(super) backend: Option<Socket>,
     pub(super) watched: Watched,
     pub(super) kept_alive: bool,
+    /// What is written to the backend is sent at once.
+    hurried: bool,
     pub(super) stage: Stage,
     /// When the client came.
     pub(super) started: u64,
@@ -86,6 +88,7 @@ impl Session {
             backend: None,
             watched: Watched::default(),
             kept_alive: false,
+            hurried: false,
             stage: Stage::New,
             started: now,
             active: now,
@@ -102,6 +105,10 @@ impl Session {
         match &mut self.stage {
             Stage::Moving(duplex) => {
                 duplex.note(side, event);
+                let more = event.is_readable() && !event.is_read_closed();
+                if more && side == Side::Client && !self.hurried {
+                    self.hurry();
+                }
                 self.advance(id, site)
             }
             Stage::Connecting(_) if side == Side::Backend => self.connect_told(id, event, site),
@@ -119,6 +126,16 @@ impl Session {
                 }
             }
             _ => Step::Waiting,
+        }
+    }
+
+    /// Small writes are for the two ends to gather, not for us. The first of a connection is never held back, so who
+    /// sends its only bytes at once is spared the call.
+    fn hurry(&mut self) {
+        self.hurried = true;
+        if let Some(backend) = &self.backend {
+            // A Unix socket knows no such thing.
+            let _ = backend.set_tcp_nodelay(true);
         }
     }
 

@@ -82,7 +82,8 @@ impl Site {
         self.view.waits_no_more();
     }
 
-    /// Has the poll watch one of a session's sockets, edge-triggered.
+    /// Has the poll watch one of a session's sockets, edge-triggered, and for urgent data too: a read stops short
+    /// there.
     ///
     /// # Errors
     /// `ENOMEM` and `ENOSPC` of epoll_ctl(2).
@@ -96,7 +97,7 @@ impl Site {
         let token = Source::Session(id, side).token();
         let fd = socket.as_fd().as_raw_fd();
         self.registry
-            .register(&mut SourceFd(&fd), token, interest)
+            .register(&mut SourceFd(&fd), token, interest | Interest::PRIORITY)
             .map_err(number)?;
         Ok(Some(interest))
     }
@@ -115,7 +116,7 @@ impl Site {
         let token = Source::Session(id, side).token();
         let fd = socket.as_fd().as_raw_fd();
         self.registry
-            .reregister(&mut SourceFd(&fd), token, interest)
+            .reregister(&mut SourceFd(&fd), token, interest | Interest::PRIORITY)
             .map_err(number)?;
         Ok(Some(interest))
     }

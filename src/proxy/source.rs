@@ -10,6 +10,7 @@ const LOW: usize = (1 << HALF) - 1;
 /// Low halves that are no session's.
 const LISTENER: usize = LOW;
 const BELL: usize = LOW - 1;
+const STOPPER: usize = LOW - 2;
 
 /// Which session: its place in the slab, and its age. An event that comes after its end names nobody, even when the
 /// place is taken again.
@@ -28,6 +29,8 @@ pub enum Source {
     Listener,
     /// Something on the board of backends is new.
     Bell,
+    /// A signal has come to a worker that is leaving already.
+    Stopper,
     /// One of a session's sockets.
     Session(Id, Side),
 }
@@ -38,6 +41,7 @@ impl Source {
         match self {
             Self::Listener => Token(LISTENER),
             Self::Bell => Token(BELL),
+            Self::Stopper => Token(STOPPER),
             Self::Session(id, side) => {
                 let low = id.place << 1 | usize::from(side == Side::Backend);
                 Token((id.age as usize) << HALF | low)
@@ -50,6 +54,7 @@ impl Source {
         match token.0 & LOW {
             LISTENER => Self::Listener,
             BELL => Self::Bell,
+            STOPPER => Self::Stopper,
             low => {
                 let side = match low & 1 {
                     0 => Side::Client,
@@ -75,6 +80,7 @@ mod tests {
         for source in [
             Source::Listener,
             Source::Bell,
+            Source::Stopper,
             session(0, 0, Side::Client),
             session(0, 0, Side::Backend),
             session(1_000_000, u32::MAX, Side::Backend),

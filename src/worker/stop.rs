@@ -2,10 +2,13 @@
 //! signal to it) says so itself.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
@@ -142,6 +145,35 @@ impl Stopper {
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let signals = self.0.signals.as_ref().map(AsFd::as_fd);
         std::iter::once(self.0.thrown.as_fd()).chain(signals)
+    }
+}
+
+/// Readable once the switch is thrown, for ever: for a program that goes on after its listener's end, and is to hear
+/// of a signal that comes then.
+impl Source for Stopper {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.fds()
+            .try_for_each(|fd| SourceFd(&fd.as_raw_fd()).register(registry, token, interests))
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interests: Interest,
+    ) -> io::Result<()> {
+        self.fds()
+            .try_for_each(|fd| SourceFd(&fd.as_raw_fd()).reregister(registry, token, interests))
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.fds()
+            .try_for_each(|fd| SourceFd(&fd.as_raw_fd()).deregister(registry))
     }
 }
 
