@@ -52,7 +52,7 @@ impl Pipe {
         self.inside
     }
 
-    /// Takes what `source` has, as much as there is room for; zero is the end.
+    /// Takes what `source` has, as much as there is room for. Zero is the end, or urgent data before the end.
     ///
     /// # Errors
     /// Those of splice(2). `EAGAIN` from an empty pipe: the source has nothing now. `EINVAL`: it cannot be spliced.

@@ -211,6 +211,9 @@ impl Way {
             if self.moved - before >= BUDGET as u64 {
                 return Flow::Again;
             }
+            if source.ready.marked {
+                self.copy_from_now_on();
+            }
             let moved = match self.pipe(tools) {
                 Some(pipe) => self.splice(pipe, &mut source, &mut sink, tools),
                 None => self.copy(&mut source, &mut sink, tools, carry),
@@ -303,10 +306,8 @@ impl Way {
         tools: &mut Tools,
     ) -> Result<(), Flow> {
         match lent.pipe.fill(source.fd) {
-            Ok(0) => {
-                source.ready.readable = false;
-                self.phase = Phase::Ending;
-            }
+            // The end, or urgent data that the end comes after, which splice(2) never gets past: a read tells.
+            Ok(0) => self.copy_from_now_on(),
             Ok(count) => {
                 self.means.filled(count, self.splice);
                 self.empty(&mut lent, sink).map_err(Flow::SinkFailed)?;
