@@ -30,6 +30,8 @@ mod check;
 mod keeper;
 mod report;
 pub mod resolve;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use keeper::{Keeper, State};
@@ -247,7 +249,6 @@ impl Backends {
     pub fn thaw(
         frozen: FrozenBackends,
         luggage: &mut Luggage<'_>,
-        _means: &Means,
     ) -> io::Result<Self> {
         let FrozenBackends { app, plan, .. } = frozen;
         let mut table = frozen.table;

@@ -220,12 +220,21 @@ impl Member {
         self.is_wanted() && !self.is_down() && !self.is_out() && !self.is_on_trial()
     }
 
-    /// After so many failures in a row it is to be looked at; 0: never.
-    pub fn report_at(&self, eject: &Eject) -> u32 {
+    /// So many failures in a row are too many; 0: never.
+    pub fn limit(&self, eject: &Eject) -> u32 {
         match self.passive {
-            Passive::Trial { .. } if eject.after != 0 => 1,
-            _ => eject.after,
+            Passive::Trial { .. } => eject.after.min(1),
+            Passive::In { .. } | Passive::Out { .. } => eject.after,
         }
+    }
+
+    /// After so many the workers are to tell us; 0: never. Where nothing would follow they need not: each connect that
+    /// fails would wake us.
+    pub fn report_at(&self, eject: &Eject) -> u32 {
+        if self.spared || self.is_out() || self.is_down() || !self.is_wanted() {
+            return 0;
+        }
+        self.limit(eject)
     }
 
     /// Takes it out, for so long.

@@ -208,7 +208,7 @@ impl Table {
                 self.news.push(News::Back { name });
             }
             Passive::In { .. } | Passive::Trial { .. } => {
-                let limit = member.report_at(eject);
+                let limit = member.limit(eject);
                 if limit == 0 || seen.failing < limit {
                     member.spared = false;
                 } else if member.is_wanted() && !member.is_down() {
@@ -315,6 +315,9 @@ impl Table {
                     at(now + look_after(since, LONGEST_LOOK, now));
                 }
                 Passive::In { .. } => {}
+            }
+            if member.spared {
+                at(now + LONGEST_LOOK);
             }
             if let Some(left) = member.slow_start_left(self.rules.slow_start, now) {
                 at(now + left.min(step));

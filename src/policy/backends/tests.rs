@@ -216,8 +216,11 @@ fn never_more_than_the_share_but_one_always() {
         let mut world = World::new(&config);
         for at in 0..count {
             world.fail(at, 3);
-            // Said once.
+            // Said once, and no connect that fails wakes us any more; but it is looked at.
             assert!(world.fail(at, 1).is_empty());
+            let member = world.table.member(at).unwrap();
+            assert_eq!(member.report_at(&config.eject), 0);
+            assert!(world.table.next(world.now).is_some());
         }
         let out = world.table.members().filter(|(_, one)| one.is_out());
         assert_eq!(out.count(), most, "{count} with {share}");

@@ -156,7 +156,7 @@ impl Apps {
             };
             let (dispatcher, reports) = thaw_dispatcher(dispatcher, luggage, workers, means)?;
             let backends = frozen.backends;
-            let backends = backends.map(|frozen| Backends::thaw(frozen, luggage, means));
+            let backends = backends.map(|frozen| Backends::thaw(frozen, luggage));
             let backends = backends.transpose()?;
             let app = App {
                 id: frozen.id,

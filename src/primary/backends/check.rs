@@ -126,10 +126,15 @@ impl Check {
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => return Found::End(Some(Err(refused(&error)))),
         }
-        if socket.peer_addr().is_err() {
+        let Ok(peer) = socket.peer_addr() else {
             // Too early: it is still on its way.
             self.stage = Stage::Connecting(socket);
             return Found::Nothing;
+        };
+        // To a port of this machine where nobody listens, and that we were given for ourselves (RFC 9293, 3.5: both
+        // ends open at once, and both are this one).
+        if !peer.is_unix() && socket.local_addr().is_ok_and(|own| own == peer) {
+            return Found::End(Some(Err("nobody listens there".to_owned())));
         }
         match &self.what {
             CheckWhat::Tcp => Found::End(Some(Ok(()))),
