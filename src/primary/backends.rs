@@ -246,10 +246,7 @@ impl Backends {
     ///
     /// # Errors
     /// `InvalidData` if something did not come along; those of mmap(2).
-    pub fn thaw(
-        frozen: FrozenBackends,
-        luggage: &mut Luggage<'_>,
-    ) -> io::Result<Self> {
+    pub fn thaw(frozen: FrozenBackends, luggage: &mut Luggage<'_>) -> io::Result<Self> {
         let FrozenBackends { app, plan, .. } = frozen;
         let mut table = frozen.table;
         let board = luggage.take(frozen.board, Kind::Memfd)?;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
 use crate::backend_board::UNIT;
+use crate::protocol::BackendChange;
 use crate::status::BackendState;
 
 fn proxy(to: &[&str]) -> Proxy {
