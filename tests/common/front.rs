@@ -1,4 +1,4 @@
-//! Proxies that others wrote, in front of a site: HAProxy and nginx.
+//! Proxies that others wrote, in front of a site: HAProxy and nginx; and nginx as the server behind it.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -62,6 +62,12 @@ impl Front {
         let to = beside(site);
         let http = placed(http, "listen 80;", &format!("listen {to};"), site);
         Self::nginx_http(site, to, &http)
+    }
+
+    /// nginx as a server at `to`, with this inside its `http`.
+    #[track_caller]
+    pub fn nginx_server(site: &Site, to: SocketAddr, http: &str) -> Self {
+        Self::nginx_http(site, to, http)
     }
 
     #[track_caller]
