@@ -206,7 +206,8 @@ fn the_page_shows_backends() {
     ];
     let balancer = Balancer::start(&site, &[&words[..], &CHECKED].concat());
     let mut page = Browser::open(&site, &format!("http://{metrics}/"));
-    page.until("$('words')?.textContent === '1 of 3 backends is not up'");
+    page.until("document.documentElement?.dataset.looks >= 1");
+    page.until("$('words').textContent === '1 of 3 backends is not up'");
     let about = page.value("$('about').textContent");
     assert!(
         about
