@@ -30,6 +30,7 @@ mod view;
 use std::net::SocketAddr;
 
 use crate::error::{Error, Result};
+use crate::sys::scheduler::let_wakers_finish;
 use crate::worker::join::Membership;
 use crate::worker::{Options, Stopper};
 
@@ -46,6 +47,8 @@ pub fn run(address: SocketAddr) -> Result<()> {
     let stopper = Stopper::on_signals().map_err(failed)?;
     let membership = Membership::from_environment().map_err(failed)?;
     let means = membership.ok_or_else(alone)?.backends().map_err(failed)?;
+    // A proxy is woken by each send of either side: without this it slept four times as often and cost a quarter more.
+    let_wakers_finish();
     let listener = Options::new()
         .nonblocking_connections(true)
         .nodelay(true)

@@ -38,6 +38,16 @@ pub fn nap_exactly() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_usize, 0, 0, 0) };
 }
 
+/// From now on the calling thread does not take the core from whoever wakes it up (`SCHED_BATCH`, sched(7)): so whoever
+/// has several things to send sends them all, and we are woken once for them instead of once for each. On a core that is
+/// idle it runs at once, as ever.
+pub fn let_wakers_finish() {
+    let usual = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure lives longer than the call, which reads it and acts on the calling thread only. A kernel that
+    // refuses leaves all as it was.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const usual) };
+}
+
 /// Sleeps for so many nanoseconds.
 pub fn nap(ns: u64) {
     std::thread::sleep(Duration::from_nanos(ns));
@@ -53,6 +63,13 @@ mod tests {
         let before = counts.delay().unwrap();
         nap(1_000);
         assert!(counts.delay().unwrap() >= before);
+    }
+
+    #[test]
+    fn a_thread_that_lets_wakers_finish_is_of_the_batch_class() {
+        let_wakers_finish();
+        // SAFETY: the call takes a number and touches no memory.
+        assert_eq!(unsafe { libc::sched_getscheduler(0) }, libc::SCHED_BATCH);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::state::State;
 use crate::policy::gather::Gather;
 use crate::sys::clock;
 use crate::sys::fdpass;
-use crate::sys::scheduler::{SchedStat, nap, nap_exactly};
+use crate::sys::scheduler::{SchedStat, let_wakers_finish, nap, nap_exactly};
 use crate::wire::Record;
 
 /// Most connections of one burst.
@@ -43,6 +43,7 @@ impl Burst {
     /// What concerns the thread itself.
     pub fn begin(&mut self) {
         nap_exactly();
+        let_wakers_finish();
         // Without, nothing ever waits.
         self.scheduled = SchedStat::open().ok();
     }
