@@ -9,6 +9,7 @@ use super::{AppConfig, Config, Listen, ListenAt, Logs, Routing};
 
 mod keys;
 mod listeners;
+mod proxies;
 
 use keys::{choice, rules};
 
@@ -71,6 +72,11 @@ pub enum Live {
     Gather(Duration),
     /// Have the kernel wait for a client's first bytes for so long, or not.
     DeferAccept(Option<Duration>),
+    /// Treat sessions and backends otherwise; with another list of backends, if that differs.
+    Backends {
+        /// It does.
+        list: bool,
+    },
     /// So many slots.
     Scale(usize),
     /// Listen here no more, and reset nobody who has come already.
@@ -273,6 +279,7 @@ fn change(old: &AppConfig, to: &AppConfig) -> Result<Change, Vec<String>> {
     let queue = Live::Backlog(*backlog);
     found.live("backlog", *backlog != old.backlog, queue);
     choice(old, to, &mut found);
+    proxies::compare(old, to, &mut found);
     let slots = Live::Scale(*workers);
     found.live("workers", *workers != old.workers, slots);
     found.live.append(&mut found.last);

@@ -13,7 +13,7 @@ mod plan;
 mod started;
 mod words;
 
-pub use backend::{Backend, Host, canonical, duplicate};
+pub use backend::{Backend, Host, MOST_WEIGHT, canonical, duplicate};
 pub use plan::{Plan, Planned, Target};
 pub use started::{APP_PORT, WORKER, app, listens};
 pub use words::{

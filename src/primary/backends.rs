@@ -159,10 +159,10 @@ impl Backends {
         self.keeper.board.waiting.load(Relaxed)
     }
 
-    /// The configuration was read again. Backends that stay keep all that is known of them; what people have changed
-    /// since the last time counts no more. Names that are new have no address until they are resolved. `own` is where
-    /// the app listens now.
-    pub fn settle(&mut self, app: &AppConfig, own: Own) {
+    /// The configuration was read again. With another `list` of backends, those that stay keep all that is known of
+    /// them, and names that are new have no address until they are resolved; else they are as they are, with what
+    /// people have changed since. `own` is where the app listens now.
+    pub fn settle(&mut self, app: &AppConfig, list: bool, own: Own) {
         let Some(proxy) = &app.proxy else {
             return;
         };
@@ -173,7 +173,11 @@ impl Backends {
                 state.plan = plan;
                 state.table.replan();
             }
-            state.table.settle(proxy, now);
+            if list {
+                state.table.settle(proxy, now);
+            } else {
+                state.table.govern(proxy, now);
+            }
         });
         self.keeper.nudge();
         self.follow();

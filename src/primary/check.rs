@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+mod backends;
+
 use super::app::release::Release;
 use super::logs::files;
 use crate::config::AppConfig;
 use crate::config::file::{Finding, Findings, Inspected, Origin, Place};
+use crate::config::proxy::Backend;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -40,6 +43,9 @@ struct Said {
 struct Summary {
     name: String,
     command: Vec<String>,
+    /// What it leads to, if it is a proxy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    to: Vec<String>,
     listen: Vec<String>,
     workers: usize,
     cwd: Option<PathBuf>,
@@ -52,7 +58,8 @@ pub fn check(file: PathBuf) -> Checked {
         Ok(inspected) => inspected,
         Err(findings) => return Checked::refused(file, findings),
     };
-    let (errors, warnings) = look(&inspected);
+    let (mut errors, warnings) = look(&inspected);
+    errors.extend(backends::unresolved(&inspected));
     let errors = said(inspected.findings(errors));
     let apps = inspected.config.apps.iter().map(Summary::of);
     Checked {
@@ -92,6 +99,7 @@ fn look(inspected: &Inspected) -> (Marked, Marked) {
             errors.push((places.cwd, sentence));
             continue;
         }
+        errors.extend(backends::own(app, places));
         match Release::find(0, Arc::new(app.clone()), None) {
             Err(error) => errors.push((places.command, error.to_string())),
             Ok(release) => {
@@ -157,13 +165,23 @@ impl Checked {
 
 impl Summary {
     fn of(app: &AppConfig) -> Self {
-        let words = app.command.iter();
+        // What a proxy runs is nobody's business.
+        let words = app.command.iter().filter(|_| app.proxy.is_none());
+        let to = app.proxy.iter().flat_map(|proxy| &proxy.to);
         Self {
             name: app.name.clone(),
+            to: to.map(Backend::to_string).collect(),
             command: words
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect(),
-            listen: app.listen.iter().map(ToString::to_string).collect(),
+            listen: app
+                .listen
+                .iter()
+                .map(|listen| match app.proxy {
+                    Some(_) => listen.at.to_string(),
+                    None => listen.to_string(),
+                })
+                .collect(),
             workers: app.workers,
             cwd: app.cwd.clone(),
         }
@@ -185,6 +203,9 @@ impl fmt::Display for Checked {
                 listen => format!("on {}", listen.join(", ")),
             };
             write!(f, "\n  {name}: {workers} {listen}: {command}")?;
+            if !app.to.is_empty() {
+                write!(f, "to {}", app.to.join(", "))?;
+            }
         }
         Ok(())
     }

@@ -15,7 +15,6 @@ pub fn rules(old: &AppConfig, to: &AppConfig, found: &mut Found) {
         ("restart", to.restart != old.restart),
         ("limits", to.limits != old.limits),
         ("health", to.health != old.health),
-        ("to", to.proxy != old.proxy),
     ] {
         found.rule(key, differs);
     }

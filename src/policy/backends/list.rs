@@ -160,8 +160,15 @@ impl Table {
         planned.collect()
     }
 
-    /// These are the rules and the backends from now on, as they are written; what people have changed since the last
-    /// time counts no more. Whoever stays keeps its place and all that is known of it.
+    /// These are the rules from now on; the backends stay as they are, with what people have changed about them.
+    pub fn govern(&mut self, proxy: &Proxy, now: Moment) {
+        self.rules = Rules::of(proxy);
+        self.sync(now);
+    }
+
+    /// These are the rules and the backends from now on, as they are written. Whoever stays keeps its place and all
+    /// that is known of it, and if it is written as it was, the weight that people have given it since, and their
+    /// drain.
     pub fn settle(&mut self, proxy: &Proxy, now: Moment) {
         self.rules = Rules::of(proxy);
         let mut former = std::mem::take(&mut self.items);
@@ -170,7 +177,19 @@ impl Table {
                 .iter()
                 .position(|item| item.backend.host == backend.host);
             let mut item = Item::new(backend.clone(), now);
-            if let Some(before) = known.map(|at| former.swap_remove(at))
+            let before = known.map(|at| former.swap_remove(at));
+            if let Some(before) = before.as_ref().filter(|before| before.backend == *backend) {
+                let kept = |changed: &Changed| Changed {
+                    gone: false,
+                    ..changed.clone()
+                };
+                item.changed = kept(&before.changed);
+                let single = before.single.iter();
+                item.single = single
+                    .map(|(target, changed)| (target.clone(), kept(changed)))
+                    .collect();
+            }
+            if let Some(before) = before
                 && item.is_name()
             {
                 (item.since, item.trouble) = (before.since, before.trouble);

@@ -420,8 +420,8 @@ fn a_list_that_is_settled_anew_keeps_what_stays() {
     assert!(world.table.member(0).unwrap().is_down());
     assert_eq!(
         world.weights(),
-        [UNIT, 0, UNIT],
-        "what was drained by hand is in again"
+        [UNIT, 0, 0],
+        "what was drained by hand stays so"
     );
     world
         .table

@@ -13,6 +13,7 @@ use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
 use crate::primary::app::Prepared;
 use crate::primary::app::room::{Beside, Room};
+use crate::primary::backends::resolve::Own;
 use crate::primary::check;
 use crate::primary::listeners::live::{Closing, Newcomer};
 use crate::primary::logs;
@@ -224,6 +225,12 @@ impl Supervisor {
             }),
             Live::Gather(most) => app.dispatcher.send(Command::Gather(most)),
             Live::DeferAccept(most) => app.listeners.set_defer_accept(most),
+            Live::Backends { list } => {
+                let own = Own::of(&app.listeners);
+                if let Some(backends) = &mut app.backends {
+                    backends.settle(&app.config, list, own);
+                }
+            }
             Live::Scale(workers) => self.scale_app(id, workers)?,
             Live::Close(at) => self.close_listener(id, &at),
         }

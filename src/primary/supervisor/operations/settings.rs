@@ -24,7 +24,7 @@ impl Supervisor {
                 app.dispatcher.send(Command::Weight { slot, weight });
             }
             Setting::Balance(balance) => {
-                let id = self.app_named(app)?;
+                let id = self.server_named(app)?;
                 let routing = Routing {
                     balance,
                     ..self.apps[id].config.routing.clone()
@@ -32,7 +32,7 @@ impl Supervisor {
                 self.set_routing(id, routing)?;
             }
             Setting::Sticky(sticky) => {
-                let id = self.app_named(app)?;
+                let id = self.server_named(app)?;
                 let routing = &self.apps[id].config.routing;
                 if sticky.is_none() && routing.websocket_sticky {
                     return Err(
@@ -52,6 +52,19 @@ impl Supervisor {
             }
         }
         Ok(Begun::Done(said))
+    }
+
+    /// An app whose slots have a choice of their own: with a proxy it is that of backends.
+    fn server_named(&self, app: Option<&str>) -> Result<AppId, String> {
+        let id = self.app_named(app)?;
+        if self.apps[id].backends.is_some() {
+            return Err(
+                "this is a proxy: who gets its sessions is changed in its file, by a reload, or by the weights of \
+                 'forkfront backend'"
+                    .to_owned(),
+            );
+        }
+        Ok(id)
     }
 
     /// What is queued is dealt again at the age that is usual for what is sticky now.
