@@ -251,7 +251,13 @@ impl Server {
             if self.accepting != Accepting::Now || !self.has_room() {
                 return Ok(());
             }
-            match listener.try_accept() {
+            // Two sockets and two pipes each, at most.
+            let ample = self.sessions.len() < self.most / 3;
+            let taken = match ample {
+                true => listener.try_accept_into_room(),
+                false => listener.try_accept(),
+            };
+            match taken {
                 Ok(Some(connection)) => self.admit(connection),
                 Ok(None) => self.finish()?,
                 Err(error) => match error.kind() {

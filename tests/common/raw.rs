@@ -91,6 +91,12 @@ impl Raw {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// A second handle, to send from another thread.
+    #[track_caller]
+    pub fn half(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
+    }
+
     /// Ends with a RST.
     pub fn reset(self) {
         let socket = Socket::from(self.stream);

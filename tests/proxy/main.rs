@@ -1,0 +1,57 @@
+//! `forkfront proxy`: who gets a session, how it gets there, and how long it may take, with the real binary and real
+//! backends that say who they are.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backends;
+mod choice;
+mod patience;
+mod ways;
+
+use std::net::IpAddr;
+
+use backends::Backends;
+use common::*;
+
+/// Nothing but sessions finds out how backends are, and nothing comes of it.
+const ALONE: [&str; 4] = ["--check", "off", "--eject-after", "0"];
+
+/// Two workers before these backends.
+#[track_caller]
+fn behind<'a>(site: &'a Site, to: &str, flags: &[&str]) -> Balancer<'a> {
+    let listen = site.bind();
+    let mut words = vec!["proxy", "-l", &listen, "--to", to, "-n", "2"];
+    words.extend(ALONE);
+    words.extend(flags);
+    Balancer::start(site, &words)
+}
+
+/// A client from an address of its own.
+#[track_caller]
+fn come(site: &Site, n: u32) -> Raw {
+    Raw::connect(client(n), site.to())
+}
+
+/// So many clients that stay, and the backend of each.
+#[track_caller]
+fn stay(site: &Site, count: u32) -> Vec<(Raw, u16)> {
+    (0..count)
+        .map(|n| {
+            let mut client = come(site, n);
+            let backend = client.greeted_by();
+            (client, backend)
+        })
+        .collect()
+}
+
+/// How many of them each backend has.
+fn shares(stayed: &[(Raw, u16)], backends: u16) -> Vec<usize> {
+    let of = |backend| stayed.iter().filter(|(_, its)| *its == backend).count();
+    (0..backends).map(of).collect()
+}
+
+/// An address that nobody listens at.
+fn nowhere(site: &Site) -> String {
+    format!("{}:{}", site.host, site.ports(1)[0])
+}
