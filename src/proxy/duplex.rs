@@ -15,6 +15,7 @@
 //! ends the session: what can be delivered of what was read before it is delivered, the rest is dropped, and whoever
 //! closes the other socket calls [`reset_on_close`] first.
 
+mod means;
 mod pool;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,7 @@ mod readme;
 mod recipe;
 mod site;
 mod sockets;
+mod sums;
 mod turns;
 mod upstreams;
 mod verbs;
@@ -54,6 +55,7 @@ pub use readme::{readme, readme_text};
 pub use recipe::{Recipe, kitchen, serve, serve_in, shell};
 pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, even, node_modules, slots_of, socketio_site, spread};
+pub use sums::Sums;
 pub use turns::{TURNS, in_turn, renewed, serves, slots};
 pub use upstreams::Upstream;
 

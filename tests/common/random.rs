@@ -19,6 +19,11 @@ impl Random {
         Self(seed)
     }
 
+    /// From this seed, which is not zero.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// The next number.
     pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;

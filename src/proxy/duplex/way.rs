@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::SockRef;
 
+use super::means::Means;
 use super::pool::{Chunk, Lent, SCRATCH, Tools};
 use super::{Socket, raw};
 use crate::config::proxy::Splice;
@@ -26,14 +27,6 @@ const BUDGET: usize = 512 * 1024;
 /// What is to be sent first is put in front of what is read first, so that both go in one packet; longer than this it
 /// goes alone.
 const LONGEST_FRONT: usize = 4096;
-/// Bytes that are read at a time, at first.
-const FIRST_ROOM: usize = 64 * 1024;
-/// And at least, where the sink takes little at a time: what it does not take is to be kept.
-const LEAST_ROOM: usize = 16 * 1024;
-/// A filling of less than this is no stream's, bytes: copying it takes fewer system calls.
-const QUIET: usize = 64 * 1024;
-/// And so many of them in a row are copied again.
-const QUIET_FROM: u8 = 4;
 
 /// What came of a turn of one direction.
 #[derive(Debug)]
@@ -78,68 +71,6 @@ enum Held {
     Front(Box<[u8]>),
     Chunk(Chunk),
     Pipe(Lent),
-}
-
-/// How bytes are moved just now.
-#[derive(Debug, PartialEq, Eq)]
-enum Means {
-    /// By so much of the scratch buffer at a time: the more, the more comes and goes on.
-    Copy { room_kib: u16 },
-    /// By a pipe, which was filled with little so many times in a row.
-    Splice { quiet: u8 },
-}
-
-impl Means {
-    fn at_first(splice: Splice) -> Self {
-        match splice {
-            Splice::On => Self::Splice { quiet: 0 },
-            Splice::Auto | Splice::Off => Self::copy(FIRST_ROOM),
-        }
-    }
-
-    fn copy(room: usize) -> Self {
-        Self::Copy {
-            room_kib: (room / 1024) as u16,
-        }
-    }
-
-    /// How much is to be read at a time, bytes.
-    fn room(&self) -> usize {
-        match self {
-            Self::Copy { room_kib } => usize::from(*room_kib) * 1024,
-            Self::Splice { .. } => SCRATCH,
-        }
-    }
-
-    /// `came` bytes were there to be copied, of which the sink has taken `went`. A stream grows to the whole buffer, and
-    /// is spliced when that does not suffice.
-    fn copied(&mut self, came: usize, went: usize, splice: Splice) {
-        let now = self.room();
-        let is_news = went < came || came >= now;
-        if !is_news || !matches!(self, Self::Copy { .. }) {
-            return;
-        }
-        let next = if went < came {
-            went.next_multiple_of(LEAST_ROOM).clamp(LEAST_ROOM, now)
-        } else {
-            now * 2
-        };
-        *self = if next <= SCRATCH || splice == Splice::Off {
-            Self::copy(next.min(SCRATCH))
-        } else {
-            Self::Splice { quiet: 0 }
-        };
-    }
-
-    /// A pipe was filled with `count` bytes.
-    fn filled(&mut self, count: usize, splice: Splice) {
-        if let Self::Splice { quiet } = self {
-            *quiet = if count < QUIET { *quiet + 1 } else { 0 };
-            if *quiet >= QUIET_FROM {
-                *self = Self::at_first(splice);
-            }
-        }
-    }
 }
 
 /// One direction.
