@@ -287,7 +287,7 @@ impl std::fmt::Display for Report {
 
 /// Connections that the journal shows with something accepted or asked and not answered, by client address,
 /// with the process.
-fn unanswered(journal: &Path) -> BTreeMap<IpAddr, u32> {
+pub fn unanswered(journal: &Path) -> BTreeMap<IpAddr, u32> {
     let mut open = BTreeMap::new();
     for line in fs::read_to_string(journal).unwrap_or_default().lines() {
         let words: Vec<&str> = line.split(' ').collect();

@@ -43,7 +43,7 @@ pub use command::{Begun, Finished, forkfront, run_to_end};
 pub use echoes::{Echoes, Ended, Rush, Session};
 pub use endless::Endless;
 pub use front::Front;
-pub use load::{Failure, Load, Mix, Report};
+pub use load::{Failure, Load, Mix, Report, unanswered};
 pub use nobody::{NOBODY, as_nobody, nobody_can_use};
 pub use pairs::{Deed, Pairs};
 pub use place::{Dealer, Place, Preloaded};
