@@ -184,6 +184,7 @@ impl Prepared {
             gather_max: config.speed.gather_max,
             fd_ceiling: means.room.fd_ceiling,
             peek_room: means.room.peeked,
+            for_proxies: config.proxy.is_some(),
         };
         let dispatcher = Dispatcher::start(settings, report, means.waker.clone())?;
         release.warn_of_habits(&[]);

@@ -58,6 +58,7 @@ impl Dealing {
             gather_max: Speed::default().gather_max,
             fd_ceiling: i32::MAX,
             peek_room: usize::MAX,
+            for_proxies: false,
         };
         let poll = Poll::new().expect("an epoll");
         let up = Arc::new(Waker::new(poll.registry(), Token(0)).expect("an eventfd"));

@@ -41,9 +41,12 @@ impl Burst {
     }
 
     /// What concerns the thread itself.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, for_proxies: bool) {
         nap_exactly();
-        let_wakers_finish();
+        // Elsewhere it gains nothing, and beside servers that compute it would have to wait for them.
+        if for_proxies {
+            let_wakers_finish();
+        }
         // Without, nothing ever waits.
         self.scheduled = SchedStat::open().ok();
     }

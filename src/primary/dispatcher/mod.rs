@@ -68,6 +68,9 @@ pub struct Settings {
     pub fd_ceiling: RawFd,
     /// Most connections whose first bytes are waited for, as far as descriptors go.
     pub peek_room: usize,
+    /// The workers are proxies of ours: whoever wakes the dispatcher up finishes first.
+    #[serde(default)]
+    pub for_proxies: bool,
 }
 
 /// What another version did not know.

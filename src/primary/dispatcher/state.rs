@@ -126,7 +126,7 @@ impl State {
     /// All it has if it was told to freeze.
     pub fn run(mut self) -> Option<Self> {
         let mut events = Events::with_capacity(64);
-        self.burst.begin();
+        self.burst.begin(self.settings.for_proxies);
         loop {
             match self.poll.poll(&mut events, self.patience()) {
                 Ok(()) => {}

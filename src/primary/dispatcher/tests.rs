@@ -60,6 +60,7 @@ fn settings() -> Settings {
         gather_max: Speed::default().gather_max,
         fd_ceiling: i32::MAX,
         peek_room: usize::MAX,
+        for_proxies: false,
     }
 }
 
