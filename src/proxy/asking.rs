@@ -166,6 +166,7 @@ impl Session {
             }
             Err(errno) => {
                 site.complain(format_args!("a client cannot be watched: {}", errno.desc()));
+                self.reset();
                 Step::Over
             }
         }

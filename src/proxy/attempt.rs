@@ -9,7 +9,7 @@ use mio::event::Event;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 
-use super::dial::{Dialed, dial};
+use super::dial::{self, Dialed};
 use super::duplex::{Duplex, Moved, Side};
 use super::patience::NEVER;
 use super::session::{Session, Stage, Step};
@@ -32,7 +32,9 @@ pub struct Attempt {
     pub belongs: Belongs,
     /// When what it is doing now takes too long.
     pub until: u64,
-    tried: Tried,
+    /// The backend's socket holds its acknowledgements back.
+    quiet: bool,
+    pub tried: Tried,
     /// How many others may be tried.
     left: u32,
     since: Instant,
@@ -40,6 +42,8 @@ pub struct Attempt {
     queued_until: u64,
     /// When it has rested too often, once it has rested.
     rested_until: u64,
+    /// To some backend no port of ours was free.
+    out_of_ports: bool,
 }
 
 /// Backends, by their place on the board.
@@ -50,6 +54,11 @@ impl Tried {
     /// Whether this one is of them.
     pub fn contains(&self, at: usize) -> bool {
         self.0[at / 64] >> (at % 64) & 1 == 1
+    }
+
+    /// Whether it is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
     }
 
     fn insert(&mut self, at: usize) {
@@ -65,11 +74,13 @@ impl Attempt {
             was_read: false,
             belongs: Belongs::Anywhere,
             until: NEVER,
+            quiet: false,
             tried: Tried::default(),
             left: site.view.proxy().retries,
             since: site.woken,
             queued_until: NEVER,
             rested_until: NEVER,
+            out_of_ports: false,
         }
     }
 }
@@ -82,6 +93,8 @@ enum Progress {
     UnderWay,
     /// The client is gone.
     ClientGone,
+    /// It stands and is of no use.
+    Lost,
 }
 
 impl Session {
@@ -91,6 +104,11 @@ impl Session {
             let place = match site.view.choose(attempt.belongs, &attempt.tried) {
                 Choice::Place(place) => place,
                 Choice::Full => return self.wait_for_room(id, Box::new(attempt), site),
+                Choice::Nobody if attempt.out_of_ports => {
+                    attempt.out_of_ports = false;
+                    attempt.tried = Tried::default();
+                    return self.rest(Errno::EADDRNOTAVAIL, attempt, site);
+                }
                 Choice::Nobody => return self.refuse(TurnedAway::Shut, site),
             };
             self.at = Some(site.view.door(place).at as u16);
@@ -102,18 +120,25 @@ impl Session {
                     return Step::Waiting;
                 }
                 Ok(Progress::ClientGone) => return Step::Over,
-                Err(errno) if is_shortage(errno) => {
-                    if self.may_rest(&mut attempt, site) {
-                        self.stage = Stage::Resting(Box::new(attempt));
-                        return Step::Waiting;
-                    }
-                    if errno != Errno::EAGAIN {
-                        return self.refuse(TurnedAway::Exhausted, site);
-                    }
-                    if !self.goes_on(errno, &mut attempt, site) {
+                Ok(Progress::Lost) => {
+                    self.reset();
+                    return Step::Over;
+                }
+                Err(Errno::EADDRNOTAVAIL) => {
+                    // Of our own ports none is free for this backend: for another there may be (D7).
+                    attempt
+                        .tried
+                        .insert(usize::from(self.at.unwrap_or_default()));
+                    attempt.out_of_ports = true;
+                    self.leave_backend(site);
+                }
+                Err(Errno::EAGAIN) if attempt.rested_until <= site.now => {
+                    // A Unix socket whose backlog stays full.
+                    if !self.goes_on(Errno::EAGAIN, &mut attempt, site) {
                         return self.refuse(TurnedAway::Unreachable, site);
                     }
                 }
+                Err(errno) if is_shortage(errno) => return self.rest(errno, attempt, site),
                 Err(errno) => {
                     if !self.goes_on(errno, &mut attempt, site) {
                         return self.refuse(TurnedAway::Unreachable, site);
@@ -179,21 +204,31 @@ impl Session {
         }
     }
 
-    /// Whether it is worth while to try again soon what could not be done for want of descriptors (or, of a Unix
-    /// socket, since its backlog is full: it cannot be waited for that).
-    fn may_rest(&mut self, attempt: &mut Attempt, site: &mut Site) -> bool {
+    /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
+    /// backlog is full: it cannot be waited for that). None of it is the backend's fault.
+    fn rest(&mut self, errno: Errno, mut attempt: Attempt, site: &mut Site) -> Step {
+        self.leave_backend(site);
         if attempt.rested_until == NEVER {
             attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
         }
-        if site.now >= attempt.rested_until {
-            return false;
+        if site.now >= attempt.rested_until && errno != Errno::EAGAIN {
+            return self.refuse(TurnedAway::Exhausted, site);
         }
+        site.complain(format_args!(
+            "a connect to a backend waits: {}",
+            errno.desc()
+        ));
         attempt.until = site.now + REST;
+        self.stage = Stage::Resting(Box::new(attempt));
+        Step::Waiting
+    }
+
+    /// Counts as a session of the backend no more.
+    fn leave_backend(&mut self, site: &mut Site) {
         self.backend = None;
         if let Some(at) = self.at.take() {
             site.view.closed(usize::from(at), site.queued);
         }
-        true
     }
 
     /// Begins one connect. Where it comes about at once, as it does on one machine, the client's first bytes are sent
@@ -210,7 +245,8 @@ impl Session {
         };
         attempt.since = Instant::now();
         let some = fresh != 0 || !attempt.first.is_empty();
-        let dialed = dial(site.view.door(place), some);
+        attempt.quiet = some;
+        let dialed = dial::dial(site.view.door(place), some);
         if dialed.is_err() {
             attempt.first.extend_from_slice(&site.first[..fresh]);
         }
@@ -240,7 +276,12 @@ impl Session {
             Err(Errno::EAGAIN | Errno::EINTR) => Interest::READABLE | Interest::WRITABLE,
             Err(errno) => return Err(errno),
         };
-        self.watched.backend = site.watch(backend, id, Side::Backend, watched)?;
+        match site.watch(backend, id, Side::Backend, watched) {
+            Ok(watched) => self.watched.backend = watched,
+            // Bytes that were sent once are not sent again.
+            Err(_) if sent.is_ok() => return Ok(Progress::Lost),
+            Err(errno) => return Err(errno),
+        }
         if let Ok(length) = sent {
             let at = usize::from(self.at.unwrap_or_default());
             let (up, down) = (length as u64, 0);
@@ -288,26 +329,32 @@ impl Session {
         true
     }
 
-    fn begin_moving(
+    /// The backend is connected. `event`: what has told of it.
+    pub fn begin_moving(
         &mut self,
         id: Id,
-        attempt: Attempt,
+        mut attempt: Attempt,
         event: Option<&Event>,
         site: &mut Site,
     ) -> Step {
         let at = usize::from(self.at.unwrap_or_default());
         site.view.connected(at, attempt.since.elapsed());
         let splice = site.view.proxy().splice;
-        let mut duplex = Duplex::new(splice, attempt.first.into_boxed_slice());
+        let first = std::mem::take(&mut attempt.first).into_boxed_slice();
+        let mut duplex = Duplex::new(splice, first);
         if let Some(event) = event {
             duplex.note(Side::Backend, event);
         }
         self.stage = Stage::Moving(duplex);
         self.active = site.now;
-        match self.watch_client(id, Interest::READABLE, site) {
+        let step = match self.watch_client(id, Interest::READABLE, site) {
             Step::Waiting => self.advance(id, site),
             other => other,
+        };
+        if let (true, Some(backend)) = (attempt.quiet, &self.backend) {
+            dial::end_quiet(backend);
         }
+        step
     }
 }
 
@@ -315,6 +362,11 @@ impl Session {
 fn is_shortage(errno: Errno) -> bool {
     matches!(
         errno,
-        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN
+        Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::ENOSPC
+            | Errno::EAGAIN
     )
 }

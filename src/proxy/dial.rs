@@ -34,6 +34,13 @@ pub fn dial(door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
     }
 }
 
+/// The bytes are sent: acknowledgements come at once again, as on any fresh connection. Otherwise a backend that writes
+/// its answer in two pieces, and does not ask for `TCP_NODELAY`, would wait 40 ms with the second one.
+pub fn end_quiet(socket: &Socket) {
+    // A Unix socket knows no such thing.
+    let _ = socket.set_tcp_quickack(true);
+}
+
 /// The errno of an error of the standard library.
 pub fn number(error: io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))

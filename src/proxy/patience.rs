@@ -98,6 +98,10 @@ impl Session {
             Stage::Asking(attempt) => self.asked_in_vain(id, attempt, site),
             Stage::Queued(_) => self.refuse(TurnedAway::QueueTimeout, site),
             Stage::Resting(attempt) => self.connect(id, *attempt, site),
+            // It has come about, and the event is still to come: the loop was held up.
+            Stage::Connecting(attempt) if self.is_connected() => {
+                self.begin_moving(id, *attempt, None, site)
+            }
             Stage::Connecting(attempt) => self.connect_failed(id, *attempt, Errno::ETIMEDOUT, site),
             Stage::Moving(duplex) => {
                 let pending = duplex.pending();
@@ -110,6 +114,11 @@ impl Session {
                 Step::Waiting
             }
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        let backend = self.backend.as_ref();
+        backend.is_some_and(|socket| socket.peer_addr().is_ok())
     }
 
     /// Who waits for bytes that will not come is to know that they do not.

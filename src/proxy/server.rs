@@ -1,6 +1,8 @@
 //! The proxy's event loop: one thread, one poll, any number of sessions. Takes connections while there is room for
 //! them, gives every session its turn, and when the worker is to leave finishes what is open.
 
+mod queue;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -16,9 +18,8 @@ use super::session::{Session, Step};
 use super::site::Site;
 use super::source::{Id, Source};
 use super::view::View;
-use crate::backend_board::TurnedAway;
 use crate::policy::wheel::Wheel;
-use crate::sys::limits;
+use crate::sys::{footprint, limits};
 use crate::worker::join::ProxyMeans;
 use crate::worker::{Connection, End, Listener, Stopper};
 
@@ -85,6 +86,7 @@ impl Server {
         )?;
         let site = Site::new(registry.try_clone()?, view);
         listener.ready()?;
+        footprint::forget_the_start();
         Ok(Self {
             poll,
             listener: Some(listener),
@@ -109,13 +111,17 @@ impl Server {
         while self.listener.is_some() || !self.sessions.is_empty() {
             self.wait(&mut events)?;
             self.site.wake_up();
-            self.look_at_the_clock();
             for event in &events {
                 self.told(event);
             }
             for id in std::mem::take(&mut self.again) {
-                self.turn(id, Session::advance);
+                self.turn(id, |session, id, site| {
+                    session.in_again = false;
+                    session.advance(id, site)
+                });
             }
+            // What has come in time is not late, however long we slept.
+            self.look_at_the_clock();
             self.accept()?;
             self.serve_queue();
             self.site.view.tell();
@@ -224,20 +230,6 @@ impl Server {
         }
     }
 
-    /// Lets those that wait for room look for it, first come, first served.
-    fn serve_queue(&mut self) {
-        if !std::mem::take(&mut self.room) {
-            return;
-        }
-        self.looked_at = self.site.now;
-        while let Some(id) = self.queue.pop_front() {
-            if self.turn(id, Session::try_again) == Some(Step::Queue) {
-                self.queue.push_front(id);
-                return;
-            }
-        }
-    }
-
     fn has_room(&self) -> bool {
         self.sessions.len() < self.most
     }
@@ -283,18 +275,6 @@ impl Server {
         self.turn(Id { place, age }, Session::begin);
     }
 
-    fn enqueue(&mut self, id: Id) {
-        if self.site.queued > self.site.view.proxy().max_queue {
-            self.turn(id, |session, _, site| {
-                session.refuse(TurnedAway::QueueFull, site)
-            });
-            return;
-        }
-        self.queue.push_back(id);
-        // Where it is the first there may be room since it was looked for.
-        self.room |= self.queue.len() == 1;
-    }
-
     /// Lets one session go on, if it is still there.
     fn turn(
         &mut self,
@@ -318,7 +298,7 @@ impl Server {
             session.armed = due;
             self.wheel.set(id.place, due);
         }
-        if step == Step::Again {
+        if step == Step::Again && !std::mem::replace(&mut session.in_again, true) {
             self.again.push(id);
         }
         if is_queued && !was_queued {

@@ -64,6 +64,8 @@ pub struct Session {
     pub at: Option<u16>,
     /// For when the wheel has it.
     pub armed: u64,
+    /// It is among those that want another turn.
+    pub in_again: bool,
     pub(super) client: Connection,
     pub(super) backend: Option<Socket>,
     pub(super) watched: Watched,
@@ -84,6 +86,7 @@ impl Session {
             age,
             at: None,
             armed: NEVER,
+            in_again: false,
             client,
             backend: None,
             watched: Watched::default(),
@@ -98,6 +101,11 @@ impl Session {
     /// Whether it waits for room at a backend.
     pub fn is_queued(&self) -> bool {
         matches!(self.stage, Stage::Queued(_))
+    }
+
+    /// Whether it waits for room at some backends only, having tried the others.
+    pub fn is_choosy(&self) -> bool {
+        matches!(&self.stage, Stage::Queued(attempt) if !attempt.tried.is_empty())
     }
 
     /// One of its sockets has something to tell.
@@ -191,7 +199,10 @@ impl Session {
         };
         match client.and(backend) {
             Ok(()) => Step::Waiting,
-            Err(_) => Step::Over,
+            Err(_) => {
+                self.reset();
+                Step::Over
+            }
         }
     }
 

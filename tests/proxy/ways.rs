@@ -120,6 +120,27 @@ fn an_end_is_carried_on_and_the_other_direction_goes_on() {
 }
 
 #[test]
+fn an_answer_in_two_pieces_is_not_held_up() {
+    // The backend greets and then echoes, without TCP_NODELAY: its second write waits for our acknowledgement.
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    let balancer = behind(&site, &backends.to(""), &[]);
+    let took = |n| {
+        let start = std::time::Instant::now();
+        let mut client = Raw::sending(client(n), site.to(), b"ping");
+        client.greeted_by();
+        assert_eq!(client.exactly(4), b"ping");
+        start.elapsed()
+    };
+    let fastest = (0..12).map(took).min();
+    assert!(
+        fastest < Some(std::time::Duration::from_millis(30)),
+        "{fastest:?}"
+    );
+    balancer.finish();
+}
+
+#[test]
 fn many_come_at_once_and_all_are_served() {
     let site = Site::new();
     let backends = Backends::tcp(&site, 3);
