@@ -192,7 +192,7 @@ enum Verb {
     /// Run a built-in server, whose page shows which worker served it
     #[command(long_about = demo::LONG)]
     Demo(demo::DemoWords),
-    /// Lead connections on to servers on other machines, or that cannot be preloaded
+    /// Lead connections on to servers elsewhere
     #[command(long_about = proxy::LONG, after_help = proxy::EXAMPLES)]
     Proxy(Box<proxy::ProxyWords>),
     #[command(name = proxy::WORKER, hide = true)]

@@ -36,8 +36,8 @@ enum ChangeWords {
     /// One more
     Add {
         /// As it is written behind --to: HOST:PORT, with @WEIGHT, +backup and +max=N
-        #[arg(value_parser = written)]
-        backend: String,
+        #[arg(value_name = "BACKEND", value_parser = written)]
+        new: String,
         #[command(flatten)]
         whose: Whose,
     },
@@ -104,7 +104,7 @@ impl BackendWords {
     /// What they ask for.
     pub fn into_action(self) -> Action {
         let (change, whose) = match self.change {
-            ChangeWords::Add { backend, whose } => (BackendChange::Add { backend }, whose),
+            ChangeWords::Add { new, whose } => (BackendChange::Add { backend: new }, whose),
             ChangeWords::Remove { backend, whose } => (BackendChange::Remove { backend }, whose),
             ChangeWords::Drain { backend, whose } => (BackendChange::Drain { backend }, whose),
             ChangeWords::Resume { backend, whose } => (BackendChange::Resume { backend }, whose),

@@ -23,7 +23,7 @@ Lead connections on to servers elsewhere: on other machines, in containers, stat
 
 What arrives at -l is passed on, byte for byte, to one of the backends behind --to. The workers are forkfront \
 itself, one per core; everything else is as with `run`: status, reload, upgrade, stop. What the backends do can be \
-changed while it runs, by `forkfront backend`. More: forkfront help proxy.";
+changed while it runs, by `forkfront backend`. More: forkfront help backends.";
 
 /// How it is used.
 pub const EXAMPLES: &str = "\

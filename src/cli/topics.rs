@@ -43,9 +43,10 @@ macro_rules! topic {
 }
 
 /// All of them, in the order in which they are needed.
-pub const TOPICS: [Topic; 10] = [
+pub const TOPICS: [Topic; 11] = [
     topic!("balance", ["policy", "policies", "slow"]),
     topic!("sticky", ["sessions", "session", "websockets", "cookies"]),
+    topic!("backends", ["proxying", "upstreams", "srv", "dns"]),
     topic!("config", ["configuration", "toml", "file"]),
     topic!("deploying", ["deploy", "deployment", "order", "rolling"]),
     topic!("signals", ["signal", "kill"]),

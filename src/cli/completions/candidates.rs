@@ -43,27 +43,32 @@ pub fn attach(mut command: clap::Command) -> clap::Command {
     let nothing_typed = is_nothing_typed();
     // Only then each command has its --help.
     command.build();
-    command.mut_subcommands(|verb| {
-        let starts = matches!(verb.get_name(), "run" | "demo");
-        verb.mut_args(|arg| {
-            // What is hidden is offered only where there is nothing else.
-            let arg = if nothing_typed && !arg.is_positional() {
-                arg.hide(true)
-            } else {
-                arg
-            };
-            match arg.get_id().as_str() {
-                "name" if !starts => arg.add(ArgValueCandidates::new(names)),
-                "app" => arg.add(ArgValueCandidates::new(apps)),
-                "slot" => arg.add(ArgValueCandidates::new(|| slots(""))),
-                "of" => arg.add(ArgValueCandidates::new(printed)),
-                "sticky" => arg.add(ArgValueCandidates::new(|| known(&STICKY))),
-                "value" => arg.add(ArgValueCandidates::new(setting)),
-                "words" => arg.add(ArgValueCandidates::new(helped)),
-                "command" => arg.add(ArgValueCompleter::new(command_word)),
-                _ => path_by_name(arg),
-            }
-        })
+    command.mut_subcommands(|verb| teach(verb, nothing_typed))
+}
+
+/// The same for one command and those below it.
+fn teach(verb: clap::Command, nothing_typed: bool) -> clap::Command {
+    let starts = matches!(verb.get_name(), "run" | "demo" | "proxy");
+    let verb = verb.mut_subcommands(|below| teach(below, nothing_typed));
+    verb.mut_args(|arg| {
+        // What is hidden is offered only where there is nothing else.
+        let arg = if nothing_typed && !arg.is_positional() {
+            arg.hide(true)
+        } else {
+            arg
+        };
+        match arg.get_id().as_str() {
+            "name" if !starts => arg.add(ArgValueCandidates::new(names)),
+            "app" => arg.add(ArgValueCandidates::new(apps)),
+            "slot" => arg.add(ArgValueCandidates::new(|| slots(""))),
+            "backend" => arg.add(ArgValueCandidates::new(backends)),
+            "of" => arg.add(ArgValueCandidates::new(printed)),
+            "sticky" => arg.add(ArgValueCandidates::new(|| known(&STICKY))),
+            "value" => arg.add(ArgValueCandidates::new(setting)),
+            "words" => arg.add(ArgValueCandidates::new(helped)),
+            "command" => arg.add(ArgValueCompleter::new(command_word)),
+            _ => path_by_name(arg),
+        }
     })
 }
 
@@ -105,6 +110,19 @@ fn apps() -> Vec<CompletionCandidate> {
         CompletionCandidate::new(app.name).help(Some(app.command.join(" ").into()))
     };
     apps.into_iter().map(candidate).collect()
+}
+
+/// The backends of the primary that is meant, each name once.
+fn backends() -> Vec<CompletionCandidate> {
+    let backends = status().map(|status| status.backends).unwrap_or_default();
+    let mut names: Vec<&str> = backends.iter().map(|one| one.backend.as_str()).collect();
+    names.dedup();
+    let candidate = |name: &&str| {
+        let about = backends.iter().find(|one| one.backend == *name);
+        let about = about.map(|one| format!("{:?}, {} open", one.state, one.open).to_lowercase());
+        CompletionCandidate::new(*name).help(about.map(Into::into))
+    };
+    names.iter().map(candidate).collect()
 }
 
 /// The slots of the primary that is meant, each with `behind` it.

@@ -18,7 +18,6 @@ impl Proxy {
         spelling: Spelling,
         given: impl Fn(&str) -> bool,
     ) -> Vec<Misfit> {
-        let name = |key| spelling.name(key);
         let mut all = Vec::new();
         let mut say = |key: &'static str, sentence: String| {
             all.push(Misfit {
@@ -27,6 +26,19 @@ impl Proxy {
                 is_contrary: false,
             });
         };
+        self.misfits_of_clients(routing, spelling, &given, &mut say);
+        self.misfits_of_checks(spelling, &given, &mut say);
+        all
+    }
+
+    fn misfits_of_clients(
+        &self,
+        routing: &Routing,
+        spelling: Spelling,
+        given: &impl Fn(&str) -> bool,
+        say: &mut impl FnMut(&'static str, String),
+    ) {
+        let name = |key| spelling.name(key);
         let sticky = self.sticky.as_ref();
         let is_proxy = matches!(sticky, Some(Sticky::Proxy(_)));
         let forwarded = matches!(sticky, Some(Sticky::Header(name)) if name == "x-forwarded-for");
@@ -76,8 +88,6 @@ impl Proxy {
                 ),
             );
         }
-        self.misfits_of_checks(spelling, &given, &mut say);
-        all
     }
 
     fn misfits_of_checks(
