@@ -9,8 +9,9 @@ use crate::sys::splice::{Pipe, ignore_sigpipe};
 /// Bytes that one read takes at most. What a stream costs is system calls and wake-ups: a quarter less with 256 KiB than
 /// with 64 KiB at a time, measured.
 pub const SCRATCH: usize = 256 * 1024;
-/// From here on what is to be kept is not copied, the scratch buffer itself is kept and another takes its place.
-const WORTH_A_SWAP: usize = 32 * 1024;
+/// From here on what is to be kept is not copied, the scratch buffer itself is kept and another takes its place. At half
+/// of it, so that a slow reader costs twice what he is still to get at most.
+const WORTH_A_SWAP: usize = 128 * 1024;
 /// Buffers kept for the next session that needs one.
 const SPARES: usize = 32;
 /// What a pipe is to hold, bytes: the most that an unprivileged user gets for one. A third less processor time for each
@@ -161,5 +162,46 @@ impl From<Box<[u8]>> for Chunk {
             start: 0,
             end,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_are_bounded_and_those_that_are_not_needed_are_given_back() {
+        let mut tools = Tools::new();
+        let taken: Vec<Lent> = std::iter::from_fn(|| tools.pipes.take()).collect();
+        assert!((1..=PIPES).contains(&taken.len()), "{}", taken.len());
+        taken
+            .into_iter()
+            .for_each(|lent| tools.pipes.put_back(lent));
+        // They were all needed until now.
+        tools.tidy();
+        assert!(!tools.pipes.idle.is_empty());
+        let one = tools.pipes.take().unwrap();
+        tools.pipes.put_back(one);
+        tools.tidy();
+        assert_eq!(tools.pipes.idle.len(), 1);
+        tools.tidy();
+        assert_eq!(Rc::strong_count(&tools.pipes.count), 1);
+    }
+
+    #[test]
+    fn little_is_copied_and_much_is_kept_where_it_is() {
+        let mut tools = Tools::new();
+        tools.scratch[..4].copy_from_slice(b"some");
+        let little = tools.keep(1..4);
+        assert_eq!((little.rest(), little.bytes.len()), (&b"ome"[..], 3));
+        tools.put_back(little);
+        assert!(tools.spares.is_empty());
+        let much = tools.keep(1..SCRATCH);
+        assert_eq!(&much.rest()[..3], b"ome");
+        tools.put_back(much);
+        assert_eq!((tools.spares.len(), tools.scratch.len()), (1, SCRATCH));
+        tools.tidy();
+        tools.tidy();
+        assert!(tools.spares.is_empty());
     }
 }
