@@ -48,7 +48,6 @@ def half(bench, system):
 
 def idle(bench, system):
     """Sessions that had one request each and stay."""
-    before = resident(system)
     with Watch(system, 1) as watch:
         crowd = bench.loads.crowd(system, most_held(system, bench.options.connections), 30)
     try:
@@ -60,7 +59,7 @@ def idle(bench, system):
         **opened,
         **watch.figures(held),
         "memory": after,
-        "each": (after - before) * 1024 * 1024 / held if held else None,
+        "each": after * 1024 * 1024 / held if held else None,
         "held": held,
         "limit": "held",
         "failed": with_failures(opened, {}, lost),
@@ -120,7 +119,7 @@ QUESTIONS = (
         "proxy-idle",
         "Through a proxy: memory with many idle sessions",
         "MB of the proxy's processes with that many sessions that had one request each and stay; a page that they share\n"
-        "counts once. 'bytes each' is what a session has added. Less is better. What the kernel keeps for the sockets\n"
+        "counts once. 'bytes each' is that for each session. Less is better. What the kernel keeps for the sockets\n"
         "is the same for all and not in it.",
         (Column("memory", "MB", 1, "ratio", "less"), Column("each", "bytes each"), Column("held", "held")),
         idle,
