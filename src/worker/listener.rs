@@ -125,7 +125,7 @@ impl Listener {
 
     fn take(&self, room: Room) -> io::Result<Option<Connection>> {
         // A signal is looked for by a system call: now and then, and whenever nothing is queued.
-        let looks = self.taken.fetch_add(1, Relaxed) % SIGNAL_LOOK == 0;
+        let looks = self.taken.fetch_add(1, Relaxed).is_multiple_of(SIGNAL_LOOK);
         let ended = if looks { self.ended() } else { self.thrown() };
         if ended.is_some() {
             return Ok(None);

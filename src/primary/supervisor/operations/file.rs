@@ -27,6 +27,9 @@ pub struct Applied {
     pub words: String,
     /// Apps that must have new workers for what has changed.
     pub renew: Vec<AppId>,
+    /// Proxies of which only such things have changed as their workers follow: new ones would cost open sessions, and
+    /// gain nothing.
+    pub follow: Vec<AppId>,
     /// Slots that there were not before, in apps new and old.
     pub grown: Vec<(AppId, Range<usize>)>,
 }
@@ -57,8 +60,14 @@ impl Supervisor {
             Changes::between(&self.as_last_read(), &new).map_err(|all| all.join("\n  "))?;
         let opened = self.open_changes(&changes, &new)?;
         let words = changes.lines().join("; ");
-        let renew = changes.changed.iter().filter(|one| !one.renew.is_empty());
-        let renew: Vec<String> = renew.map(|change| change.to.name.clone()).collect();
+        let (renew, rest): (Vec<&Change>, Vec<&Change>) = changes
+            .changed
+            .iter()
+            .partition(|one| !one.renew.is_empty());
+        let name = |change: &Change| change.to.name.clone();
+        let renew: Vec<String> = renew.into_iter().map(name).collect();
+        let follow = rest.into_iter().filter(|one| one.to.proxy.is_some());
+        let follow: Vec<String> = follow.map(name).collect();
         let before: HashMap<AppId, usize> = self.slots_by_app().collect();
         self.apply(changes, opened)?;
         let grown = self.slots_by_app().filter_map(|(app, slots)| {
@@ -70,10 +79,14 @@ impl Supervisor {
             invitation: self.config.invitation.take(),
             ..new
         };
-        let renew = renew.iter().filter_map(|name| self.apps.named(name));
+        let ids = |names: Vec<String>| {
+            let apps = names.iter().filter_map(|name| self.apps.named(name));
+            apps.map(|app| app.id).collect()
+        };
         Ok(Applied {
             words,
-            renew: renew.map(|app| app.id).collect(),
+            renew: ids(renew),
+            follow: ids(follow),
             grown,
         })
     }

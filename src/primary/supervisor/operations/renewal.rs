@@ -93,11 +93,15 @@ impl Supervisor {
         };
         let apps = match named {
             Some(app) if changes_only && !applied.renew.contains(&app) => Vec::new(),
+            Some(app) if applied.follow.contains(&app) => Vec::new(),
             Some(app) => vec![app],
             None if changes_only => applied.renew,
             None => {
                 let serving = self.apps.iter().filter(|app| app.phase.is_serving());
-                serving.map(|app| app.id).collect()
+                let serving = serving.map(|app| app.id);
+                serving
+                    .filter(|app| !applied.follow.contains(app))
+                    .collect()
             }
         };
         let mut parts = VecDeque::new();
