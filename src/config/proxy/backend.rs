@@ -317,8 +317,8 @@ fn unix(path: &str) -> Result<PathBuf, String> {
             "the path of a Unix socket begins with a slash here, as in unix:/run/{path}"
         ));
     }
-    if path.contains('\0') {
-        return Err("a path cannot hold a zero byte".into());
+    if path.chars().any(char::is_control) {
+        return Err("the path of a backend cannot hold control characters".into());
     }
     if path.len() > UNIX_PATH_MAX {
         return Err(format!(

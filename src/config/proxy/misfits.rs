@@ -1,5 +1,6 @@
 //! What of a proxy's settings does not go together, in one sentence each: the same for the command line and the file.
 
+use crate::backend_board::BACKENDS;
 use crate::config::{Misfit, Routing, Spelling, Sticky};
 
 use super::{Proxy, ProxyBalance};
@@ -26,6 +27,13 @@ impl Proxy {
                 is_contrary: false,
             });
         };
+        if self.to.len() > BACKENDS {
+            let count = self.to.len();
+            say(
+                "to",
+                format!("{count} backends are named, and a proxy has {BACKENDS} at most"),
+            );
+        }
         self.misfits_of_clients(routing, spelling, &given, &mut say);
         self.misfits_of_checks(spelling, &given, &mut say);
         all
@@ -63,7 +71,7 @@ impl Proxy {
                 ),
             );
         }
-        if !routing.trusted_proxies.is_empty() && !(routing.proxy_protocol || is_proxy || forwarded)
+        if !(routing.trusted_proxies.is_empty() || routing.proxy_protocol || is_proxy || forwarded)
         {
             say(
                 "trusted-proxies",

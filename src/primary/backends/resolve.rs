@@ -78,6 +78,11 @@ fn why(error: &io::Error) -> String {
     words.strip_prefix(known).unwrap_or(&words).to_owned()
 }
 
+/// Whether these words say that the name server could not be asked (`EAI_AGAIN`, as glibc and musl put it).
+fn is_passing(why: &str) -> bool {
+    why.contains("Temporary failure") || why.contains("Try again")
+}
+
 /// Which families this machine speaks with others: of a name, what nobody could connect to is left out, as
 /// getaddrinfo(3) itself does with `AI_ADDRCONFIG`.
 struct Ways {
@@ -122,6 +127,8 @@ fn services(backend: &Backend, name: &str) -> Result<Vec<Lead>, String> {
     for record in &records {
         let found = match addresses(&record.target, record.port) {
             Ok(found) => found,
+            // It may be back in a moment: until then all stays as it was.
+            Err(why) if is_passing(&why) => return Err(format!("{}: {why}", record.target)),
             Err(why) => {
                 trouble = Some(format!("{}: {why}", record.target));
                 continue;

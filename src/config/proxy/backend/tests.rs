@@ -100,6 +100,7 @@ fn mistakes_are_said() {
         ("unix:", "needs a path"),
         ("unix:app.sock", "begins with a slash"),
         ("unix:@app", "abstract"),
+        ("unix:/run/a\nb.sock", "control characters"),
         (&long, "107 bytes at most"),
     ] {
         let why = words.parse::<Backend>().unwrap_err();

@@ -112,7 +112,15 @@ impl<T: FnMut(Answer)> Follower<T> {
         let now = Instant::now();
         let due = |one: &Followed| match one.asked {
             None => now,
-            Some(asked) => asked.checked_add(self.order.every).unwrap_or(now + FAR),
+            Some(asked) => {
+                let failed = matches!(one.last, Some(Err(_)));
+                let every = if failed {
+                    self.order.every.min(AGAIN)
+                } else {
+                    self.order.every
+                };
+                asked.checked_add(every).unwrap_or(now + FAR)
+            }
         };
         let all = self.names.iter().enumerate();
         all.map(|(at, one)| (at, due(one), one.asked.is_some()))
@@ -158,6 +166,9 @@ impl<T: FnMut(Answer)> Follower<T> {
         }
     }
 }
+
+/// How soon a name that had no answer is asked for again, at the latest.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// When nothing is ever due.
 const FAR: Duration = Duration::from_secs(7 * 24 * 3600);
