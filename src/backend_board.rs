@@ -220,17 +220,19 @@ impl BackendBoard {
 
     /// The worker of `row` has one session more at the backend `at`.
     pub fn opened(&self, row: usize, at: usize) {
-        self.entries[at].open.fetch_add(1, Relaxed);
+        // The row first: a worker that is killed in between leaves a number that is too low, and that heals.
         self.rows[row].open[at].fetch_add(1, Relaxed);
+        self.entries[at].open.fetch_add(1, Relaxed);
     }
 
     /// As [`opened`](Self::opened), unless `most` sessions are open there already.
     pub fn opened_within(&self, row: usize, at: usize, most: u32) -> bool {
         let more = |open: u32| (open < most).then_some(open + 1);
+        self.rows[row].open[at].fetch_add(1, Relaxed);
         let open = &self.entries[at].open;
         let granted = open.fetch_update(Relaxed, Relaxed, more).is_ok();
-        if granted {
-            self.rows[row].open[at].fetch_add(1, Relaxed);
+        if !granted {
+            lower(&self.rows[row].open[at], 1);
         }
         granted
     }
@@ -245,8 +247,8 @@ impl BackendBoard {
 impl BackendBoard {
     /// The worker of `row` has one session more that waits for room.
     pub fn waits(&self, row: usize) {
-        self.waiting.fetch_add(1, Relaxed);
         self.rows[row].waiting.fetch_add(1, Relaxed);
+        self.waiting.fetch_add(1, Relaxed);
     }
 
     /// The worker of `row` has one session less that waits.

@@ -109,7 +109,10 @@ impl Session {
                     attempt.tried = Tried::default();
                     return self.rest(Errno::EADDRNOTAVAIL, attempt, site);
                 }
-                Choice::Nobody => return self.refuse(TurnedAway::Shut, site),
+                Choice::Nobody if attempt.tried.is_empty() => {
+                    return self.refuse(TurnedAway::Shut, site);
+                }
+                Choice::Nobody => return self.refuse(TurnedAway::Unreachable, site),
             };
             self.at = Some(site.view.door(place).at as u16);
             match self.dial(id, place, &mut attempt, site) {
@@ -191,6 +194,9 @@ impl Session {
     pub fn wait_for_room(&mut self, id: Id, mut attempt: Box<Attempt>, site: &mut Site) -> Step {
         if attempt.queued_until == NEVER {
             attempt.queued_until = site.now.saturating_add(site.view.patience.queue);
+        }
+        if std::mem::take(&mut attempt.out_of_ports) {
+            attempt.tried = Tried::default();
         }
         attempt.until = attempt.queued_until;
         self.stage = Stage::Queued(attempt);

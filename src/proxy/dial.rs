@@ -1,6 +1,8 @@
 //! Connecting without waiting.
 
+use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
@@ -29,8 +31,28 @@ pub fn dial(door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
     }
     match socket.connect(&door.address).map_err(number) {
         Ok(()) => Ok(Dialed::Connected(socket)),
+        Err(Errno::EINPROGRESS) if door.may_be_own_port && is_connected_to_itself(&socket) => {
+            Err(Errno::ECONNREFUSED)
+        }
         Err(Errno::EINPROGRESS) => Ok(Dialed::UnderWay(socket)),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Where nobody listens on this machine, at a port of those that the kernel gives to connects, it gives a connect that
+/// very port now and then, and the socket then talks with itself.
+fn is_connected_to_itself(socket: &Socket) -> bool {
+    let peer = socket.peer_addr();
+    peer.is_ok_and(|peer| socket.local_addr().is_ok_and(|own| own == peer))
+}
+
+/// The ports that the kernel gives to connects.
+pub fn own_ports() -> RangeInclusive<u16> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => first..=last,
+        _ => 1..=u16::MAX,
     }
 }
 
@@ -44,4 +66,30 @@ pub fn end_quiet(socket: &Socket) {
 /// The errno of an error of the standard library.
 pub fn number(error: io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_connected_to_itself_is_known() {
+        let connect = |from: SocketAddr, to: SocketAddr| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&from.into()).unwrap();
+            let to = match to.port() {
+                0 => socket.local_addr().unwrap(),
+                _ => to.into(),
+            };
+            socket.connect(&to).unwrap();
+            is_connected_to_itself(&socket)
+        };
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        assert!(connect(any, any));
+        let other = TcpListener::bind(any).unwrap();
+        assert!(!connect(any, other.local_addr().unwrap()));
+        assert!(own_ports().start() < own_ports().end());
+    }
 }

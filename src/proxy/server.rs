@@ -66,6 +66,8 @@ pub struct Server {
     /// When sessions are to be looked at.
     wheel: Wheel,
     tidy_at: u64,
+    /// How often still.
+    tidies: u32,
     most: usize,
     next_age: u32,
     site: Site,
@@ -99,6 +101,7 @@ impl Server {
             looked_at: 0,
             wheel: Wheel::default(),
             tidy_at: NEVER,
+            tidies: 0,
             most: most_sessions()?,
             next_age: 0,
             site,
@@ -219,7 +222,9 @@ impl Server {
             self.turn(Id { place, age }, Session::late);
         }
         if now >= self.tidy_at {
-            self.tidy_at = NEVER;
+            // What is in use the first time may not be the second.
+            self.tidies = self.tidies.saturating_sub(1);
+            self.tidy_at = if self.tidies == 0 { NEVER } else { now + TIDY };
             self.site.tools.tidy();
         }
         self.room |= self.site.queued != 0 && now >= self.looked_at + QUEUE_LOOK;
@@ -322,6 +327,7 @@ impl Server {
             self.accepting = Accepting::Now;
         }
         self.tidy_at = self.tidy_at.min(self.site.now + TIDY);
+        self.tidies = 2;
     }
 
     /// The worker leaves: nothing new.

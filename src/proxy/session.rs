@@ -120,6 +120,7 @@ impl Session {
                 self.advance(id, site)
             }
             Stage::Connecting(_) if side == Side::Backend => self.connect_told(id, event, site),
+            _ if side == Side::Backend => Step::Waiting,
             _ if event.is_error() => Step::Over,
             Stage::Asking(_) => match std::mem::take(&mut self.stage) {
                 Stage::Asking(attempt) => self.ask(id, attempt, site),
@@ -163,13 +164,15 @@ impl Session {
         let (Stage::Moving(duplex), Some(backend)) = (&mut self.stage, &self.backend) else {
             return Step::Waiting;
         };
+        let was_half_closed = duplex.is_half_closed();
         let turn = duplex.advance(self.client.as_fd(), backend.as_fd(), &mut site.tools);
-        self.active = site.now;
         let moved = duplex.take_moved();
-        if let Some(at) = self.at
-            && moved != Moved::default()
-        {
-            site.view.moved(usize::from(at), moved);
+        if moved != Moved::default() {
+            self.active = site.now;
+            let at = self.at.map(usize::from);
+            at.into_iter().for_each(|at| site.view.moved(at, moved));
+        } else if duplex.is_half_closed() != was_half_closed {
+            self.active = site.now;
         }
         match turn {
             Turn::Again => Step::Again,

@@ -2,6 +2,7 @@
 //! it keeps there.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use socket2::{Domain, SockAddr};
 
 use super::asking::Oracle;
 use super::attempt::Tried;
+use super::dial;
 use super::duplex::Moved;
 use super::patience::Patience;
 use crate::backend_board::{BACKENDS, Entry, TurnedAway};
@@ -51,6 +53,8 @@ pub struct Door {
     pub domain: Domain,
     /// Where it listens.
     pub address: SockAddr,
+    /// The kernel may give its port to one of our own connects.
+    pub may_be_own_port: bool,
     max: Option<u32>,
 }
 
@@ -121,8 +125,9 @@ impl View {
         self.generation = generation;
         let plan: Plan = serde_json::from_slice(&text)?;
         let mut doors = Vec::with_capacity(plan.backends.len());
+        let own_ports = dial::own_ports();
         for one in &plan.backends {
-            doors.push(Door::new(one)?);
+            doors.push(Door::new(one, &own_ports)?);
         }
         let known = Affinity::plain(plan.hash_key);
         let standing = { plan.backends.iter() }.map(|one| Standing {
@@ -312,7 +317,7 @@ impl View {
 }
 
 impl Door {
-    fn new(planned: &Planned) -> io::Result<Self> {
+    fn new(planned: &Planned, own_ports: &RangeInclusive<u16>) -> io::Result<Self> {
         let (domain, address) = match &planned.target {
             Target::Tcp(address) => (Domain::for_address(*address), (*address).into()),
             Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
@@ -323,6 +328,10 @@ impl Door {
         Ok(Self {
             at: planned.at,
             domain,
+            may_be_own_port: match &planned.target {
+                Target::Tcp(address) => own_ports.contains(&address.port()),
+                Target::Unix(_) => false,
+            },
             address,
             max: planned.max,
         })

@@ -47,6 +47,6 @@ impl Server {
         self.queue.push_back(id);
         // Where nobody else waits for the same there may be room since it was looked for.
         let first = self.queue.front().copied();
-        self.room |= self.queue.len() == 1 || first.is_some_and(|first| self.is_choosy(first));
+        self.room |= self.site.queued == 1 || first.is_some_and(|first| self.is_choosy(first));
     }
 }
