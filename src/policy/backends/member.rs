@@ -195,6 +195,11 @@ impl Member {
         }
     }
 
+    /// A check has been made of it.
+    pub fn is_known(&self) -> bool {
+        self.checked != Checked::Never
+    }
+
     /// Checks say that it is not well.
     pub fn is_down(&self) -> bool {
         matches!(self.checked, Checked::Ill { .. })

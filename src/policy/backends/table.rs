@@ -103,6 +103,11 @@ impl Table {
         self.members.get(&at)
     }
 
+    /// The places of those that do not leave, in the order in which they were given.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
     /// Who gets sessions.
     pub fn serving(&self) -> Serving {
         self.serving.unwrap_or(Serving::Nobody)

@@ -17,7 +17,7 @@ use super::check::{Check, Failure, Found};
 use super::keeper::{Keeper, now};
 use crate::config::proxy;
 use crate::policy::backends::schedule::{AT_ONCE, Schedule};
-use crate::policy::backends::{Checked, Member};
+use crate::policy::backends::{Member, Table};
 use crate::policy::deadlines::Moment;
 
 /// Descriptors that this takes at most: the checks under way and the epoll set.
@@ -51,6 +51,7 @@ impl Watch {
             keeper: Arc::clone(&keeper),
             stop: Arc::clone(&stop),
             poll,
+            attended: (None, Vec::new()),
             schedule: Schedule::default(),
             checks: BTreeMap::new(),
         };
@@ -82,6 +83,8 @@ struct Rounds {
     keeper: Arc<Keeper>,
     stop: Arc<AtomicBool>,
     poll: Poll,
+    /// Who is checked how, as far as the schedule knows: by the places of the backends.
+    attended: (Option<proxy::Check>, Vec<usize>),
     schedule: Schedule,
     /// The checks under way, by the places of the backends.
     checks: BTreeMap<usize, Check>,
@@ -119,21 +122,15 @@ impl Rounds {
             }
         });
         looked?;
-        let (check, who, next) = {
+        let (check, next) = {
             let state = keeper.state();
             let check = state.table.rules().check.clone();
-            let attended = |(at, one): (usize, &Member)| {
-                (!one.leaving).then_some((at, one.checked != Checked::Never))
-            };
-            let who: BTreeMap<_, _> = match check {
-                Some(_) => state.table.members().filter_map(attended).collect(),
-                None => BTreeMap::new(),
-            };
-            (check, who, state.table.next(now()))
+            if self.attended != (check.clone(), state.table.order().to_vec()) {
+                self.attend(check.as_ref(), &state.table);
+            }
+            (check, state.table.next(now()))
         };
-        self.checks.retain(|at, _| who.contains_key(at));
         let checks = check.and_then(|check| {
-            self.schedule.attend(now(), &who, check.interval, random);
             self.begin(&check, verdicts);
             self.schedule.next()
         });
@@ -142,6 +139,20 @@ impl Rounds {
         let until = self.checks.values().map(Check::until).min();
         let all = [next, checks, until, at_once];
         all.into_iter().flatten().min()
+    }
+
+    /// Those that are to be checked are others, or otherwise.
+    fn attend(&mut self, check: Option<&proxy::Check>, table: &Table) {
+        let order = table.order();
+        self.attended = (check.cloned(), order.to_vec());
+        let known = |at: &usize| table.member(*at).is_some_and(Member::is_known);
+        let who: BTreeMap<usize, bool> = match check {
+            Some(_) => order.iter().map(|at| (*at, known(at))).collect(),
+            None => BTreeMap::new(),
+        };
+        self.checks.retain(|at, _| who.contains_key(at));
+        let interval = check.map_or(Duration::ZERO, |check| check.interval);
+        self.schedule.attend(now(), &who, interval, random);
     }
 
     fn begin(&mut self, rules: &proxy::Check, verdicts: &mut Vec<(usize, Result<(), String>)>) {
