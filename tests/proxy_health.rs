@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use common::*;
-use forkfront::status::BackendState::{self, *};
+use forkfront::status::BackendState::*;
 
 /// Checks that take a test no time.
 const QUICK: &[&str] = &["--check-interval", "100ms", "--rise", "2", "--fall", "2"];
@@ -28,14 +28,6 @@ fn before<'a>(site: &'a Site, all: &[Upstream], flags: &[&str]) -> Balancer<'a> 
     proxy(site, &Upstream::list(all), flags)
 }
 
-/// Waits until the backend is in this state, and gives the reason.
-#[track_caller]
-fn becomes(balancer: &Balancer<'_>, one: &Upstream, state: BackendState) -> String {
-    let what = format!("{} becomes {state:?}", one.name());
-    let status = balancer.until(&what, |status| one.seen(status).state == state);
-    one.seen(&status).why.clone().unwrap_or_default()
-}
-
 /// Which process answers `count` requests, one after the other.
 #[track_caller]
 fn answered_by(site: &Site, count: u64) -> Vec<u32> {
@@ -44,16 +36,6 @@ fn answered_by(site: &Site, count: u64) -> Vec<u32> {
         other => panic!("{other:?}"),
     };
     (1..=count).map(ask).collect()
-}
-
-/// Nothing has failed but what was being answered by those that were killed: one request of each of four clients.
-#[track_caller]
-fn cut_short(report: &Report, kills: usize) {
-    assert!(report.failures.len() <= 4 * kills, "{report:#?}");
-    for failure in &report.failures {
-        let cut = matches!(failure.outcome, Outcome::ResetBefore | Outcome::ResetAfter);
-        assert!(cut, "{failure:?}");
-    }
 }
 
 #[test]
@@ -74,11 +56,11 @@ fn one_that_dies_is_down_until_it_is_back_and_nobody_notices() {
     load.proceed(100);
     for round in 0..2 {
         all[round].kill();
-        let why = becomes(&balancer, &all[round], Down);
+        let why = all[round].becomes(&balancer, Down);
         assert!(why.contains("Connection refused"), "{why}");
         load.proceed(100);
         all[round].revive();
-        becomes(&balancer, &all[round], Up);
+        all[round].becomes(&balancer, Up);
         load.proceed(100);
     }
     let status = balancer.status();
@@ -112,23 +94,23 @@ fn an_http_check_sees_what_a_connect_does_not() {
         all.iter().all(|one| one.seen(status).checks_good > 0)
     });
     all[0].be("sick");
-    let why = becomes(&balancer, &all[0], Down);
+    let why = all[0].becomes(&balancer, Down);
     assert!(why.contains("it answered GET /health with 503"), "{why}");
     let bad = all[0].seen(&balancer.status()).checks_bad;
     assert!(bad >= 2, "it takes two");
     assert!(answered_by(&site, 6).iter().all(|pid| *pid == all[1].pid()));
     // One that stands still takes connections, and answers nothing.
     all[0].be("well");
-    becomes(&balancer, &all[0], Up);
+    all[0].becomes(&balancer, Up);
     all[1].stop();
-    let why = becomes(&balancer, &all[1], Down);
+    let why = all[1].becomes(&balancer, Down);
     assert!(
         why.contains("has not answered GET /health within 300 ms"),
         "{why}"
     );
     assert!(answered_by(&site, 6).iter().all(|pid| *pid == all[0].pid()));
     all[1].go_on();
-    becomes(&balancer, &all[1], Up);
+    all[1].becomes(&balancer, Up);
     balancer.finish();
 }
 
@@ -173,7 +155,7 @@ fn without_checks_the_sessions_find_out_and_it_comes_back_by_time() {
     let load = Load::start(site.to(), 4, 1, DEADLINE);
     load.proceed(50);
     all[0].kill();
-    let why = becomes(&balancer, &all[0], Ejected);
+    let why = all[0].becomes(&balancer, Ejected);
     assert!(why.contains("connects in a row failed"), "{why}");
     balancer.until("ejected again, for longer", |status| {
         all[0].seen(status).ejections >= 2
@@ -208,17 +190,17 @@ fn backups_serve_when_no_other_can_and_all_when_none_can() {
     let balancer = proxy(&site, &to, &[QUICK, &["--check", "http:/health"]].concat());
     assert!(answered_by(&site, 4).iter().all(|pid| *pid == all[0].pid()));
     all[0].be("sick");
-    becomes(&balancer, &all[0], Down);
+    all[0].becomes(&balancer, Down);
     assert!(answered_by(&site, 4).iter().all(|pid| *pid == all[1].pid()));
     all[1].be("sick");
-    let why = becomes(&balancer, &all[1], Down);
+    let why = all[1].becomes(&balancer, Down);
     assert!(why.contains("it gets sessions all the same"), "{why}");
     let mut pids = answered_by(&site, 4);
     pids.sort_unstable();
     pids.dedup();
     assert_eq!(pids.len(), 2, "both are tried");
     all[0].be("well");
-    becomes(&balancer, &all[0], Up);
+    all[0].becomes(&balancer, Up);
     assert!(answered_by(&site, 4).iter().all(|pid| *pid == all[0].pid()));
     let said = balancer.output();
     for part in [
@@ -243,9 +225,9 @@ fn one_that_comes_back_gets_its_share_little_by_little() {
         "not at the start"
     );
     all[0].be("sick");
-    becomes(&balancer, &all[0], Down);
+    all[0].becomes(&balancer, Down);
     all[0].be("well");
-    becomes(&balancer, &all[0], Up);
+    all[0].becomes(&balancer, Up);
     let mut shares = Vec::new();
     balancer.until("its whole share", |status| {
         let seen = all[0].seen(status);
@@ -278,7 +260,7 @@ fn sessions_of_one_that_is_down_are_kept_or_ended_as_asked() {
         let balancer = before(&site, &all, &flags);
         let mut sessions: Vec<Endless> = (0..4).map(|_| Endless::open(site.to())).collect();
         all[0].be("sick");
-        becomes(&balancer, &all[0], Down);
+        all[0].becomes(&balancer, Down);
         for session in &mut sessions {
             if ends && session.pid == all[0].pid() {
                 assert!(session.ends_within(Duration::from_secs(5)), "it is ended");
@@ -313,7 +295,7 @@ fn the_list_is_changed_under_load_and_no_request_fails() {
         .find(|one| one.pid() == session.pid)
         .expect("a backend");
     let drain = balancer.begin(&["backend", "drain", &its.name()]);
-    becomes(&balancer, its, Draining);
+    its.becomes(&balancer, Draining);
     load.proceed(100);
     drop(session);
     let said = drain.end().done();
@@ -322,7 +304,7 @@ fn the_list_is_changed_under_load_and_no_request_fails() {
         "{said}"
     );
     assert_eq!(
-        becomes(&balancer, its, Drained),
+        its.becomes(&balancer, Drained),
         "drained; forkfront backend resume gives it sessions again"
     );
     let connects = its.seen(&balancer.status()).connects;
@@ -361,7 +343,7 @@ fn an_upgrade_forgets_nothing_of_them() {
         .done();
     all[0].kill();
     let load = Load::start(site.to(), 4, 1, DEADLINE);
-    becomes(&balancer, &all[0], Ejected);
+    all[0].becomes(&balancer, Ejected);
     let session = Endless::open(site.to());
     let before = balancer.status();
     balancer.command(&["upgrade"]).done();

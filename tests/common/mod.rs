@@ -57,7 +57,7 @@ pub use site::{Site, python, server};
 pub use sockets::{Seen, Sockets, even, node_modules, slots_of, socketio_site, spread};
 pub use sums::Sums;
 pub use turns::{TURNS, in_turn, renewed, serves, slots};
-pub use upstreams::Upstream;
+pub use upstreams::{Upstream, cut_short};
 
 use std::time::{Duration, Instant};
 

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use forkfront::status::{BackendStatus, Status};
+use forkfront::status::{BackendState, BackendStatus, Status};
 use nix::sys::signal::Signal;
 
-use super::{Site, get, send, server};
+use super::{Balancer, Outcome, Report, Site, get, send, server};
 
 /// One such server; it ends with this.
 pub struct Upstream {
@@ -101,6 +101,26 @@ impl Upstream {
         let mut all = status.backends.iter();
         all.find(|one| one.address == name)
             .unwrap_or_else(|| panic!("{name} is not in {status:#?}"))
+    }
+}
+
+impl Upstream {
+    /// Waits until it is in this state, and gives the reason.
+    #[track_caller]
+    pub fn becomes(&self, balancer: &Balancer<'_>, state: BackendState) -> String {
+        let what = format!("{} becomes {state:?}", self.name());
+        let status = balancer.until(&what, |status| self.seen(status).state == state);
+        self.seen(&status).why.clone().unwrap_or_default()
+    }
+}
+
+/// Nothing has failed but what was being answered by those that were killed: one request of each of four clients.
+#[track_caller]
+pub fn cut_short(report: &Report, kills: usize) {
+    assert!(report.failures.len() <= 4 * kills, "{report:#?}");
+    for failure in &report.failures {
+        let cut = matches!(failure.outcome, Outcome::ResetBefore | Outcome::ResetAfter);
+        assert!(cut, "{failure:?}");
     }
 }
 

@@ -151,15 +151,24 @@ impl fmt::Display for News {
                 error,
                 only,
             } => {
-                let why = if *only {
-                    "it stays in, since there is no other"
-                } else {
-                    "it stays in, since as many are out as may be"
+                let why = match only {
+                    true => "there is no other",
+                    false => "as many are out as may be",
                 };
-                write!(f, "backend {name}: {}; {why}", failed(*failing, *error))
+                let failed = failed(*failing, *error);
+                write!(f, "backend {name}: {failed}; it stays in, since {why}")
             }
             Self::Trial { name } => write!(f, "backend {name} is tried again with few sessions"),
             Self::Back { name } => write!(f, "backend {name} is back: a session has connected"),
+            _ => self.about_all(f),
+        }
+    }
+}
+
+impl News {
+    /// What is not about one backend only, or about the list.
+    fn about_all(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Backups => write!(f, "only backups can serve: they get all sessions"),
             Self::BackupsOver => write!(f, "the backups are not needed any more"),
             Self::FailOpen => write!(
@@ -175,12 +184,17 @@ impl fmt::Display for News {
                     "backend {name} leaves: nothing new, and its sessions may end"
                 )
             }
-            Self::Unresolved { name, why, kept: 0 } => write!(f, "backend {name}: {why}"),
-            Self::Unresolved { name, why, .. } => {
-                write!(f, "backend {name}: {why}; its last addresses are kept")
+            Self::Unresolved { name, why, kept } => {
+                let kept = if *kept == 0 {
+                    ""
+                } else {
+                    "; its last addresses are kept"
+                };
+                write!(f, "backend {name}: {why}{kept}")
             }
             Self::Resolved { name } => write!(f, "backend {name} can be resolved again"),
             Self::Full { name } => write!(f, "backend {name}: there is no room for so many"),
+            _ => Ok(()),
         }
     }
 }
