@@ -176,7 +176,10 @@ impl News {
                 "no backend can serve as far as is known: all get sessions, since one may after all"
             ),
             Self::FailOpenOver => write!(f, "some backend can serve again"),
-            Self::Nobody => write!(f, "all backends are drained or gone: sessions wait"),
+            Self::Nobody => write!(
+                f,
+                "all backends are drained or gone: clients are turned away"
+            ),
             Self::Joined { name } => write!(f, "backend {name} joins"),
             Self::Leaves { name } => {
                 write!(
