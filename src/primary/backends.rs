@@ -143,15 +143,15 @@ impl Backends {
     }
 
     /// How they are.
-    pub fn status(&self) -> Vec<BackendStatus> {
-        self.tallies().into_iter().map(|(one, _)| one).collect()
+    pub fn status(&self, app: &str) -> Vec<BackendStatus> {
+        self.tallies(app).into_iter().map(|(one, _)| one).collect()
     }
 
     /// How they are, and how long connects to each took.
-    pub fn tallies(&self) -> Vec<(BackendStatus, Waits)> {
+    pub fn tallies(&self, app: &str) -> Vec<(BackendStatus, Waits)> {
         let state = self.keeper.state();
         let entries = &self.keeper.board.entries;
-        report::tallies(&self.app, &state.table, entries, keeper::now())
+        report::tallies(app, &state.table, entries, keeper::now())
     }
 
     /// Sessions that wait for room at a backend.
@@ -167,7 +167,9 @@ impl Backends {
             return;
         };
         self.own = own;
+        self.app.clone_from(&app.name);
         self.keeper.turn(|state, now| {
+            state.label = keeper::label(&app.name);
             let plan = keeper::plan_of(app, state.plan.hash_key);
             if plan != state.plan {
                 state.plan = plan;
@@ -178,6 +180,11 @@ impl Backends {
             } else {
                 state.table.govern(proxy, now);
             }
+            // One that was added by hand, and is where we listen from now on.
+            let own = &self.own;
+            state
+                .table
+                .leave_out(|target| own.is(target).is_some(), now);
         });
         self.keeper.nudge();
         self.follow();

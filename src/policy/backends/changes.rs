@@ -5,8 +5,9 @@
 use super::list::{Changed, Item};
 use super::member::Member;
 use super::table::Table;
+use crate::backend_board::BACKENDS;
 use crate::config::nearest;
-use crate::config::proxy::{Backend, Target};
+use crate::config::proxy::{Backend, Target, duplicate};
 use crate::policy::deadlines::Moment;
 
 /// Which backend is meant.
@@ -46,9 +47,26 @@ impl Table {
                 member.name
             ));
         }
+        let written = self.items.iter().chain([&item]);
+        let written: Vec<Backend> = written.map(|one| one.backend.clone()).collect();
+        if let Some((_, sentence)) = duplicate(&written) {
+            return Err(sentence);
+        }
+        let targets: Vec<Target> = item.leads.iter().map(|lead| lead.target.clone()).collect();
         self.items.push(item);
         self.sync(now);
-        Ok(())
+        let has = |target: &Target| {
+            let mut order = self.order.iter().map(|at| &self.members[at]);
+            order.any(|member| member.target == *target)
+        };
+        if targets.iter().all(has) {
+            return Ok(());
+        }
+        self.items.pop();
+        self.sync(now);
+        Err(format!(
+            "there is no room for backend {name}: {BACKENDS} addresses is the most, and one that left keeps its place for 30 s"
+        ))
     }
 
     /// One less. Gives its name.
@@ -73,6 +91,16 @@ impl Table {
         }
         self.sync(now);
         Ok(name)
+    }
+
+    /// Addresses that are not to be led to.
+    pub fn leave_out(&mut self, is: impl Fn(&Target) -> bool, now: Moment) {
+        for item in &mut self.items {
+            item.leads.retain(|lead| !is(&lead.target));
+        }
+        self.items
+            .retain(|item| item.is_name() || !item.leads.is_empty());
+        self.sync(now);
     }
 
     /// Takes out a name that could not be resolved.

@@ -29,7 +29,10 @@ pub struct Lead {
 }
 
 /// A backend as it is written, with all its addresses.
+///
+/// To an upgrade, what another version did not know has its usual value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Item {
     /// As it is written.
     pub backend: Backend,
@@ -57,6 +60,18 @@ pub struct Changed {
     pub drained: bool,
     /// It is in the list no more.
     pub gone: bool,
+}
+
+impl Default for Item {
+    fn default() -> Self {
+        let nowhere = Backend {
+            host: Host::Unix(Default::default()),
+            weight: 1,
+            backup: false,
+            max: None,
+        };
+        Self::new(nowhere, Moment::default())
+    }
 }
 
 impl Item {
@@ -253,6 +268,7 @@ impl Table {
         });
         let wanted: Vec<Member> = wanted.collect();
         let mut seen = HashSet::new();
+        let told = std::mem::take(&mut self.left_out);
         let mut order = Vec::with_capacity(wanted.len());
         for member in wanted {
             if !seen.insert(member.target.clone()) {
@@ -260,7 +276,12 @@ impl Table {
             }
             match self.settle_member(member, now) {
                 Ok(at) => order.push(at),
-                Err(name) => self.news.push(News::Full { name }),
+                Err(name) => {
+                    if !told && !self.left_out {
+                        self.news.push(News::Full { name });
+                    }
+                    self.left_out = true;
+                }
             }
         }
         for at in std::mem::replace(&mut self.order, order) {
@@ -306,6 +327,11 @@ impl Table {
         self.deeds.push(Deed::Clear(at));
         self.members.insert(at, member);
         Ok(at)
+    }
+
+    /// Whether there is one more place.
+    pub(super) fn has_place(&self, now: Moment) -> bool {
+        self.place(now).is_some()
     }
 
     /// A place for one more: one that nobody had yet, or the one that was left longest ago.

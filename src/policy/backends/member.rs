@@ -70,7 +70,10 @@ pub enum Passive {
 }
 
 /// A backend with one address.
+///
+/// To an upgrade, what another version did not know has its usual value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Member {
     /// What it is called: as it was written, without its weight.
     pub name: String,
@@ -113,6 +116,13 @@ pub enum Turn {
     Down(u32),
     /// It is up again.
     Up,
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        let nowhere = Target::Unix(Default::default());
+        Self::new(String::new(), nowhere, 1, Moment::default())
+    }
 }
 
 impl Member {
@@ -220,9 +230,14 @@ impl Member {
         !self.drained && !self.leaving
     }
 
-    /// It can serve.
+    /// It can serve, as far as is known. One that stays in only since too many are out cannot.
     pub fn is_good(&self) -> bool {
-        self.is_wanted() && !self.is_down() && !self.is_out() && !self.is_on_trial()
+        self.may_serve() && !self.is_on_trial()
+    }
+
+    /// It can serve, or nobody has tried yet since its time out is over.
+    pub fn may_serve(&self) -> bool {
+        self.is_wanted() && !self.is_down() && !self.is_out() && !self.spared
     }
 
     /// So many failures in a row are too many; 0: never.

@@ -10,7 +10,7 @@ use super::member::{Member, Passive, Turn};
 use super::news::failed;
 use super::{Deed, Facts, News};
 use crate::config::Proxy;
-use crate::config::proxy::{Check, Eject, OnDown};
+use crate::config::proxy::{Check, Eject, OnDown, SendProxy};
 use crate::policy::deadlines::Moment;
 
 /// How often something is looked at that nobody reports: soon after it began, later ever less often.
@@ -35,6 +35,8 @@ pub struct Rules {
     pub slow_start: Duration,
     /// As configured.
     pub on_down: OnDown,
+    /// As configured: a check says so, too.
+    pub send_proxy: Option<SendProxy>,
 }
 
 impl Rules {
@@ -45,6 +47,7 @@ impl Rules {
             eject: proxy.eject.clone(),
             slow_start: proxy.slow_start,
             on_down: proxy.on_down,
+            send_proxy: proxy.send_proxy,
         }
     }
 }
@@ -79,6 +82,10 @@ pub struct Table {
     /// The first ones are in: who comes later begins slowly.
     pub(super) begun: bool,
     serving: Option<Serving>,
+    /// That nobody can serve was said.
+    fails_open: bool,
+    /// Some have no place yet.
+    pub(super) left_out: bool,
     #[serde(skip)]
     pub(super) news: Vec<News>,
     #[serde(skip)]
@@ -163,6 +170,9 @@ impl Table {
     /// Takes in what the board says, and what time has brought. To be called after anything else.
     pub fn look(&mut self, now: Moment, facts: impl Fn(usize) -> Facts) {
         self.sweep(now, &facts);
+        if self.left_out && self.has_place(now) {
+            self.sync(now);
+        }
         if self.rules.check.is_none() {
             self.forget_checks(now);
         }
@@ -265,6 +275,11 @@ impl Table {
             Serving::Main
         } else if any(Member::is_good) {
             Serving::Backups
+        } else if any(|one| one.may_serve() && !one.backup) {
+            // One on trial may be well; of the others it is known that they are not.
+            Serving::Main
+        } else if any(Member::may_serve) {
+            Serving::Backups
         } else if any(Member::is_wanted) {
             Serving::All
         } else {
@@ -274,11 +289,16 @@ impl Table {
         if before.is_none_or(|before| before == serving) {
             return;
         }
+        let well = any(Member::is_good);
+        if well && std::mem::take(&mut self.fails_open) && serving == Serving::Main {
+            self.news.push(News::FailOpenOver);
+        }
         match (before, serving) {
-            (Some(Serving::All), Serving::Main) => self.news.push(News::FailOpenOver),
             (Some(Serving::Backups), Serving::Main) => self.news.push(News::BackupsOver),
             (_, Serving::Main) => {}
             (_, Serving::Backups) => self.news.push(News::Backups),
+            // Said once, however often one is tried meanwhile.
+            (_, Serving::All) if std::mem::replace(&mut self.fails_open, true) => {}
             (_, Serving::All) => self.news.push(News::FailOpen),
             (_, Serving::Nobody) => self.news.push(News::Nobody),
         }
@@ -303,6 +323,9 @@ impl Table {
         let open = self.serving == Some(Serving::All);
         let mut next: Option<Moment> = None;
         let mut at = |moment: Moment| next = Some(next.map_or(moment, |so_far| so_far.min(moment)));
+        if self.left_out {
+            at(now + LONGEST_IDLE_LOOK);
+        }
         let step = (self.rules.slow_start / STEPS).max(SHORTEST_STEP);
         for member in self.members.values() {
             if member.leaving {

@@ -463,6 +463,31 @@ fn a_place_that_was_left_lies_fallow_and_no_list_is_too_long() {
     assert_eq!(world.table.planned().len(), BACKENDS);
 }
 
+#[test]
+fn one_that_is_back_is_tried_at_once_when_the_other_stays_in_only_for_want_of_others() {
+    let mut world = World::of(&[A, B]);
+    world.fail(0, 3);
+    let said = world.fail(1, 3);
+    assert!(said.contains(&News::FailOpen), "{said:?}");
+    assert_eq!(world.weights(), [UNIT, UNIT]);
+    world.connect(0);
+    assert_eq!(world.table.serving(), Serving::Main);
+    assert!(world.weights()[0] == UNIT, "it gets sessions");
+}
+
+#[test]
+fn one_on_trial_is_better_than_one_that_is_down() {
+    let mut world = World::of(&[A, "10.0.0.2:1+backup", C]);
+    world.fail(1, 3);
+    world.pass(6.0);
+    world.check(0, false);
+    world.check(2, false);
+    assert_eq!(world.table.serving(), Serving::Backups);
+    assert_eq!(world.weights(), [0, UNIT / 16, 0]);
+    let said = world.fail(1, 1);
+    assert!(said.contains(&News::FailOpen), "{said:?}");
+}
+
 /// A generator of Vigna's, which is good enough here.
 struct Random(u64);
 

@@ -8,8 +8,9 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::proxy::{self, CheckWhat, Target};
+use crate::config::proxy::{CheckWhat, SendProxy, Target};
 use crate::policy::backends::news::{error_in_words, in_words};
+use crate::policy::backends::table::Rules;
 use crate::policy::deadlines::Moment;
 use crate::primary::health::exchange::{Exchange, Progress};
 
@@ -21,6 +22,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Check {
     stage: Stage,
     what: CheckWhat,
+    /// That this connection is our own, in front of all where the PROXY protocol is spoken.
+    header: &'static [u8],
     host: String,
     until: Moment,
     timeout: Duration,
@@ -62,12 +65,15 @@ impl Check {
     /// # Errors
     /// [`Failure`].
     pub fn begin(
-        rules: &proxy::Check,
+        rules: &Rules,
         (name, target): (&str, &Target),
         until: Moment,
         registry: &Registry,
         token: Token,
     ) -> Result<Self, Failure> {
+        let Some(check) = &rules.check else {
+            return Err(Failure::Unable(io::ErrorKind::InvalidInput.into()));
+        };
         let socket = connect(target)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         registry
@@ -75,11 +81,12 @@ impl Check {
             .map_err(Failure::Unable)?;
         Ok(Self {
             stage: Stage::Connecting(socket),
-            what: rules.what.clone(),
+            what: check.what.clone(),
+            header: header(rules.send_proxy),
             host: host(name, target),
             until,
-            timeout: rules.timeout,
-            interval: rules.interval,
+            timeout: check.timeout,
+            interval: check.interval,
         })
     }
 
@@ -137,8 +144,17 @@ impl Check {
             return Found::End(Some(Err("nobody listens there".to_owned())));
         }
         match &self.what {
-            CheckWhat::Tcp => Found::End(Some(Ok(()))),
-            CheckWhat::Http(path) => self.ask(Exchange::get(socket, &self.host, path), now),
+            CheckWhat::Tcp => {
+                // A fresh socket has room for so little.
+                if !self.header.is_empty() {
+                    let _ = socket.send(self.header);
+                }
+                Found::End(Some(Ok(())))
+            }
+            CheckWhat::Http(path) => {
+                let exchange = Exchange::get(socket, &self.host, path);
+                self.ask(exchange.behind(self.header), now)
+            }
         }
     }
 
@@ -170,6 +186,15 @@ impl Check {
             )),
         };
         Found::End(Some(end))
+    }
+}
+
+/// Says that nobody else stands behind this connection (The PROXY protocol, 2.1 and 2.2).
+fn header(send_proxy: Option<SendProxy>) -> &'static [u8] {
+    match send_proxy {
+        None => b"",
+        Some(SendProxy::V1) => b"PROXY UNKNOWN\r\n",
+        Some(SendProxy::V2) => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
     }
 }
 

@@ -24,8 +24,6 @@ use crate::sys::clock;
 /// What all share who have to do with the backends of one app.
 #[derive(Debug)]
 pub struct Keeper {
-    /// The app's name, in front of what is said where it is not the usual one.
-    label: String,
     /// Seen by the workers.
     pub board: Arc<board::Backends>,
     /// Rung for the workers.
@@ -38,6 +36,8 @@ pub struct Keeper {
 /// What is decided.
 #[derive(Debug)]
 pub struct State {
+    /// The app's name, in front of what is said where it is not the usual one.
+    pub label: String,
     /// Which backends there are and how they are.
     pub table: Table,
     /// How sessions are treated: the plan without its backends.
@@ -52,11 +52,28 @@ impl State {
     /// Of backends, and how their sessions are treated.
     pub fn new(table: Table, plan: Plan) -> Self {
         Self {
+            label: String::new(),
             table,
             plan,
             unable: None,
             still: false,
         }
+    }
+}
+
+fn tell(label: &str, news: &News) {
+    if news.is_bad() {
+        warn!("{label}{news}");
+    } else {
+        info!("{label}{news}");
+    }
+}
+
+/// What is in front of what is said of an app's backends.
+pub fn label(app: &str) -> String {
+    match app {
+        "proxy" => String::new(),
+        app => format!("{app}: "),
     }
 }
 
@@ -72,12 +89,11 @@ impl Keeper {
         (board, bell, alarm): (board::Backends, Bell, Bell),
         state: State,
     ) -> Self {
-        let label = match app {
-            "proxy" => String::new(),
-            app => format!("{app}: "),
+        let state = State {
+            label: label(app),
+            ..state
         };
         Self {
-            label,
             board: Arc::new(board),
             bell,
             alarm,
@@ -94,7 +110,7 @@ impl Keeper {
     /// Changes the table, brings the board up to date, and tells what there is to tell. `None`: nothing may be
     /// changed now.
     pub fn turn<T>(&self, act: impl FnOnce(&mut State, Moment) -> T) -> Option<T> {
-        let (done, news, failed) = {
+        let (done, label, news, failed) = {
             let mut state = self.state();
             if state.still {
                 return None;
@@ -103,26 +119,15 @@ impl Keeper {
             let done = act(&mut state, now);
             state.table.look(now, |at| facts(&self.board, at));
             let failed = self.publish(&mut state, now).err();
-            (done, state.table.take_news(), failed)
+            (done, state.label.clone(), state.table.take_news(), failed)
         };
         for one in &news {
-            self.tell(one);
+            tell(&label, one);
         }
         if let Some(error) = failed {
-            error!(
-                "{}the workers cannot be told of the backends: {error}",
-                self.label
-            );
+            error!("{label}the workers cannot be told of the backends: {error}");
         }
         Some(done)
-    }
-
-    fn tell(&self, news: &News) {
-        if news.is_bad() {
-            warn!("{}{news}", self.label);
-        } else {
-            info!("{}{news}", self.label);
-        }
     }
 
     /// What has come of asking for the addresses of a name.
@@ -141,8 +146,13 @@ impl Keeper {
     /// A check could not be made, which says nothing about the backend. Said once for each reason in a row.
     pub fn say_unable(&self, error: &io::Error) {
         let words = error.to_string();
-        if self.state().unable.replace(words.clone()).as_ref() != Some(&words) {
-            warn!("{}backends cannot be checked: {words}", self.label);
+        let label = {
+            let mut state = self.state();
+            let known = state.unable.replace(words.clone()).as_ref() == Some(&words);
+            (!known).then(|| state.label.clone())
+        };
+        if let Some(label) = label {
+            warn!("{label}backends cannot be checked: {words}");
         }
     }
 

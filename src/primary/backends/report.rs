@@ -168,6 +168,10 @@ fn why_less(table: &Table, member: &Member, now: Moment) -> Option<String> {
     if member.is_on_trial() {
         return Some("was out, and is tried again with few sessions".to_owned());
     }
+    if member.spared {
+        let why = "sessions cannot connect; it stays in, since no more may be out";
+        return Some(why.to_owned());
+    }
     if let Checked::Well { bad: 1.., why } = &member.checked {
         return Some(format!("its last check found that {why}"));
     }

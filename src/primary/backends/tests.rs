@@ -69,7 +69,7 @@ fn the_next_image_goes_on_with_the_same_board() {
     assert!(matches!(drained, Ok(Begun::Waits(Waiting::Drained(_)))));
     let other = thawed(&mut one);
     assert_eq!(weights(&other), [0, 3 * UNIT]);
-    let status = other.status();
+    let status = other.status("proxy");
     assert_eq!(status[0].state, BackendState::Drained);
     assert_eq!(status[1].connects, 7);
     // Nothing is decided here any more while the other one goes on.
@@ -105,7 +105,7 @@ fn what_workers_count_and_ring_is_heard() {
         assert!(std::time::Instant::now() < limit);
         std::thread::yield_now();
     }
-    assert_eq!(one.status()[0].state, BackendState::Ejected);
+    assert_eq!(one.status("proxy")[0].state, BackendState::Ejected);
     assert_eq!(entry.report_at.load(Relaxed), 0);
     assert_eq!(entry.failing.load(Relaxed), 0);
 }

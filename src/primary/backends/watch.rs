@@ -17,6 +17,7 @@ use super::check::{Check, Failure, Found};
 use super::keeper::{Keeper, now};
 use crate::config::proxy;
 use crate::policy::backends::schedule::{AT_ONCE, Schedule};
+use crate::policy::backends::table::Rules;
 use crate::policy::backends::{Member, Table};
 use crate::policy::deadlines::Moment;
 
@@ -122,16 +123,17 @@ impl Rounds {
             }
         });
         looked?;
-        let (check, next) = {
+        let (rules, next) = {
             let state = keeper.state();
-            let check = state.table.rules().check.clone();
+            let rules = state.table.rules().clone();
+            let check = &rules.check;
             if self.attended != (check.clone(), state.table.order().to_vec()) {
                 self.attend(check.as_ref(), &state.table);
             }
-            (check, state.table.next(now()))
+            (rules, state.table.next(now()))
         };
-        let checks = check.and_then(|check| {
-            self.begin(&check, verdicts);
+        let checks = rules.check.as_ref().and_then(|check| {
+            self.begin(&rules, check, verdicts);
             self.schedule.next()
         });
         // What could not even be begun is told at once.
@@ -155,13 +157,18 @@ impl Rounds {
         self.schedule.attend(now(), &who, interval, random);
     }
 
-    fn begin(&mut self, rules: &proxy::Check, verdicts: &mut Vec<(usize, Result<(), String>)>) {
+    fn begin(
+        &mut self,
+        rules: &Rules,
+        check: &proxy::Check,
+        verdicts: &mut Vec<(usize, Result<(), String>)>,
+    ) {
         while let Some(at) = self.schedule.begin(now()) {
             let (name, target) = match self.keeper.state().table.member(at) {
                 Some(member) => (member.name.clone(), member.target.clone()),
                 None => continue,
             };
-            let until = now() + rules.timeout;
+            let until = now() + check.timeout;
             match Check::begin(
                 rules,
                 (&name, &target),
@@ -171,7 +178,7 @@ impl Rounds {
             ) {
                 Ok(check) => _ = self.checks.insert(at, check),
                 Err(failure) => {
-                    self.schedule.done(now(), at, rules.interval, random());
+                    self.schedule.done(now(), at, check.interval, random());
                     match failure {
                         Failure::Ill(why) => verdicts.push((at, Err(why))),
                         Failure::Unable(error) => self.keeper.say_unable(&error),

@@ -59,6 +59,12 @@ impl<S: Read + Write> Exchange<S> {
         }
     }
 
+    /// With this in front of the request.
+    pub fn behind(mut self, header: &[u8]) -> Self {
+        self.request.splice(0..0, header.iter().copied());
+        self
+    }
+
     /// The status, as soon as it is known.
     pub fn code(&self) -> Option<u16> {
         self.code

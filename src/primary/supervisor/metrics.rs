@@ -14,7 +14,6 @@ use super::lives::random;
 use super::source::Source;
 use crate::config::Balance;
 use crate::primary::app::App;
-use crate::primary::backends::Backends;
 use crate::primary::metrics::{
     Counted, KIND, Metrics, Reply, Resource, Scrape, View, page, readiness,
 };
@@ -122,11 +121,13 @@ impl Supervisor {
             .apps
             .iter()
             .filter(shown)
-            .filter_map(|app| app.backends.as_ref());
+            .filter_map(|app| Some((app.backends.as_ref()?, &app.config.name)));
         Scrape {
             status,
             counted,
-            backends: proxies.flat_map(Backends::tallies).collect(),
+            backends: proxies
+                .flat_map(|(backends, app)| backends.tallies(app))
+                .collect(),
             born: self.metrics.born,
             most_fds: self.open_files.now,
             readers: self.metrics.counts(),

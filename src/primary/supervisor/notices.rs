@@ -12,7 +12,6 @@ use crate::policy::deadlines::Moment;
 use crate::policy::fleet::Condition;
 use crate::policy::ids::SlotId;
 use crate::primary::app::App;
-use crate::primary::backends::Backends;
 use crate::primary::notifier::{EXTEND_EVERY, Notifier, STATUS_EVERY, Stage};
 use crate::status::{BackendState, BackendStatus};
 
@@ -175,8 +174,9 @@ impl Supervisor {
     /// `, 2 of 3 backends up`, and what is wrong with the first that has something wrong with it; nothing where there
     /// is no proxy.
     fn backends_in_words(&self) -> (String, Option<String>) {
-        let all = self.apps.iter().filter_map(|app| app.backends.as_ref());
-        let all: Vec<_> = all.flat_map(Backends::status).collect();
+        let all = self.apps.iter();
+        let all = all.filter_map(|app| Some(app.backends.as_ref()?.status(&app.config.name)));
+        let all: Vec<_> = all.flatten().collect();
         if all.is_empty() {
             return (String::new(), None);
         }

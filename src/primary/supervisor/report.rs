@@ -80,7 +80,7 @@ impl Supervisor {
             let slots = slots.map(|slot| self.slot_status(app, SlotId(slot), &snapshot, &usage));
             status.slots.extend(slots);
             if let Some(backends) = &app.backends {
-                status.backends.extend(backends.status());
+                status.backends.extend(backends.status(&app.config.name));
             }
             status.apps.push(app_status(app, &snapshot));
         }

@@ -283,7 +283,7 @@ impl Supervisor {
         let (label, workers, command) = (self.label(app), workers(app), shown(app));
         match &app.backends {
             Some(backends) => {
-                let backends = count(backends.status().len() as u64, "backend");
+                let backends = count(backends.status(&app.config.name).len() as u64, "backend");
                 info!("{label}{addresses} leads to {backends} by {workers}");
             }
             None => info!("{label}{addresses} is shared by {workers} of {command}"),
