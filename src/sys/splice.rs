@@ -2,7 +2,7 @@
 //!
 //! It knows how much is inside, which is the only way to tell what `EAGAIN` means: from an empty pipe's filling that
 //! the source has nothing, else perhaps that the pipe is full. Who has a pipe, and for how long, is the business of
-//! [`crate::proxy::duplex`].
+//! the proxy's.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
