@@ -8,7 +8,7 @@ use crate::config::{Balance, StickyDown, WEIGHT};
 mod backend;
 mod keys;
 
-pub use backend::{BackendState, BackendStatus, ProxyStatus};
+pub use backend::{BackendState, BackendStatus, ProxyStatus, TurnedAwayStatus};
 pub use keys::{Keys, KeysFound, KeysMissing};
 
 /// The state of one primary.

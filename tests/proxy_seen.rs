@@ -4,8 +4,8 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 use common::*;
@@ -182,6 +182,20 @@ fn without_a_backend_nobody_is_to_be_sent_here() {
         why.contains(&format!("no backend is up\n  {dead} is down: ")),
         "{why}"
     );
+    // Tried all the same, and told of.
+    let mut client = TcpStream::connect(site.to()).expect("taken");
+    assert!(!matches!(client.read(&mut [0; 8]), Ok(1..)));
+    balancer.until("counted", |status| {
+        let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
+        proxy.turned_away.unreachable + proxy.turned_away.no_backend == 1
+    });
+    let said = balancer.command(&["status"]).done().stdout;
+    let part = "\nsessions: turned away: 1 since no";
+    assert!(said.contains(part), "{said}");
+    eventually("the scrape has it, too", || {
+        let all = samples(&get(&format!("http://{metrics}/metrics")).1);
+        (sum(&all, "forkfront_sessions_turned_away_total") == 1.0).then_some(())
+    });
     listen(dead);
     ask(200);
     balancer.finish_as_it_is();

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use log::warn;
 use serde::{Deserialize, Serialize};
 
+use crate::backend_board::TurnedAway;
 use crate::config::proxy::{Backend, Plan};
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
@@ -157,6 +158,11 @@ impl Backends {
     /// Sessions that wait for room at a backend.
     pub fn waiting(&self) -> u64 {
         self.keeper.board.waiting.load(Relaxed)
+    }
+
+    /// Clients that no backend served for this reason.
+    pub fn turned_away(&self, why: TurnedAway) -> u64 {
+        self.keeper.board.turned_away[why as usize].load(Relaxed)
     }
 
     /// The configuration was read again. With another `list` of backends, those that stay keep all that is known of

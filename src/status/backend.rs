@@ -14,6 +14,25 @@ pub struct ProxyStatus {
     pub sticky: Option<String>,
     /// Sessions that wait for room at a backend.
     pub waiting: u64,
+    /// Clients that no backend served.
+    #[serde(default)]
+    pub turned_away: TurnedAwayStatus,
+}
+
+/// How many clients were served by no backend, and reset, for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TurnedAwayStatus {
+    /// No backend got sessions.
+    pub no_backend: u64,
+    /// Those that were tried could not be connected to.
+    pub unreachable: u64,
+    /// All were full, and too many waited already.
+    pub queue_full: u64,
+    /// All were full for too long.
+    pub queue_timeout: u64,
+    /// The worker had no descriptor or memory left.
+    pub exhausted: u64,
 }
 
 /// One backend of a proxy, with one address.

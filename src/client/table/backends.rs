@@ -2,7 +2,7 @@
 
 use super::text::{WIDTH, bytes_in, count, count_in, cut_middle, line, micros, wrapped};
 use super::{Section, known};
-use crate::status::{AppStatus, BackendState, BackendStatus, Status};
+use crate::status::{AppStatus, BackendState, BackendStatus, ProxyStatus, Status};
 
 /// Reasons that are told one by one.
 const REASONS_SHOWN: usize = 12;
@@ -96,8 +96,7 @@ pub(super) fn reasons(out: &mut String, section: &Section) {
             }
         }
     }
-    if let Some(waiting) = section.proxy.map(|proxy| proxy.waiting).filter(|n| *n > 0) {
-        let words = format!("{waiting} waiting for room at a backend");
+    for words in section.proxy.map(of_sessions).unwrap_or_default() {
         reasons.insert(0, (words, vec!["sessions"]));
     }
     if reasons.is_empty() {
@@ -117,6 +116,30 @@ pub(super) fn reasons(out: &mut String, section: &Section) {
         let words = format!("and {more} more such lines: --json has them");
         wrapped(out, "", &words);
     }
+}
+
+/// What is to be said of sessions that have no backend.
+fn of_sessions(proxy: &ProxyStatus) -> Vec<String> {
+    let gone = proxy.turned_away;
+    let reasons = [
+        (gone.no_backend, "since no backend took any"),
+        (gone.unreachable, "since none could be connected to"),
+        (gone.queue_full, "since too many waited for room"),
+        (gone.queue_timeout, "since they waited too long for room"),
+        (gone.exhausted, "for want of descriptors or memory"),
+    ];
+    let reasons = reasons.iter().filter(|(count, _)| *count > 0);
+    let reasons: Vec<String> = reasons
+        .map(|(count, why)| format!("{count} {why}"))
+        .collect();
+    let mut said = Vec::new();
+    if !reasons.is_empty() {
+        said.push(format!("turned away: {}", reasons.join(", ")));
+    }
+    if proxy.waiting > 0 {
+        said.push(format!("{} waiting for room at a backend", proxy.waiting));
+    }
+    said
 }
 
 /// What is to be said of one, most important first.

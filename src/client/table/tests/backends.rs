@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::proxy::ProxyBalance;
-use crate::status::{BackendState, BackendStatus};
+use crate::status::{BackendState, BackendStatus, TurnedAwayStatus};
 
 fn proxy(backends: Vec<BackendStatus>) -> Status {
     let mut app = app("proxy", Balance::RoundRobin);
@@ -12,6 +12,7 @@ fn proxy(backends: Vec<BackendStatus>) -> Status {
         balance: ProxyBalance::LeastConnections,
         sticky: Some("ip".into()),
         waiting: 0,
+        turned_away: TurnedAwayStatus::default(),
     });
     Status {
         sticky: None,
@@ -114,11 +115,14 @@ fn what_is_special_about_one_is_said_below() {
     slow.share_percent = 40;
     let drained = BackendStatus::unused("10.0.0.3:1", "10.0.0.3:1", BackendState::Drained);
     let mut status = proxy(vec![backup, slow, drained]);
-    status.apps[0].proxy.as_mut().unwrap().waiting = 7;
+    let proxy = status.apps[0].proxy.as_mut().unwrap();
+    (proxy.waiting, proxy.turned_away.unreachable) = (7, 3);
+    proxy.turned_away.queue_full = 2;
     let text = table(&status);
     fits(&text);
     for part in [
         "\nsessions: 7 waiting for room at a backend\n",
+        "\nsessions: turned away: 3 since none could be connected to, 2 since too many",
         "\n10.0.0.1:1: backup, gets sessions only while no other can\n",
         "\n10.0.0.1:1: full: 12 of 12 sessions\n",
         "\n10.0.0.2:1: slow start: 40 % of its share\n",

@@ -75,6 +75,20 @@ fn apps(scrape: &Scrape<'_>, text: &mut Text) {
     for (app, proxy) in proxies() {
         text.sample(&[("app", app)], proxy.waiting);
     }
+    let help = "Clients that no backend served, by why.";
+    text.family("forkfront_sessions_turned_away_total", Counter, help);
+    for (app, proxy) in proxies() {
+        let all = proxy.turned_away;
+        for (reason, count) in [
+            ("no_backend", all.no_backend),
+            ("unreachable", all.unreachable),
+            ("queue_full", all.queue_full),
+            ("queue_timeout", all.queue_timeout),
+            ("exhausted", all.exhausted),
+        ] {
+            text.sample(&[("app", app), ("reason", reason)], count);
+        }
+    }
 }
 
 fn state(scrape: &Scrape<'_>, text: &mut Text) {
