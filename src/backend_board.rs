@@ -113,7 +113,7 @@ pub struct Entry {
     pub bytes_in: AtomicU64,
     /// Bytes from it to clients.
     pub bytes_out: AtomicU64,
-    /// How long connects took, by [`bucket`](crate::scoreboard::bucket) of µs.
+    /// How long connects took, by [`bucket`] of µs.
     pub connect_us: [AtomicU64; BUCKETS],
     /// All of them together, µs.
     pub connect_time: AtomicU64,

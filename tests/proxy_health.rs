@@ -54,13 +54,13 @@ fn one_that_dies_is_down_until_it_is_back_and_nobody_notices() {
     assert!(why.contains("Connection refused"), "{why}");
     let load = Load::start(site.to(), 4, 1, DEADLINE);
     load.proceed(100);
-    for round in 0..2 {
-        all[round].kill();
-        let why = all[round].becomes(&balancer, Down);
+    for one in &mut all {
+        one.kill();
+        let why = one.becomes(&balancer, Down);
         assert!(why.contains("Connection refused"), "{why}");
         load.proceed(100);
-        all[round].revive();
-        all[round].becomes(&balancer, Up);
+        one.revive();
+        one.becomes(&balancer, Up);
         load.proceed(100);
     }
     let status = balancer.status();

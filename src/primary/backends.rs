@@ -1,8 +1,8 @@
 //! What a proxy leads to: which backends there are, how each is doing, what each gets now. Decided in the primary, so
 //! that all its workers see the same; told to them by the board of backends.
 //!
-//! [`keeper`] holds the table of [`policy::backends`](crate::policy::backends) and brings the board up to date,
-//! [`watch`] is the thread that checks ([`check`]) and hears the workers' alarm, [`report`] is what `status` shows. This
+//! `keeper` holds the table of [`policy::backends`](crate::policy::backends) and brings the board up to date,
+//! `watch` is the thread that checks (`check`) and hears the workers' alarm, `report` is what `status` shows. This
 //! file is what the supervisor holds; nothing in it waits.
 
 use std::io;

@@ -91,7 +91,7 @@ impl Supervisor {
         })
     }
 
-    fn slots_by_app(&self) -> impl Iterator<Item = (AppId, usize)> {
+    pub(super) fn slots_by_app(&self) -> impl Iterator<Item = (AppId, usize)> {
         let serving = self.apps.iter().filter(|app| app.phase.is_serving());
         serving.map(|app| (app.id, app.config.workers))
     }

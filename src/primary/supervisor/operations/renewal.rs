@@ -91,19 +91,13 @@ impl Supervisor {
         } else {
             Applied::default()
         };
-        let apps = match named {
-            Some(app) if changes_only && !applied.renew.contains(&app) => Vec::new(),
-            Some(app) if applied.follow.contains(&app) => Vec::new(),
-            Some(app) => vec![app],
-            None if changes_only => applied.renew,
-            None => {
-                let serving = self.apps.iter().filter(|app| app.phase.is_serving());
-                let serving = serving.map(|app| app.id);
-                serving
-                    .filter(|app| !applied.follow.contains(app))
-                    .collect()
-            }
+        let serving = self.slots_by_app().map(|(app, _)| app);
+        let meant = serving.filter(|app| named.is_none_or(|named| named == *app));
+        let needs = |app: &AppId| match changes_only {
+            true => applied.renew.contains(app),
+            false => !applied.follow.contains(app),
         };
+        let apps: Vec<AppId> = meant.filter(needs).collect();
         let mut parts = VecDeque::new();
         let is_new = |grown: &&(AppId, Range<usize>)| grown.1.start == 0;
         let new: Vec<AppId> = applied
