@@ -36,16 +36,17 @@ fn until_replaced(balancer: &Balancer, count: u64) {
 
 #[test]
 fn a_leaking_worker_is_replaced_under_load_and_no_request_fails() {
-    // Node alone has some 45 MiB; with 80 more it is over the soft limit, and never over the hard one.
+    // Node alone has 45 to 70 MiB, by how far its collector has come; with 90 more it is over the soft limit, and never
+    // over the hard one, half as much again.
     let site = Site::new()
         .env("LEAK_KIB", 256)
-        .env("LEAK_MOST_KIB", 80 * 1024);
-    let balancer = ills(&site, 2, &["--max-memory", "100M"]);
+        .env("LEAK_MOST_KIB", 90 * 1024);
+    let balancer = ills(&site, 2, &["--max-memory", "120M"]);
     let load = Load::start(site.to(), 4, 1, DEADLINE);
     until_replaced(&balancer, 2);
     load.stop().clean();
     let output = balancer.output();
-    assert!(output.contains("over --max-memory 100.0 MiB; it is replaced"));
+    assert!(output.contains("over --max-memory 120.0 MiB; it is replaced"));
     assert!(!output.contains("SIGKILL"), "{output}");
     balancer.finish();
 }

@@ -154,7 +154,7 @@ fn a_hup_changes_backends_and_settings_and_no_session_or_worker_notices() {
         "balance = \"least-connections\"\ncheck = \"tcp\"\nidle-timeout = \"5m\"",
     );
     rush.proceed(50);
-    balancer.command(&["reload", "--changes-only"]).done();
+    balancer.reload().done();
     let names = |status: &forkfront::status::Status| {
         let mut names: Vec<String> = status
             .backends
