@@ -2,7 +2,10 @@
 
 /// Wrong words, and what the sentence must say.
 pub const REFUSED: &[(&[&str], &str)] = &[
-    (&[], "run, proxy, demo, status, top, logs, metrics, check, reload"),
+    (
+        &[],
+        "run, proxy, demo, status, top, logs, metrics, check, reload",
+    ),
     (&["strat"], "there is no command 'strat'"),
     (&["stats"], "did you mean status?"),
     (&["--fast"], "there is no option '--fast'"),
