@@ -8,30 +8,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
 
 use common::*;
 use forkfront::status::Status;
 use nix::sys::signal::Signal;
-
-/// What `curl WORDS` prints.
-#[track_caller]
-fn curl(words: &[&str]) -> String {
-    let common = ["--silent", "--show-error", "--max-time", "20"];
-    let output = Command::new("curl").args(common).args(words).output();
-    let output = output.expect("curl runs");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "curl {words:?}: {complaint}");
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Status code and body of a GET.
-#[track_caller]
-fn get(url: &str) -> (u16, String) {
-    let whole = curl(&["--write-out", "\n%{http_code}", url]);
-    let (body, code) = whole.rsplit_once('\n').expect("a code");
-    (code.parse().expect("a number"), body.to_owned())
-}
 
 /// A free address for the metrics.
 fn beside(site: &Site) -> String {
@@ -41,50 +21,12 @@ fn beside(site: &Site) -> String {
 /// Every sample, by name and labels. Promtool finds nothing wrong with the text, and the ledger adds up (J5).
 #[track_caller]
 fn samples(text: &str) -> BTreeMap<String, f64> {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool runs: scripts/test installs it");
-    let mut input = promtool.stdin.take().expect("piped");
-    input.write_all(text.as_bytes()).expect("written");
-    drop(input);
-    let said = promtool.wait_with_output().expect("promtool ends");
-    let complaint = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.status.success() && complaint.is_empty(), "{complaint}");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').expect("a value");
-        (name.to_owned(), value.parse().expect("a number"))
-    };
-    let all: BTreeMap<String, f64> = lines.map(sample).collect();
+    let all = scraped(text);
     let sum = |name: &str| sum(&all, &format!("forkfront_connections_{name}"));
     let explained =
         sum("handed_over_total") - sum("read_back_total") + sum("held") + sum("closed_total");
     assert_eq!(sum("accepted_total"), explained, "the ledger: {text}");
     all
-}
-
-fn sum(all: &BTreeMap<String, f64>, family: &str) -> f64 {
-    let of = |name: &&String| name.split('{').next() == Some(family);
-    all.keys().filter(of).map(|name| all[name]).sum()
-}
-
-/// No counter of `before` is less in `after`.
-#[track_caller]
-fn only_up(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
-    let counts = |name: &str| {
-        let family = name.split('{').next().unwrap_or_default();
-        ["_total", "_bucket", "_sum", "_count"]
-            .iter()
-            .any(|end| family.ends_with(end))
-    };
-    for (name, value) in before.iter().filter(|(name, _)| counts(name)) {
-        let now = after.get(name).copied().unwrap_or(-1.0);
-        assert!(now >= *value, "{name} was {value} and is {now}");
-    }
 }
 
 #[test]
@@ -96,7 +38,7 @@ fn everything_that_there_is_to_read() {
     Crowd::gather(site.to(), 1..41).answers().all_answered(40);
     balancer.at_rest();
     let url = |path: &str| format!("http://{at}{path}");
-    let (code, text) = get(&url("/metrics"));
+    let (code, text) = fetch(&url("/metrics"));
     let all = samples(&text);
     assert_eq!(code, 200);
     assert_eq!(sum(&all, "forkfront_connections_accepted_total"), 40.0);
@@ -109,7 +51,7 @@ fn everything_that_there_is_to_read() {
     );
     let printed = balancer.command(&["metrics"]).done().stdout;
     only_up(&all, &samples(&printed));
-    let (_, json) = get(&url("/status"));
+    let (_, json) = fetch(&url("/status"));
     let status: Status = serde_json::from_str(&json).expect("the object of status --json");
     let own = balancer.status();
     assert_eq!(
@@ -117,11 +59,11 @@ fn everything_that_there_is_to_read() {
         (own.pid, own.apps, own.listeners)
     );
     assert_eq!(status.metrics.as_deref(), Some(url("/").as_str()));
-    assert_eq!(get(&url("/healthz")), (200, "ok\n".to_owned()));
-    assert_eq!(get(&url("/readyz")).0, 200);
-    let (code, page) = get(&url("/"));
+    assert_eq!(fetch(&url("/healthz")), (200, "ok\n".to_owned()));
+    assert_eq!(fetch(&url("/readyz")).0, 200);
+    let (code, page) = fetch(&url("/"));
     assert!(code == 200 && page.contains("</html>"), "{page}");
-    assert_eq!(get(&url("/secret")).0, 404);
+    assert_eq!(fetch(&url("/secret")).0, 404);
     let head = curl(&["--head", &url("/metrics")]);
     assert!(
         head.contains("Content-Type: text/plain; version=0.0.4"),
@@ -197,11 +139,11 @@ fn a_stop_is_seen_by_who_looks() {
     balancer.signal(Signal::SIGTERM);
     let url = format!("http://{at}/readyz");
     let why = eventually("not ready", || {
-        Some(get(&url)).filter(|(code, _)| *code == 503)
+        Some(fetch(&url)).filter(|(code, _)| *code == 503)
     });
     assert_eq!(why.1, "stopping: nothing new is taken\n");
-    assert_eq!(get(&format!("http://{at}/healthz")).0, 200);
-    samples(&get(&format!("http://{at}/metrics")).1);
+    assert_eq!(fetch(&format!("http://{at}/healthz")).0, 200);
+    samples(&fetch(&format!("http://{at}/metrics")).1);
     drop(open);
     balancer.wait();
     balancer.nothing_left();
@@ -212,7 +154,7 @@ fn nothing_counts_down() {
     let site = Site::new();
     let at = beside(&site);
     let balancer = Balancer::nodes(&site, 2, &["--metrics", &at]);
-    let scrape = || samples(&get(&format!("http://{at}/metrics")).1);
+    let scrape = || samples(&fetch(&format!("http://{at}/metrics")).1);
     let accepted = |all: &_| sum(all, "forkfront_connections_accepted_total");
     let mut id = 1;
     let mut serve = || {
@@ -284,7 +226,7 @@ fn the_address_follows_the_file_and_a_reader_survives_an_upgrade() {
     let mut answer = [0; 15];
     kept.read_exact(&mut answer).expect("answered");
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
-    let health = |at: &str| get(&format!("http://{at}/healthz")).0;
+    let health = |at: &str| fetch(&format!("http://{at}/healthz")).0;
     say(&format!("metrics = \"{second}\""));
     balancer.reload().done();
     assert_eq!(health(&second), 200);
@@ -337,7 +279,7 @@ fn readers_that_never_read_hold_nobody_up() {
     let open = descriptors(balancer.pid()).len();
     assert!(open < 150, "{open} descriptors in the primary");
     eventually("an honest one is answered", || {
-        (get(&format!("http://{at}/healthz")).0 == 200).then_some(())
+        (fetch(&format!("http://{at}/healthz")).0 == 200).then_some(())
     });
     load.proceed(50);
     load.stop().clean();

@@ -3,65 +3,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
 
 use common::*;
 use forkfront::status::{BackendState, Status};
-
-/// Status code and body of a GET.
-#[track_caller]
-fn get(url: &str) -> (u16, String) {
-    let words = ["--silent", "--show-error", "--max-time", "20"];
-    let more = ["--write-out", "\n%{http_code}", url];
-    let output = Command::new("curl").args(words).args(more).output();
-    let whole = String::from_utf8(output.expect("curl runs").stdout).expect("text");
-    let (body, code) = whole.rsplit_once('\n').expect("a code");
-    (code.parse().expect("a number"), body.to_owned())
-}
-
-/// Every sample of a text in which promtool finds nothing wrong.
-#[track_caller]
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool runs: scripts/test installs it");
-    let mut input = promtool.stdin.take().expect("piped");
-    input.write_all(text.as_bytes()).expect("written");
-    drop(input);
-    let said = promtool.wait_with_output().expect("promtool ends");
-    let complaint = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.status.success() && complaint.is_empty(), "{complaint}");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').expect("a value");
-        (name.to_owned(), value.parse().expect("a number"))
-    };
-    lines.map(sample).collect()
-}
-
-fn sum(all: &BTreeMap<String, f64>, family: &str) -> f64 {
-    let of = |name: &&String| name.split('{').next() == Some(family);
-    all.keys().filter(of).map(|name| all[name]).sum()
-}
-
-/// No counter of `before` is less in `after`.
-#[track_caller]
-fn only_up(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
-    for (name, value) in before {
-        let family = name.split('{').next().unwrap_or_default();
-        let counts = ["_total", "_bucket", "_sum", "_count"];
-        if counts.iter().any(|end| family.ends_with(end)) {
-            let now = after.get(name).copied().unwrap_or(-1.0);
-            assert!(now >= *value, "{name} was {value} and is {now}");
-        }
-    }
-}
 
 /// An address at which nobody listens until somebody is asked to.
 fn nobody_at(site: &Site) -> SocketAddr {
@@ -81,24 +27,31 @@ fn listen(at: SocketAddr) {
 /// Checked ten times a second.
 const CHECKED: [&str; 6] = ["--check", "tcp", "--check-interval", "100ms", "--fall", "2"];
 
+/// A proxy to these backends that checks them, and can be read at `metrics`.
+#[track_caller]
+fn checking<'a>(site: &'a Site, to: &str, metrics: &str) -> Balancer<'a> {
+    let bind = site.bind();
+    let words = [
+        "proxy",
+        "-l",
+        &bind,
+        "--to",
+        to,
+        "-n",
+        "2",
+        "--metrics",
+        metrics,
+    ];
+    Balancer::start(site, &[&words[..], &CHECKED].concat())
+}
+
 #[test]
 fn a_backend_that_goes_down_is_seen_everywhere() {
     let site = Site::new();
     let (echoes, dead) = (Echoes::start(&site, 2), nobody_at(&site));
     let metrics = nobody_at(&site).to_string();
     let (bind, to) = (site.bind(), format!("{},{dead}+backup", echoes.to()));
-    let words = [
-        "proxy",
-        "-l",
-        &bind,
-        "--to",
-        &to,
-        "-n",
-        "2",
-        "--metrics",
-        &metrics,
-    ];
-    let balancer = Balancer::start(&site, &[&words[..], &CHECKED].concat());
+    let balancer = checking(&site, &to, &metrics);
     let said = format!("{bind} leads to 3 backends by 2 workers");
     assert!(balancer.output().contains(&said), "{}", balancer.output());
     balancer.until("the dead one is known", |status| {
@@ -126,7 +79,7 @@ fn a_backend_that_goes_down_is_seen_everywhere() {
     let long_line = text.lines().find(|line| line.chars().count() > 80);
     assert_eq!(long_line, None);
     // Over a reload and an upgrade nothing that counts goes down.
-    let scrape = || samples(&get(&format!("http://{metrics}/metrics")).1);
+    let scrape = || scraped(&fetch(&format!("http://{metrics}/metrics")).1);
     let mut before = scrape();
     let up = |all: &_| sum(all, "forkfront_backend_up");
     assert_eq!(
@@ -146,7 +99,7 @@ fn a_backend_that_goes_down_is_seen_everywhere() {
         before = after;
     }
     assert!(long.iter_mut().all(Session::is_alive));
-    let (code, ready) = get(&format!("http://{metrics}/readyz"));
+    let (code, ready) = fetch(&format!("http://{metrics}/readyz"));
     assert_eq!(
         (code, ready.contains("2 of 3 backends up")),
         (200, true),
@@ -176,7 +129,11 @@ fn without_a_backend_nobody_is_to_be_sent_here() {
     ];
     let balancer = Balancer::start(&site, &[&words[..], &CHECKED].concat());
     let url = format!("http://{metrics}/readyz");
-    let ask = |code| eventually("readyz", || Some(get(&url)).filter(|(now, _)| *now == code));
+    let ask = |code| {
+        eventually("readyz", || {
+            Some(fetch(&url)).filter(|(now, _)| *now == code)
+        })
+    };
     let why = ask(503).1;
     assert!(
         why.contains(&format!("no backend is up\n  {dead} is down: ")),
@@ -193,7 +150,7 @@ fn without_a_backend_nobody_is_to_be_sent_here() {
     let part = "\nsessions: turned away: 1 since no";
     assert!(said.contains(part), "{said}");
     eventually("the scrape has it, too", || {
-        let all = samples(&get(&format!("http://{metrics}/metrics")).1);
+        let all = scraped(&fetch(&format!("http://{metrics}/metrics")).1);
         (sum(&all, "forkfront_sessions_turned_away_total") == 1.0).then_some(())
     });
     listen(dead);
@@ -206,19 +163,8 @@ fn the_page_shows_backends() {
     let site = Site::new();
     let (echoes, late) = (Echoes::start(&site, 2), nobody_at(&site));
     let metrics = nobody_at(&site).to_string();
-    let (bind, to) = (site.bind(), format!("{},{late}", echoes.to()));
-    let words = [
-        "proxy",
-        "-l",
-        &bind,
-        "--to",
-        &to,
-        "-n",
-        "2",
-        "--metrics",
-        &metrics,
-    ];
-    let balancer = Balancer::start(&site, &[&words[..], &CHECKED].concat());
+    let to = format!("{},{late}", echoes.to());
+    let balancer = checking(&site, &to, &metrics);
     let mut page = Browser::open(&site, &format!("http://{metrics}/"));
     page.until("document.documentElement?.dataset.looks >= 1");
     page.until("$('words').textContent === '1 of 3 backends is not up'");

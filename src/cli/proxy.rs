@@ -1,15 +1,13 @@
 //! The words of `forkfront proxy`, and what they mean together: our own executable as the server, which leads
 //! connections on.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use self::health::{CheckWords, EjectWords};
 use self::sessions::{SessionWords, TimeWords};
-use super::run::{LogWords, Loudness, Renewal, SpeedWords, check_listeners};
-use super::values;
+use super::run::{OutsideWords, Renewal, SpeedWords, check_listeners};
 use crate::config::proxy::{self, Backend, Proxy, Splice};
-use crate::config::{self, AppConfig, Config, Listen, ListenAt, Orphans, Spelling};
+use crate::config::{self, AppConfig, Config, Listen, Orphans, Spelling};
 use crate::error::{Error, Result};
 
 mod health;
@@ -161,31 +159,13 @@ pub struct ProxyWords {
     speed: SpeedWords,
 
     #[command(flatten)]
-    logs: LogWords,
-
-    /// Name of this primary, for the commands [default: its first port]
-    #[arg(long, value_name = "NAME", value_parser = config::name, help_heading = "Commands and messages")]
-    name: Option<String>,
-
-    /// Path of the control socket [default: NAME.sock in the run directory]
-    #[arg(long, value_name = "PATH", value_parser = values::socket_path(), help_heading = "Commands and messages")]
-    control: Option<PathBuf>,
-
-    /// Show the state over HTTP: a page, /metrics for Prometheus, /status, /healthz, /readyz
-    ///
-    /// 9100 is a port of this machine only, 127.0.0.1:9100; 0.0.0.0:9100, [::1]:9100 and unix:PATH are as they say.
-    /// Whoever reaches it can read everything, and change nothing.
-    #[arg(long, value_name = "ADDR", value_parser = config::metrics, help_heading = "Commands and messages")]
-    metrics: Option<ListenAt>,
-
-    #[command(flatten)]
-    loudness: Loudness,
+    outside: OutsideWords,
 }
 
 impl ProxyWords {
     /// A primary whose workers are this very program.
     pub fn into_config(self) -> Result<Config> {
-        check_listeners(&self.listen, self.metrics.as_ref())?;
+        check_listeners(&self.listen, self.outside.metrics())?;
         if let Some((_, twice)) = proxy::duplicate(&self.to) {
             return Err(Error::usage(twice));
         }
@@ -219,13 +199,6 @@ impl ProxyWords {
         };
         self.renewal.apply(&mut app);
         self.speed.apply(&mut app)?;
-        Ok(Config {
-            name: self.name,
-            control: self.control,
-            metrics: self.metrics,
-            log_level: self.loudness.level(),
-            logs: self.logs.read()?,
-            ..Config::new(app)
-        })
+        self.outside.into_config(app)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use self::logs::LogWords;
 use self::routing::RoutingWords;
 use self::upkeep::{HealthWords, LimitWords, Succession};
 use super::values;
@@ -18,7 +19,6 @@ mod routing;
 mod speed;
 mod upkeep;
 
-pub use logs::LogWords;
 pub use speed::SpeedWords;
 pub use upkeep::Renewal;
 
@@ -156,6 +156,17 @@ pub struct RunWords {
     config: Option<PathBuf>,
 
     #[command(flatten)]
+    outside: OutsideWords,
+
+    /// The server and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How a primary meets the world beside its clients: what it is called, what can be read of it, what it says.
+#[derive(Debug, clap::Args)]
+pub struct OutsideWords {
+    #[command(flatten)]
     logs: LogWords,
 
     /// Name of this primary, for the commands [default: its first port]
@@ -175,10 +186,28 @@ pub struct RunWords {
 
     #[command(flatten)]
     loudness: Loudness,
+}
 
-    /// The server and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+impl OutsideWords {
+    /// Where the state is to be read over HTTP.
+    pub fn metrics(&self) -> Option<&ListenAt> {
+        self.metrics.as_ref()
+    }
+
+    /// A primary of this app.
+    ///
+    /// # Errors
+    /// Usage: what is said of the log does not go together.
+    pub fn into_config(self, app: AppConfig) -> Result<Config> {
+        Ok(Config {
+            name: self.name,
+            control: self.control,
+            metrics: self.metrics,
+            log_level: self.loudness.level(),
+            logs: self.logs.read()?,
+            ..Config::new(app)
+        })
+    }
 }
 
 /// How much is said.
@@ -234,9 +263,9 @@ impl RunWords {
         if let Some(path) = self.config {
             let origin = Origin {
                 path,
-                name: self.name,
-                control: self.control,
-                log_level: self.loudness.wish(),
+                name: self.outside.name,
+                control: self.outside.control,
+                log_level: self.outside.loudness.wish(),
             };
             return origin.read();
         }
@@ -263,14 +292,7 @@ impl RunWords {
         self.renewal.apply(&mut app);
         self.succession.apply(&mut app);
         self.speed.apply(&mut app)?;
-        Ok(Config {
-            name: self.name,
-            control: self.control,
-            metrics: self.metrics,
-            log_level: self.loudness.level(),
-            logs: self.logs.read()?,
-            ..Config::new(app)
-        })
+        self.outside.into_config(app)
     }
 
     fn check(&self) -> Result<()> {
@@ -283,7 +305,7 @@ impl RunWords {
                 "the COMMAND to run is missing: it goes behind --, as in 'forkfront run -n 4 -- node server.js'",
             ));
         }
-        check_listeners(&self.listen, self.metrics.as_ref())?;
+        check_listeners(&self.listen, self.outside.metrics())?;
         if self.routing.is_kernel() && self.health.is_asked() {
             return Err(Error::usage(
                 "--health cannot be asked with --balance kernel, since there no connection can be given to one \

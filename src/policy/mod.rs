@@ -19,3 +19,4 @@ pub mod stall;
 pub mod upstream;
 pub mod weights;
 pub mod wheel;
+pub mod words;

@@ -260,7 +260,7 @@ impl Server {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => self.accepting = Accepting::OnEvent,
                     io::ErrorKind::InvalidData => self.site.complain(error),
-                    _ if is_exhaustion(&error) => {
+                    _ if limits::is_exhaustion(&error) => {
                         self.site
                             .complain(format_args!("connections wait: {error}"));
                         self.accepting = Accepting::At(self.site.now + PAUSE);
@@ -366,12 +366,4 @@ fn most_sessions() -> io::Result<usize> {
     let files = limits::raise_open_files()?.now;
     let most = files.saturating_sub(OTHER_DESCRIPTORS) / 2;
     Ok(usize::try_from(most).unwrap_or(usize::MAX).max(1))
-}
-
-/// Whether nothing is wrong but that the process or the system has no descriptor or memory to spare now.
-fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
 }

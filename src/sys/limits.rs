@@ -38,6 +38,14 @@ pub fn own_cpus() -> Vec<usize> {
     Vec::new()
 }
 
+/// Whether nothing is wrong but that this process or the system has no descriptor or memory to spare now.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// The least quota, in processors, rounded up, of this process's cgroups and those above them. `root` is `/`.
 fn quota(root: &Path) -> Option<usize> {
     let memberships = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;

@@ -17,6 +17,7 @@ use super::connection::{Connection, Seat};
 use super::options::Options;
 use super::stop::{End, Stopper};
 use super::supply::{Dry, Room, Supply};
+use crate::sys::limits;
 
 /// How often a waiting worker of `--balance kernel` looks whether it is to drain: no message can reach it
 /// through a listening socket.
@@ -100,7 +101,7 @@ impl Listener {
         loop {
             match self.try_accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait()?,
-                Err(error) if out_of_descriptors(&error) => self.pause()?,
+                Err(error) if limits::is_exhaustion(&error) => self.pause()?,
                 other => return other,
             }
         }
@@ -310,11 +311,4 @@ impl Drop for Sleeping<'_> {
             seat.process().asleep.fetch_sub(1, Relaxed);
         }
     }
-}
-
-fn out_of_descriptors(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
 }

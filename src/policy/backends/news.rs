@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::policy::words::in_words;
+
 /// Something has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
@@ -218,15 +220,5 @@ pub fn error_in_words(error: u32) -> String {
     match words.find(" (os error") {
         Some(end) => words[..end].to_owned(),
         None => words,
-    }
-}
-
-/// A duration as people read it: `350 ms`, `1.4 s`, `30 s`, `5 min`.
-pub fn in_words(time: Duration) -> String {
-    match time.as_secs_f64() {
-        seconds if seconds < 1.0 => format!("{} ms", time.as_millis()),
-        seconds if seconds < 10.0 && time.subsec_millis() >= 50 => format!("{seconds:.1} s"),
-        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
     }
 }

@@ -9,9 +9,10 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::config::proxy::{CheckWhat, SendProxy, Target};
-use crate::policy::backends::news::{error_in_words, in_words};
+use crate::policy::backends::news::error_in_words;
 use crate::policy::backends::table::Rules;
 use crate::policy::deadlines::Moment;
+use crate::policy::words::in_words;
 use crate::primary::health::exchange::{Exchange, Progress};
 
 /// How long the rest of an answer is read, so that the server is not reset while it still writes.

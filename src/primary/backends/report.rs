@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::backend_board::Entry;
 use crate::policy::backends::list::Item;
-use crate::policy::backends::news::in_words;
 use crate::policy::backends::table::Serving;
 use crate::policy::backends::{Checked, Member, Passive, Table};
 use crate::policy::deadlines::Moment;
+use crate::policy::words::in_words;
 use crate::primary::metrics::Waits;
 use crate::scoreboard::{BUCKETS, bucket_floor};
 use crate::status::{BackendState, BackendStatus, QueueWait};

@@ -1,19 +1,9 @@
 //! Small words for the supervisor's sentences.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use crate::policy::lifecycle::Why;
-
-/// A duration as people read it: `35 ms`, `1.4 s`, `2 min`.
-pub fn in_words(time: Duration) -> String {
-    match time.as_secs_f64() {
-        seconds if seconds < 1.0 => format!("{} ms", time.as_millis()),
-        seconds if seconds < 10.0 && time.subsec_millis() >= 50 => format!("{seconds:.1} s"),
-        seconds if seconds < 120.0 => format!("{seconds:.0} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
-    }
-}
+pub use crate::policy::words::in_words;
 
 /// `1 connection`, `2 connections`.
 pub fn count(number: u64, noun: &str) -> String {
@@ -72,16 +62,5 @@ mod tests {
         assert!(advice(libc::EADDRINUSE, 80).contains("ss -ltnp"));
         assert!(advice(libc::EACCES, 80).contains("-l 8080=80"));
         assert_eq!(advice(libc::EACCES, 8080), "");
-    }
-
-    #[test]
-    fn durations_are_short() {
-        let said: Vec<_> = [35, 999, 1000, 1449, 30_000, 119_000, 180_000]
-            .map(|ms| in_words(Duration::from_millis(ms)))
-            .into();
-        assert_eq!(
-            said,
-            ["35 ms", "999 ms", "1 s", "1.4 s", "30 s", "119 s", "3 min"]
-        );
     }
 }
