@@ -8,6 +8,7 @@
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
+    fence,
 };
 
 use crate::scoreboard::{BUCKETS, bucket};
@@ -156,8 +157,11 @@ impl BackendBoard {
         if text.len() > PLAN_MAX {
             return Err(text.len());
         }
-        let next = self.generation.load(Relaxed) + 1;
+        // 0 means that there is none, and a worker that has gone mad may have written anything.
+        let next = self.generation.load(Relaxed).wrapping_add(1).max(1);
         let plan = &self.plans[(next % 2) as usize];
+        // Who sees a word of this text sees the number of the one before it too, so that it takes no mixture for whole.
+        fence(Release);
         for (word, bytes) in plan.words.iter().zip(text.chunks(8)) {
             let mut whole = [0; 8];
             whole[..bytes.len()].copy_from_slice(bytes);
@@ -182,7 +186,7 @@ impl BackendBoard {
             .flat_map(|word| word.load(Relaxed).to_le_bytes())
             .collect();
         text.truncate(length);
-        std::sync::atomic::fence(Acquire);
+        fence(Acquire);
         // The text of this number is overwritten only once the next one holds.
         (self.generation.load(Relaxed) == generation).then_some((generation, text))
     }
@@ -263,5 +267,27 @@ impl BackendBoard {
 fn lower(count: &AtomicU32, by: u32) {
     if by != 0 {
         let _ = count.fetch_update(Relaxed, Relaxed, |now| Some(now.saturating_sub(by)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sys::board;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_whole_whatever_its_number() {
+        let board = board::Backends::fresh().unwrap();
+        assert_eq!(board.plan(), None);
+        assert_eq!(board.publish(b"one"), Ok(1));
+        assert_eq!(board.plan(), Some((1, b"one".to_vec())));
+        assert_eq!(board.publish(b"another one"), Ok(2));
+        assert_eq!(board.plan(), Some((2, b"another one".to_vec())));
+        assert_eq!(board.publish(&[0; PLAN_MAX + 1]), Err(PLAN_MAX + 1));
+        // Somebody has gone mad.
+        board.generation.store(u64::MAX, Relaxed);
+        assert_eq!(board.publish(b"a third"), Ok(1));
+        assert_eq!(board.plan(), Some((1, b"a third".to_vec())));
     }
 }

@@ -190,6 +190,21 @@ impl Session {
         self.connect(id, attempt, site)
     }
 
+    /// The sessions of its backend are to end. One that is only on its way there goes to another.
+    pub fn cut(&mut self, id: Id, site: &mut Site) -> Step {
+        match (std::mem::take(&mut self.stage), self.at) {
+            (Stage::Connecting(mut attempt), Some(at)) => {
+                attempt.tried.insert(usize::from(at));
+                self.leave_backend(site);
+                self.connect(id, *attempt, site)
+            }
+            _ => {
+                self.reset();
+                Step::Over
+            }
+        }
+    }
+
     /// All backends are full, or others wait already.
     pub fn wait_for_room(&mut self, id: Id, mut attempt: Box<Attempt>, site: &mut Site) -> Step {
         if attempt.queued_until == NEVER {
@@ -233,7 +248,7 @@ impl Session {
     fn leave_backend(&mut self, site: &mut Site) {
         self.backend = None;
         if let Some(at) = self.at.take() {
-            site.view.closed(usize::from(at), site.queued);
+            site.leave(usize::from(at));
         }
     }
 

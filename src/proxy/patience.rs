@@ -55,8 +55,9 @@ impl Patience {
     }
 }
 
+/// Never none: what is due at once would be late before it has begun.
 fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(NEVER)
+    u64::try_from(time.as_millis()).unwrap_or(NEVER).max(1)
 }
 
 impl Session {
@@ -149,5 +150,17 @@ impl Session {
         if let Some(backend) = &self.backend {
             let _ = backend.set_tcp_keepalive(&keepalive);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_than_a_millisecond_is_one() {
+        let times = [500, 1_999, 2_000].map(|us| milliseconds(Duration::from_micros(us)));
+        assert_eq!(times, [1, 1, 2]);
+        assert_eq!(milliseconds(Duration::MAX), NEVER);
     }
 }

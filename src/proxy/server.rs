@@ -31,7 +31,7 @@ const EVENTS: usize = 512;
 const PAUSE: u64 = 20;
 /// How often sessions that wait for room look for it though no bell was rung: a backend may have got up, ms.
 const QUEUE_LOOK: u64 = 100;
-/// How long after work the means of moving bytes are tidied up, ms.
+/// How often means of moving bytes that nobody needs are given back, while there are any, ms.
 const TIDY: u64 = 10_000;
 /// Descriptors that are not for sessions.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -53,21 +53,19 @@ pub struct Server {
     /// Gone once the worker leaves.
     listener: Option<Listener>,
     stopper: Stopper,
+    /// Signals that say no more than that it is to leave: the next one ends what is open.
+    signals_to_pass: u32,
     accepting: Accepting,
     sessions: Slab<Session>,
     /// Sessions that want another turn.
     again: Vec<Id>,
     /// Sessions that wait for room at a backend, in the order in which they came.
     queue: VecDeque<Id>,
-    /// There may be room for those.
-    room: bool,
     /// When that was looked for last.
     looked_at: u64,
     /// When sessions are to be looked at.
     wheel: Wheel,
     tidy_at: u64,
-    /// How often still.
-    tidies: u32,
     most: usize,
     next_age: u32,
     site: Site,
@@ -93,15 +91,14 @@ impl Server {
             poll,
             listener: Some(listener),
             stopper,
+            signals_to_pass: 0,
             accepting: Accepting::Now,
             sessions: Slab::new(),
             again: Vec::new(),
             queue: VecDeque::new(),
-            room: false,
             looked_at: 0,
             wheel: Wheel::default(),
             tidy_at: NEVER,
-            tidies: 0,
             most: most_sessions()?,
             next_age: 0,
             site,
@@ -136,7 +133,7 @@ impl Server {
         match Source::of(event.token()) {
             Source::Listener => self.accepting = Accepting::Now,
             Source::Bell => self.bell_rang(),
-            Source::Stopper => self.cut_short(),
+            Source::Stopper => self.signalled(),
             Source::Session(id, side) => {
                 self.turn(id, |session, id, site| session.told(id, side, event, site));
             }
@@ -145,7 +142,7 @@ impl Server {
 
     /// There is another plan, backends were cut, or there is room at one.
     fn bell_rang(&mut self) {
-        self.room = true;
+        self.site.room = true;
         match self.site.view.reread() {
             Ok(false) => {}
             Ok(true) => self.for_all(|_| true, |_, _, _| Step::Waiting),
@@ -157,10 +154,7 @@ impl Server {
         let cut = self.site.view.cut();
         if !cut.is_empty() {
             let is_cut = |session: &Session| session.at.is_some_and(|at| cut.contains(&at));
-            self.for_all(is_cut, |session, _, _| {
-                session.reset();
-                Step::Over
-            });
+            self.for_all(is_cut, Session::cut);
         }
     }
 
@@ -183,7 +177,7 @@ impl Server {
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let at_once = !self.again.is_empty()
-            || self.room && self.site.queued != 0
+            || self.site.room && self.site.queued != 0
             || self.accepting == Accepting::Now && self.has_room();
         let timeout = if at_once {
             Some(Duration::ZERO)
@@ -222,12 +216,13 @@ impl Server {
             self.turn(Id { place, age }, Session::late);
         }
         if now >= self.tidy_at {
-            // What is in use the first time may not be the second.
-            self.tidies = self.tidies.saturating_sub(1);
-            self.tidy_at = if self.tidies == 0 { NEVER } else { now + TIDY };
+            self.tidy_at = NEVER;
             self.site.tools.tidy();
         }
-        self.room |= self.site.queued != 0 && now >= self.looked_at + QUEUE_LOOK;
+        if self.tidy_at == NEVER && self.site.tools.has_spares() {
+            self.tidy_at = now.saturating_add(TIDY);
+        }
+        self.site.room |= self.site.queued != 0 && now >= self.looked_at + QUEUE_LOOK;
         if let Accepting::At(time) = self.accepting
             && now >= time
         {
@@ -320,14 +315,11 @@ impl Server {
         drop(session);
         self.wheel.clear(id.place);
         if let Some(at) = at {
-            self.site.view.closed(usize::from(at), self.site.queued);
-            self.room |= self.site.queued != 0;
+            self.site.leave(usize::from(at));
         }
         if let Accepting::At(_) = self.accepting {
             self.accepting = Accepting::Now;
         }
-        self.tidy_at = self.tidy_at.min(self.site.now + TIDY);
-        self.tidies = 2;
     }
 
     /// The worker leaves: nothing new.
@@ -340,12 +332,21 @@ impl Server {
         // Closing it is not enough: the primary holds a copy of the channel, so the poll would go on telling of it
         // (KF19).
         registry.deregister(&mut listener)?;
-        if listener.ended() == Some(End::Drained) {
-            // Who is drained hears SIGTERM when it has nothing left, or when it has had its time.
-            let token = Source::Stopper.token();
-            registry.register(&mut self.stopper, token, Interest::READABLE)?;
+        // Who is drained hears SIGTERM when it has nothing left, or when it has had its time. Otherwise it was a signal
+        // that has ended the listener, or one comes for the primary's death.
+        self.signals_to_pass = u32::from(listener.ended() != Some(End::Drained));
+        let token = Source::Stopper.token();
+        registry.register(&mut self.stopper, token, Interest::READABLE)
+    }
+
+    /// SIGTERM or SIGINT has come, as far as the switch that is watched with them can tell.
+    fn signalled(&mut self) {
+        while self.stopper.take_signal() {
+            match self.signals_to_pass.checked_sub(1) {
+                Some(left) => self.signals_to_pass = left,
+                None => self.cut_short(),
+            }
         }
-        Ok(())
     }
 
     /// The time to drain is over. What is open is reset rather than closed, since nobody can know whether it was at

@@ -32,6 +32,8 @@ pub struct Site {
     pub first: Box<[u8]>,
     /// Sessions that wait for room.
     pub queued: usize,
+    /// There may be room for those.
+    pub room: bool,
     /// When the loop woke up.
     pub woken: Instant,
     /// The same, ms since the worker's start.
@@ -50,6 +52,7 @@ impl Site {
             tools: Tools::new(),
             first: vec![0; FIRST_READ].into(),
             queued: 0,
+            room: false,
             woken: now,
             now: 0,
             started: now,
@@ -121,10 +124,16 @@ impl Site {
         Ok(Some(interest))
     }
 
+    /// A session counts at the backend at `at` no more: there is room for another.
+    pub fn leave(&mut self, at: usize) {
+        self.view.closed(at, self.queued);
+        self.room |= self.queued != 0;
+    }
+
     /// A connect to the backend at `at` did not come about.
     pub fn connect_failed(&mut self, at: usize, errno: Errno) {
         self.view.failed(at, errno as i32);
-        self.view.closed(at, self.queued);
+        self.leave(at);
         let name = self.view.name(at);
         let what = format_args!("cannot connect to {name}: {}", errno.desc());
         self.complaints.say(self.woken, what);

@@ -176,7 +176,7 @@ impl View {
         if !std::mem::replace(&mut self.weighed, true) {
             self.weigh();
         }
-        let board = &self.means.board;
+        let mut looked_again = false;
         loop {
             let Some(place) = self.look(belongs, tried) else {
                 let untried = |door: &Door| !tried.contains(door.at);
@@ -184,10 +184,13 @@ impl View {
                 let some = doors.any(|(place, door)| self.upstream.is_open(place) && untried(door));
                 return if some { Choice::Full } else { Choice::Nobody };
             };
-            let door = &self.doors[place];
-            if board.entries[door.at].weight.load(Relaxed) == 0 {
+            let (door, board) = (&self.doors[place], &self.means.board);
+            // Once only, whatever somebody writes there.
+            if board.entries[door.at].weight.load(Relaxed) == 0
+                && !std::mem::replace(&mut looked_again, true)
+            {
                 self.weigh();
-                return self.choose(belongs, tried);
+                continue;
             }
             match door.max {
                 None => board.opened(self.row, door.at),

@@ -128,6 +128,13 @@ impl Stopper {
         end
     }
 
+    /// Takes one signal off that has come, if any has: for who goes on after its listener's end, and is to tell
+    /// the signal that comes then from the one that was the end.
+    pub(crate) fn take_signal(&self) -> bool {
+        let signals = self.0.signals.as_ref();
+        signals.is_some_and(|signals| matches!(signals.read_signal(), Ok(Some(_))))
+    }
+
     /// Why it was thrown, as far as is known without a look for signals.
     pub(super) fn thrown(&self) -> Option<End> {
         End::from_code(self.0.end.load(Ordering::Acquire))

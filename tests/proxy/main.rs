@@ -6,13 +6,15 @@ mod common;
 
 mod backends;
 mod choice;
+mod endings;
 mod patience;
 mod ways;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use backends::Backends;
 use common::*;
+use socket2::{Domain, Socket, Type};
 
 /// Nothing but sessions finds out how backends are, and nothing comes of it.
 const ALONE: [&str; 4] = ["--check", "off", "--eject-after", "0"];
@@ -54,4 +56,17 @@ fn shares(stayed: &[(Raw, u16)], backends: u16) -> Vec<usize> {
 /// An address that nobody listens at.
 fn nowhere(site: &Site) -> String {
     format!("{}:{}", site.host, site.ports(1)[0])
+}
+
+/// A backend whose backlog is full, so that no handshake comes about, and what is to be kept for that.
+#[track_caller]
+fn unanswering(site: &Site) -> (SocketAddr, (Socket, TcpStream)) {
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let host: IpAddr = site.host.parse().expect("an address");
+    full.bind(&SocketAddr::new(host, 0).into()).expect("bound");
+    full.listen(0).expect("listening");
+    let address = full.local_addr().expect("bound");
+    let address = address.as_socket().expect("of IP");
+    let first = TcpStream::connect(address).expect("the only one");
+    (address, (full, first))
 }

@@ -58,22 +58,10 @@ fn a_half_closed_session_has_a_time_of_its_own() {
 
 #[test]
 fn a_backend_that_does_not_answer_is_left_for_the_next() {
-    use socket2::{Domain, Socket, Type};
     let site = Site::new();
     let alive = Backends::tcp(&site, 1);
-    // Its backlog is full, so that no handshake comes about.
-    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let address: std::net::SocketAddr =
-        (site.host.parse::<IpAddr>().expect("an address"), 0).into();
-    full.bind(&address.into()).expect("bound");
-    full.listen(0).expect("listening");
-    let address = full
-        .local_addr()
-        .expect("bound")
-        .as_socket()
-        .expect("of IP");
-    let _first = std::net::TcpStream::connect(address).expect("the only one");
-    let to = format!("{address},{}", alive.to(""));
+    let (full, _taken) = unanswering(&site);
+    let to = format!("{full},{}", alive.to(""));
     let flags = ["--connect-timeout", "300ms"];
     let balancer = behind(&site, &to, &flags);
     let start = Instant::now();

@@ -55,6 +55,11 @@ impl Tools {
         self.pipes.unused = self.pipes.idle.len();
     }
 
+    /// Whether there is something to [tidy](Self::tidy) away, now or when it was not needed for longer.
+    pub fn has_spares(&self) -> bool {
+        !(self.spares.is_empty() && self.pipes.idle.is_empty())
+    }
+
     /// Keeps a part of the scratch buffer.
     pub(super) fn keep(&mut self, part: Range<usize>) -> Chunk {
         if part.len() < WORTH_A_SWAP {
@@ -184,8 +189,10 @@ mod tests {
         tools.pipes.put_back(one);
         tools.tidy();
         assert_eq!(tools.pipes.idle.len(), 1);
+        assert!(tools.has_spares());
         tools.tidy();
         assert_eq!(Rc::strong_count(&tools.pipes.count), 1);
+        assert!(!tools.has_spares());
     }
 
     #[test]
@@ -200,8 +207,9 @@ mod tests {
         assert_eq!(&much.rest()[..3], b"ome");
         tools.put_back(much);
         assert_eq!((tools.spares.len(), tools.scratch.len()), (1, SCRATCH));
+        assert!(tools.has_spares());
         tools.tidy();
         tools.tidy();
-        assert!(tools.spares.is_empty());
+        assert!(!tools.has_spares());
     }
 }

@@ -7,10 +7,11 @@ use crate::proxy::source::Id;
 
 /// So many sessions at the head of the queue that wait for some backends only do not keep those behind them.
 const CHOOSY: usize = 32;
+
 impl Server {
     /// Lets those that wait for room look for it, first come, first served.
     pub(super) fn serve_queue(&mut self) {
-        if !std::mem::take(&mut self.room) {
+        if !std::mem::take(&mut self.site.room) {
             return;
         }
         self.looked_at = self.site.now;
@@ -47,6 +48,6 @@ impl Server {
         self.queue.push_back(id);
         // Where nobody else waits for the same there may be room since it was looked for.
         let first = self.queue.front().copied();
-        self.room |= self.site.queued == 1 || first.is_some_and(|first| self.is_choosy(first));
+        self.site.room |= self.site.queued == 1 || first.is_some_and(|first| self.is_choosy(first));
     }
 }

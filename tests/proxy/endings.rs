@@ -1,0 +1,71 @@
+//! What becomes of sessions that are to end, and of those that were only on their way.
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::*;
+
+#[test]
+fn who_is_on_the_way_to_a_backend_that_is_cut_goes_to_another() {
+    let site = Site::new();
+    let alive = Backends::tcp(&site, 1);
+    let (full, _taken) = unanswering(&site);
+    let to = format!("{full},{}", alive.to(""));
+    let listen = site.bind();
+    let words = [
+        "proxy",
+        "-n",
+        "2",
+        "-l",
+        &listen,
+        "--to",
+        &to,
+        "--balance",
+        "first",
+        "--check",
+        "tcp",
+        "--check-timeout",
+        "700ms",
+        "--on-down",
+        "kill",
+        "--retries",
+        "0",
+    ];
+    let balancer = Balancer::start(&site, &words);
+    // The first check is still under way, and so is this one's connect when it has failed.
+    let mut client = Raw::sending(client(1), site.to(), b"hi");
+    assert_eq!(client.greeted_by(), 0);
+    assert_eq!(client.exactly(2), b"hi");
+    drop(client);
+    balancer.finish();
+}
+
+#[test]
+fn without_a_primary_sessions_go_on_until_they_are_told_once_more() {
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    let mut balancer = behind(&site, &backends.to(""), &[]);
+    let mut stayed = stay(&site, 4);
+    let workers = balancer.workers();
+    balancer.signal(Signal::SIGKILL);
+    balancer.wait();
+    // The kernel has sent them SIGTERM for that (--orphans drain).
+    for _ in 0..3 {
+        for (client, _) in &mut stayed {
+            client.send(b"still");
+            assert_eq!(client.exactly(5), b"still");
+        }
+    }
+    // Two that are pending at a time are one.
+    eventually("the workers end", || {
+        let worker = |pid: &u32| Pid::from_raw(*pid as i32);
+        let mut told = workers.iter().map(|pid| kill(worker(pid), Signal::SIGTERM));
+        told.all(|told| told.is_err()).then_some(())
+    });
+    for (mut client, _) in stayed {
+        assert!(client.rest().is_empty());
+    }
+    balancer.workers_gone(Duration::from_secs(5));
+}
