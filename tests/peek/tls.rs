@@ -1,37 +1,9 @@
 //! Keys in a ClientHello: real TLS from end to end, past a primary that has no key of it.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use super::*;
-
-/// A site whose servers have a key and a certificate.
-fn certified() -> Site {
-    let site = Site::new();
-    let file = site.file("both.pem").display().to_string();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args([
-            "-subj", "/CN=test", "-days", "2", "-keyout", &file, "-out", "-",
-        ])
-        .output()
-        .expect("openssl");
-    let mut both = std::fs::OpenOptions::new()
-        .append(true)
-        .open(&file)
-        .expect("a key");
-    both.write_all(&made.stdout).expect("written");
-    site.env("CERTIFICATE", file)
-}
 
 #[track_caller]
 fn servers<'a>(site: &'a Site, key: &str) -> Balancer<'a> {
@@ -50,62 +22,6 @@ fn servers<'a>(site: &'a Site, key: &str) -> Balancer<'a> {
     ];
     Balancer::start(site, &words)
 }
-
-/// What a server said to one client.
-#[derive(Debug, PartialEq, Eq)]
-struct Said {
-    slot: u16,
-    name: String,
-    protocol: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn read(line: &str) -> Self {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [slot, _, name, protocol] = words[..] else {
-            panic!("{line:?} is no answer");
-        };
-        Self {
-            slot: slot.parse().expect("a slot"),
-            name: name.into(),
-            protocol: protocol.into(),
-        }
-    }
-}
-
-/// Python clients, one after the other: server name, protocols, and in which pieces the ClientHello comes; each from
-/// an address of its own, or all from one.
-#[track_caller]
-fn hellos(site: &Site, moving: bool, clients: &[(&str, &str, &str)]) -> Vec<Said> {
-    let mut python = Command::new("python3")
-        .args([&server("hellos.py"), &site.host, &site.port.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3");
-    let lines: String = clients
-        .iter()
-        .enumerate()
-        .map(|(n, (name, protocols, pieces))| {
-            let source = client(if moving { n as u32 } else { 1 });
-            format!("{source} {name} {protocols} {pieces}\n")
-        })
-        .collect();
-    let mut stdin = python.stdin.take().expect("piped");
-    stdin.write_all(lines.as_bytes()).expect("written");
-    drop(stdin);
-    let Output { status, stdout, .. } = python.wait_with_output().expect("waited");
-    assert!(status.success(), "{status}");
-    let said: Vec<Said> = String::from_utf8_lossy(&stdout)
-        .lines()
-        .map(Said::read)
-        .collect();
-    assert_eq!(said.len(), clients.len());
-    said
-}
-
-const PIECES: [&str; 4] = ["whole", "bytes", "halves", "records"];
 
 #[test]
 fn the_server_name() {

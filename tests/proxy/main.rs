@@ -5,9 +5,13 @@
 mod common;
 
 mod backends;
+mod checks;
 mod choice;
 mod endings;
+mod many;
+mod names;
 mod patience;
+mod shortage;
 mod ways;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
