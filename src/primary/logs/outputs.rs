@@ -39,6 +39,8 @@ pub struct Outputs {
     stdout: Arc<Sink>,
     stderr: Arc<Sink>,
     files: Option<LogFiles>,
+    /// Those of files that lines went to before, until all of that is written.
+    former: Vec<Arc<Sink>>,
 }
 
 #[derive(Clone, Debug)]
@@ -101,12 +103,14 @@ impl Outputs {
             stdout,
             stderr,
             files: None,
+            former: Vec::new(),
         };
         outputs.change(prepared, lost)?;
         Ok(outputs)
     }
 
-    /// From now on they are as was prepared.
+    /// From now on they are as was prepared. Whoever still leaves lines with the files so far has them written, until
+    /// he says that it was the last of them ([`Outputs::close_former`]).
     pub fn change(&mut self, prepared: Prepared, lost: &Arc<AtomicU64>) -> io::Result<()> {
         let Prepared { wish, files } = prepared;
         let look = Look {
@@ -147,9 +151,14 @@ impl Outputs {
     }
 
     fn set_files(&mut self, files: Option<LogFiles>) {
-        if let Some(former) = std::mem::replace(&mut self.files, files) {
-            former.sink.close();
-        }
+        self.former.retain(|sink| !sink.is_done());
+        let so_far = std::mem::replace(&mut self.files, files);
+        self.former.extend(so_far.map(|files| files.sink));
+    }
+
+    /// Nothing more comes for the files of before: their writers end when all is written.
+    pub fn close_former(&self) {
+        self.former.iter().for_each(|sink| sink.close());
     }
 
     /// What the image before could not write any more. Lines for files go where lines for files go now.
@@ -173,8 +182,9 @@ impl Outputs {
     pub fn unwritten(&self) -> (Unwritten, Option<Unwritten>, Vec<UnwrittenFile>) {
         let of = |sink: &Sink| sink.unwritten().remove(&None).unwrap_or_default();
         let one = Arc::ptr_eq(&self.stdout, &self.stderr);
-        let files = self.files.iter().flat_map(|files| {
-            let unwritten: BTreeMap<Name, Unwritten> = files.sink.unwritten();
+        let present = self.files.iter().map(|files| &files.sink);
+        let files = self.former.iter().chain(present).flat_map(|sink| {
+            let unwritten: BTreeMap<Name, Unwritten> = sink.unwritten();
             unwritten.into_iter().filter_map(|(name, lines)| {
                 let name = name?.to_string();
                 Some(UnwrittenFile { name, lines })
@@ -188,7 +198,8 @@ impl Outputs {
     pub fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
         let both = !Arc::ptr_eq(&self.stdout, &self.stderr);
         let streams = std::iter::once(&self.stdout).chain(both.then_some(&self.stderr));
-        streams.chain(self.files.iter().map(|files| &files.sink))
+        let files = self.files.iter().map(|files| &files.sink);
+        streams.chain(files).chain(&self.former)
     }
 
     /// Where a worker's lines go.
@@ -268,3 +279,6 @@ fn is_journal(output: &OwnedFd) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

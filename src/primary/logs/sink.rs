@@ -175,6 +175,12 @@ impl Sink {
         self.filled.notify_one();
     }
 
+    /// Nothing more comes, and all is written.
+    pub fn is_done(&self) -> bool {
+        let queue = self.lock();
+        queue.closed && !queue.writing && queue.pieces.is_empty()
+    }
+
     /// Leaves whole lines here, or drops and counts them if there is no room. Never waits for the output.
     pub fn push(&self, name: &Name, bytes: Vec<u8>, lines: u64, origin: Origin) {
         let mut queue = self.lock();

@@ -151,6 +151,33 @@ fn the_last_lines_and_those_who_follow_them_cross_it_too() {
 }
 
 #[test]
+fn who_follows_sees_on_also_where_the_last_lines_did_not_come_along() {
+    let (ours, _read) = streams();
+    let logs = Logs::with(ours, plain()).unwrap();
+    let (mut printer, _err) = worker(&logs, 3, 77);
+    printer.write_all(b"one\ntwo\n").unwrap();
+    wait_for_tail(&logs, &["one", "two"]);
+    let follow = Wish {
+        follow: true,
+        lines: Some(1),
+        ..Wish::default()
+    };
+    let mut follower = show(&logs, follow);
+    assert_eq!(message(&mut follower), "two");
+    let still = logs.stand_still(soon()).unwrap();
+    let mut luggage = Luggage::default();
+    let mut frozen = still.freeze(&mut luggage);
+    frozen.reader.ring = None;
+    let mut luggage = crate::sys::handover::crossed(&luggage);
+    let (theirs, _reader) = streams();
+    let _next = Logs::thaw_over(theirs, plain(), frozen, &mut luggage).unwrap();
+    drop(luggage);
+    printer.write_all(b"three\n").unwrap();
+    assert_eq!(message(&mut follower), "three");
+    drop(still);
+}
+
+#[test]
 fn a_version_that_knew_only_prefixes_is_understood() {
     let (pipe, _writer) = std::io::pipe().unwrap();
     let mut luggage = Luggage::default();

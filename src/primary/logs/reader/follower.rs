@@ -97,7 +97,9 @@ impl Follower {
 
     /// The ring may be another one, whose numbers begin anew.
     pub fn in_ring(&mut self, ring: &Ring) {
-        self.reading.from = self.reading.from.min(ring.next());
+        let next = ring.next();
+        self.reading.from = self.reading.from.min(next);
+        self.reading.until = self.reading.until.map(|until| until.min(next));
         self.look_for_strands(ring);
     }
 

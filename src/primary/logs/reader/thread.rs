@@ -141,9 +141,7 @@ impl Thread {
     /// `more`: pipes whose turn ended before their bytes did; the poll is edge-triggered and will not say so
     /// again.
     fn run(mut self, mut more: Vec<usize>, ring: Option<OwnedFd>) {
-        if let Some(ring) = ring {
-            self.restore(&ring);
-        }
+        self.restore(ring.as_ref());
         for line in std::mem::take(&mut self.inherited) {
             self.carry_own(line);
         }
@@ -180,10 +178,11 @@ impl Thread {
         }
     }
 
-    /// The last lines that the image before knew.
-    fn restore(&mut self, ring: &OwnedFd) {
+    /// The last lines that the image before knew, if they came along.
+    fn restore(&mut self, ring: Option<&OwnedFd>) {
         // Old lines are worth no refusal.
-        let bytes = memfd::open(ring).unwrap_or_default();
+        let bytes = ring.and_then(|ring| memfd::open(ring).ok());
+        let bytes = bytes.unwrap_or_default();
         self.ring = dump::read(&bytes, BUDGET);
         for pipe in self.pipes.values_mut() {
             pipe.strand = self.ring.strand(&whose(&pipe.place));
@@ -211,6 +210,7 @@ impl Thread {
                 Ok(Order::Beat(beat)) => beat.answer(),
                 Ok(Order::Use(outputs)) => {
                     self.outputs = outputs;
+                    self.outputs.close_former();
                     for pipe in self.pipes.values_mut() {
                         pipe.name = self.outputs.name_of(&pipe.place);
                     }
