@@ -1,22 +1,26 @@
 //! The log files: opened when there is something to write, rotated by size, opened anew when asked.
 //!
-//! A primary that is root may write into a directory of somebody else's: no symbolic link is followed, nothing but a
-//! plain file of one name is written to, and what is new is 0640. Only the writer thread of the files is here, so a
-//! slow disk holds up nobody else.
+//! A primary that is root may write into a directory of somebody else's: all is done in the [`Directory`] that was
+//! opened, no file is followed that is a symbolic link, nothing but a plain file of one name is written to, and what
+//! is new is 0640. Only the writer thread of the files is here, so a slow disk holds up nobody else.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::sink::Piece;
 use crate::config::LogFile;
+use directory::Directory;
+
+mod directory;
 
 /// Permissions of a new file: its group may read it.
 const MODE: u32 = 0o640;
@@ -36,7 +40,7 @@ pub type Rotation = Arc<Mutex<(Option<u64>, u32)>>;
 /// The files of one directory.
 #[derive(Debug)]
 pub struct Files {
-    directory: PathBuf,
+    directory: Directory,
     rotation: Rotation,
     open: HashMap<Arc<str>, Open>,
     complained: Option<Instant>,
@@ -58,16 +62,16 @@ impl Files {
     /// A sentence.
     pub fn open(wish: &LogFile) -> Result<(Self, Rotation), String> {
         let rotation = Rotation::default();
+        let own: Arc<str> = wish.own_name().into();
+        let refused = |error| refusal(&wish.directory().join(&*own), &error);
         let mut files = Self {
-            directory: wish.directory().to_owned(),
+            directory: Directory::open(wish.directory()).map_err(refused)?,
             rotation: rotation.clone(),
             open: HashMap::new(),
             complained: None,
         };
         set_rotation(&rotation, wish);
-        let own: Arc<str> = wish.own_name().into();
-        let opened = open(&files.directory.join(&*own));
-        let opened = opened.map_err(|error| refusal(&files.directory.join(&*own), &error))?;
+        let opened = open(&files.directory, &own).map_err(refused)?;
         files.open.insert(own, opened);
         Ok((files, rotation))
     }
@@ -80,7 +84,7 @@ impl Files {
         let rest = &piece.bytes[piece.written..];
         self.try_to_write(&name, rest, piece.written == 0)
             .map_err(|error| {
-                let path = self.directory.join(&*name);
+                let path = self.directory.file(&name);
                 self.complain(&format!(
                     "cannot write {}: {error}; lines are dropped and counted until it can be written",
                     path.display()
@@ -106,7 +110,14 @@ impl Files {
             if self.open.len() >= MOST_OPEN {
                 self.open.clear();
             }
-            let opened = open(&self.directory.join(&**name))?;
+            let opened = match open(&self.directory, name) {
+                // Nothing can be made in a directory that was removed; there may be another one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.directory.reopen()?;
+                    open(&self.directory, name)?
+                }
+                opened => opened?,
+            };
             self.open.insert(name.clone(), opened);
         }
         let opened = self.open.get_mut(name);
@@ -116,11 +127,15 @@ impl Files {
     /// Opens what is open anew: it was moved away. What cannot be opened stays as it is.
     pub fn reopen(&mut self) {
         let mut failures = Vec::new();
+        let there = self.directory.reopen();
         for (name, opened) in &mut self.open {
-            let path = self.directory.join(&**name);
-            match open(&path) {
+            let new = match &there {
+                Ok(()) => open(&self.directory, name),
+                Err(error) => Err(io::Error::other(error.to_string())),
+            };
+            match new {
                 Ok(new) => *opened = new,
-                Err(error) => failures.push(refusal(&path, &error)),
+                Err(error) => failures.push(refusal(&self.directory.file(name), &error)),
             }
         }
         for failure in failures {
@@ -136,8 +151,8 @@ impl Files {
         if !self.opened(name).is_ok_and(full) {
             return;
         }
-        let path = self.directory.join(&**name);
-        match rotate(&path, keep) {
+        let path = self.directory.file(name);
+        match rotate(&self.directory, name, keep) {
             Ok(()) => drop(self.open.remove(name)),
             Err(error) => self.complain(&format!(
                 "cannot rotate {}: {error}; it grows on",
@@ -187,6 +202,7 @@ pub fn check(wish: &LogFile) -> Result<(), String> {
         access(path, how).map_err(|errno| refusal(path, &io::Error::from(errno)))
     };
     let own = directory.join(wish.own_name());
+    Directory::open(directory).map_err(|error| refusal(&own, &error))?;
     match fs::symlink_metadata(&own) {
         Err(_) => {
             let how = AccessFlags::W_OK | AccessFlags::X_OK;
@@ -204,14 +220,11 @@ pub fn check(wish: &LogFile) -> Result<(), String> {
     }
 }
 
-fn open(path: &Path) -> io::Result<Open> {
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(MODE)
-        // A pipe is not to be waited for, until it is seen to be none.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
+fn open(directory: &Directory, name: &str) -> io::Result<Open> {
+    let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
+    // A pipe is not to be waited for, until it is seen to be none.
+    let flags = append | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::from(directory.open_file(name, flags, MODE)?);
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(no_plain_file());
@@ -242,21 +255,17 @@ fn refusal(path: &Path, error: &io::Error) -> String {
 }
 
 /// `app.log` becomes `app.log.1`, that `app.log.2`, and so on to `keep`.
-fn rotate(path: &Path, keep: u32) -> io::Result<()> {
-    let numbered = |number: u32| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
-    };
+fn rotate(directory: &Directory, name: &str, keep: u32) -> io::Result<()> {
+    let numbered = |number: u32| format!("{name}.{number}");
     for number in (1..keep).rev() {
-        match fs::rename(numbered(number), numbered(number + 1)) {
+        match directory.rename(&numbered(number), &numbered(number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(path, numbered(1))?;
+    directory.rename(name, &numbered(1))?;
     for number in keep + 1..=keep + MOST_SUPERFLUOUS {
-        if fs::remove_file(numbered(number)).is_err() {
+        if directory.remove(&numbered(number)).is_err() {
             break;
         }
     }

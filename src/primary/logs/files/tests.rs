@@ -1,6 +1,8 @@
 //! Files that are written, rotated, opened anew, and the tricks that they are not taken in by.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::*;
@@ -178,9 +180,92 @@ fn no_trick_leads_elsewhere() {
 }
 
 #[test]
+fn a_directory_that_turns_into_a_link_leads_nowhere() {
+    let place = Place::new();
+    let elsewhere = Place::new();
+    let own = place.0.join("own");
+    fs::create_dir(&own).unwrap();
+    let wish = LogFile {
+        max_size: Some(1),
+        ..place.wish("own/app.log")
+    };
+    let written = writer(&wish);
+    fs::rename(&own, place.0.join("was")).unwrap();
+    symlink(&elsewhere.0, &own).unwrap();
+    for line in ["one", "two", "three"] {
+        written.line("app.log", line);
+        written.flush();
+    }
+    assert_eq!(place.read("was/app.log.2"), "one\n");
+    assert_eq!(place.read("was/app.log"), "three\n");
+    assert_eq!(fs::read_dir(&elsewhere.0).unwrap().count(), 0);
+    if !geteuid().is_root() {
+        return;
+    }
+    // Nor for one who looks for it anew, or begins there, unless it is root's own.
+    lchown(&own, Some(65_534), None).unwrap();
+    written.sink.reopen();
+    written.line("app.log", "four");
+    written.flush();
+    assert_eq!(place.read("was/app.log"), "four\n");
+    let refused = Files::open(&wish).map(drop).unwrap_err();
+    assert!(
+        refused.contains("'own' on the way there is a symbolic link of user 65534"),
+        "{refused}"
+    );
+    assert_eq!(check(&wish), Err(refused));
+    assert_eq!(fs::read_dir(&elsewhere.0).unwrap().count(), 0);
+    lchown(&own, Some(0), None).unwrap();
+    written.sink.reopen();
+    written.line("app.log", "five");
+    written.flush();
+    assert_eq!(elsewhere.read("app.log"), "five\n");
+}
+
+#[test]
+fn a_directory_that_was_removed_and_made_again_is_found() {
+    let place = Place::new();
+    let own = place.0.join("own");
+    fs::create_dir(&own).unwrap();
+    let wish = LogFile {
+        max_size: Some(1),
+        ..place.wish("own/app.log")
+    };
+    let written = writer(&wish);
+    written.line("app.log", "one");
+    written.flush();
+    fs::remove_dir_all(&own).unwrap();
+    fs::create_dir(&own).unwrap();
+    written.line("other.log", "two");
+    written.flush();
+    assert_eq!(place.read("own/other.log"), "two\n");
+}
+
+#[test]
+fn links_on_the_way_are_followed_as_the_kernel_does() {
+    let place = Place::new();
+    fs::create_dir_all(place.0.join("a/b")).unwrap();
+    symlink("a", place.0.join("relative")).unwrap();
+    symlink(place.0.join("relative/b"), place.0.join("absolute")).unwrap();
+    symlink("loop", place.0.join("loop")).unwrap();
+    fs::write(place.0.join("file"), "").unwrap();
+    for way in ["a/b", "relative/b", "absolute", "absolute/../b", "a/./b/."] {
+        let wish = place.wish(&format!("{way}/app.log"));
+        assert_eq!(Files::open(&wish).map(drop), Ok(()), "{way}");
+        fs::remove_file(place.0.join("a/b/app.log")).unwrap();
+    }
+    for way in ["loop", "file", "missing"] {
+        let wish = place.wish(&format!("{way}/app.log"));
+        assert!(Files::open(&wish).is_err(), "{way}");
+        assert!(check(&wish).is_err(), "{way}");
+    }
+}
+
+#[test]
 fn a_line_that_was_torn_is_not_joined_by_the_next() {
     let place = Place::new();
-    let mut opened = open(&place.0.join("app.log")).unwrap();
+    let directory = Directory::open(&place.0).unwrap();
+    let mut opened = open(&directory, "app.log").unwrap();
     opened.append(b"half of a li").unwrap();
     let (mut files, _) = Files::open(&place.wish("app.log")).unwrap();
     files.open.insert("app.log".into(), opened);
