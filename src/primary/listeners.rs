@@ -12,7 +12,7 @@ pub mod live;
 mod locals;
 mod named;
 mod options;
-mod overflows;
+pub mod overflows;
 mod sharing;
 
 use std::io;

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ListenAt;
 use crate::error::{Error, Result};
 use crate::policy::ids::AppId;
-use crate::primary::listeners;
+use crate::primary::listeners::{self, overflows::Overflows};
 use crate::primary::workers::Worker;
 use crate::status::Status;
 use crate::sys::handover::Luggage;
@@ -86,6 +86,8 @@ pub struct Metrics {
     pub tallies: Tallies,
     /// When the primary was started, seconds since 1970.
     pub born: f64,
+    /// How often the kernel has found an accept queue full.
+    pub overflows: Overflows,
     readers: Option<Readers>,
     view: Option<View>,
     /// A dispatcher did not answer: until then nobody waits for it again.
@@ -97,6 +99,7 @@ pub struct Metrics {
 #[serde(default)]
 pub struct FrozenMetrics {
     tallies: FrozenTallies,
+    overflows: Option<Overflows>,
     readers: Option<FrozenReaders>,
 }
 
@@ -122,6 +125,7 @@ impl Metrics {
         Self {
             tallies: Tallies::default(),
             born: (born.as_secs_f64() * 100.0).round() / 100.0,
+            overflows: Overflows::from_now_on(),
             readers,
             view: None,
             mute_until: None,
@@ -133,12 +137,14 @@ impl Metrics {
         let Self {
             tallies,
             born: _,
+            overflows,
             readers,
             view: _,
             mute_until: _,
         } = self;
         FrozenMetrics {
             tallies: tallies.freeze(),
+            overflows: Some(*overflows),
             readers: readers.as_ref().map(|readers| readers.freeze(luggage)),
         }
     }
@@ -155,10 +161,10 @@ impl Metrics {
         let readers = frozen
             .readers
             .map(|readers| Readers::thaw(readers, luggage));
-        Ok(Self {
-            tallies: Tallies::thaw(frozen.tallies),
-            ..Self::new(readers.transpose()?, uptime)
-        })
+        let mut this = Self::new(readers.transpose()?, uptime);
+        this.tallies = Tallies::thaw(frozen.tallies);
+        this.overflows = frozen.overflows.unwrap_or(this.overflows);
+        Ok(this)
     }
 
     /// From now on they read there, or nowhere; who was connected is cut off.

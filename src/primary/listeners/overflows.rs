@@ -3,6 +3,35 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
+/// How often it has been since some moment. Never less than it was, whatever the kernel says and whoever listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overflows {
+    before: u64,
+    counted: u64,
+}
+
+impl Overflows {
+    /// None so far.
+    pub fn from_now_on() -> Self {
+        Self {
+            before: now(),
+            counted: 0,
+        }
+    }
+
+    /// So often.
+    pub fn count(&mut self) -> u64 {
+        self.count_to(now())
+    }
+
+    fn count_to(&mut self, now: u64) -> u64 {
+        self.counted = self.counted.max(now.saturating_sub(self.before));
+        self.counted
+    }
+}
+
 /// `ListenOverflows` of this network namespace; 0 where the kernel does not say.
 pub fn now() -> u64 {
     fs::read_to_string("/proc/self/net/netstat")
@@ -23,7 +52,18 @@ fn in_table(table: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::in_table;
+    use super::*;
+
+    #[test]
+    fn a_count_never_goes_down() {
+        let mut overflows = Overflows {
+            before: 40,
+            counted: 0,
+        };
+        // 0: the kernel does not say.
+        let counted = [40, 42, 0, 41, 45].map(|now| overflows.count_to(now));
+        assert_eq!(counted, [0, 2, 2, 2, 5]);
+    }
 
     #[test]
     fn the_column_is_found_by_name() {

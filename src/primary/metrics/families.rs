@@ -43,6 +43,8 @@ pub struct Scrape<'a> {
     pub born: f64,
     /// Most descriptors that it may have.
     pub most_fds: u64,
+    /// Connections that the kernel has turned away at a full accept queue meanwhile.
+    pub overflows: u64,
     /// Those who read over HTTP: how many, and what was done for them.
     pub readers: (usize, Counts),
 }
@@ -94,9 +96,9 @@ impl Scrape<'_> {
         let (readers, counts) = self.readers;
         let help = "Connections that read the state over HTTP.";
         text.single("forkfront_metrics_readers", Gauge, help, readers);
-        let help = "Requests for the state over HTTP.";
+        let help = "Requests for the state over HTTP, refused ones included.";
         let requests = "forkfront_metrics_requests_total";
-        text.single(requests, Counter, help, counts.answered);
+        text.single(requests, Counter, help, counts.requests);
         let help =
             "Readers over HTTP that were turned away or cut off because there were too many.";
         let crowded_out = "forkfront_metrics_readers_crowded_out_total";
@@ -217,13 +219,12 @@ impl Scrape<'_> {
             "Room in the kernel's accept queue.",
             &|index| u64::from(listeners[index].backlog_limit),
         );
-        let overflows = listeners.iter().map(|one| one.overflows).max().unwrap_or(0);
         text.family(
             "forkfront_listen_overflows_total",
             Counter,
             "Connections that the kernel turned away at a full accept queue, of all programs in the network namespace.",
         )
-        .sample(&[], overflows);
+        .sample(&[], self.overflows);
     }
 
     fn keys(&self, text: &mut Text) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
-use super::http::{self, HEAD_MAX, Heard, Names, Request, Resource};
+use super::http::{self, HEAD_MAX, Heard, Names, Refusal, Request, Resource};
 use super::reply::Reply;
 use crate::sys::handover::{Bytes, Kind, Luggage, Ticket};
 
@@ -216,20 +216,23 @@ impl Reader {
         }
     }
 
-    /// What it asks for, if that is complete. What cannot be answered has been refused when this returns.
-    pub fn asks(&mut self, names: Names, now: Instant) -> Option<Resource> {
+    /// What it asks for, if that is complete.
+    ///
+    /// # Errors
+    /// Why it cannot be answered, which is to be its [`last_word`](Self::last_word).
+    pub fn asks(&mut self, names: Names) -> Result<Option<Resource>, Refusal> {
         if self.phase != Phase::Asking || self.input.is_empty() {
             if self.phase == Phase::Asking && self.ended {
                 self.phase = Phase::Gone;
             }
-            return None;
+            return Ok(None);
         }
         match http::hear(&self.input, names) {
             Heard::Part if self.ended => {
                 self.phase = Phase::Gone;
-                None
+                Ok(None)
             }
-            Heard::Part => None,
+            Heard::Part => Ok(None),
             Heard::Request(request, length) => {
                 let Request {
                     resource,
@@ -240,12 +243,9 @@ impl Reader {
                 let last = self.ended && self.input.is_empty();
                 (self.head_only, self.keep) = (head_only, keep && !last);
                 self.phase = Phase::Asked;
-                Some(resource)
+                Ok(Some(resource))
             }
-            Heard::Refused(refusal) => {
-                self.last_word(refusal.into(), now);
-                None
-            }
+            Heard::Refused(refusal) => Err(refusal),
         }
     }
 

@@ -45,8 +45,9 @@ const LISTENER: Token = Token(0);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Requests answered, refusals included.
-    pub answered: u64,
+    /// Requests that were answered or refused.
+    #[serde(rename = "answered")]
+    pub requests: u64,
     /// Readers that were turned away or had to give way, because there were too many.
     pub crowded_out: u64,
 }
@@ -255,9 +256,17 @@ impl Readers {
             self.moment.deeds += 1;
             let reader = &mut self.readers[index];
             reader.go_on(now);
-            let resource = reader.asks(self.names, now);
-            asked.extend(resource.map(|resource| (reader.id, resource)));
-            self.counts.answered += u64::from(resource.is_some());
+            match reader.asks(self.names) {
+                Ok(None) => {}
+                Ok(Some(resource)) => {
+                    self.counts.requests += 1;
+                    asked.push((reader.id, resource));
+                }
+                Err(refusal) => {
+                    self.counts.requests += 1;
+                    reader.last_word(refusal.into(), now);
+                }
+            }
             if reader.more {
                 self.look_again(now);
             }

@@ -130,6 +130,7 @@ impl Supervisor {
                 .collect(),
             born: self.metrics.born,
             most_fds: self.open_files.now,
+            overflows: self.metrics.overflows.count(),
             readers: self.metrics.counts(),
         }
         .text()

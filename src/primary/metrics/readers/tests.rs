@@ -117,6 +117,10 @@ fn a_refusal_is_read_even_by_who_goes_on_sending() {
     drop(client);
     house.settle();
     assert!(house.readers.readers.is_empty());
+    let mut client = house.connect();
+    client.write_all(GET).unwrap();
+    assert_eq!(house.settle(), 1);
+    assert_eq!(house.readers.counts().1.requests, 2, "a refusal counts");
 }
 
 #[test]
