@@ -20,6 +20,9 @@ pub const PROCESSES: usize = 48;
 pub const CHANNELS: usize = 16;
 /// Stands for the pid of a process that is just being struck: above all that Linux gives out.
 const STRUCK: u32 = i32::MAX as u32;
+/// More connections than any process can hold: so many of all workers can be added up without overflow, whatever a
+/// hostile page says.
+const MOST_OPEN: u64 = 1 << 32;
 /// Buckets of the queue-wait histogram: four to each power of two, from 1 µs to 2^24 µs (16.8 s).
 pub const BUCKETS: usize = 96;
 
@@ -87,8 +90,7 @@ impl Scoreboard {
 
     /// Connections held open, by the two sums at the head: what the choice looks at.
     pub fn open_hint(&self) -> u64 {
-        let closed = self.closed.load(Relaxed);
-        self.opened.load(Relaxed).saturating_sub(closed)
+        held(&self.opened, &self.closed)
     }
 
     /// Whether some process's thread that takes connections sleeps in the kernel right now.
@@ -152,9 +154,14 @@ impl Scoreboard {
 impl Process {
     /// Connections this process holds open.
     pub fn open(&self) -> u64 {
-        let closed = self.closed.load(Relaxed);
-        self.opened.load(Relaxed).saturating_sub(closed)
+        held(&self.opened, &self.closed)
     }
+}
+
+fn held(opened: &AtomicU64, closed: &AtomicU64) -> u64 {
+    let closed = closed.load(Relaxed);
+    let open = opened.load(Relaxed).saturating_sub(closed);
+    open.min(MOST_OPEN)
 }
 
 /// The histogram bucket of a wait of `us` microseconds.

@@ -217,6 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hostile_worker_holds_open_can_be_added_up() {
+        let board = Board::create(0, 1).unwrap();
+        for process in &board.processes {
+            process.pid.store(1, Relaxed);
+            process.opened.store(u64::MAX, Relaxed);
+        }
+        board.opened.store(u64::MAX, Relaxed);
+        let most_slots = 1 << 16;
+        assert!(board.open() > 0);
+        assert!(board.open().checked_mul(most_slots).is_some());
+        assert!(board.open_hint().checked_mul(most_slots).is_some());
+    }
+
+    #[test]
     fn processor_time_goes_on_over_the_lives_of_a_slot() {
         let mut cpu = Cpu::default();
         let seen = [
