@@ -4,12 +4,14 @@
 //! It changes nothing by itself: what is stale it passes over, and what to do is the primary's business.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
 use crate::error::Result;
 use crate::protocol::{Done, Request};
 use crate::status::Status;
+use crate::sys::signals::Signals;
 
 mod conversation;
 mod display;
@@ -48,6 +50,11 @@ pub fn names() -> Vec<String> {
 /// No primary there, several, or no proper answer.
 pub fn status(target: &Target) -> Result<Status> {
     Conversation::open(target, &Request::Status)?.answer()
+}
+
+/// The same, for one who has something else under way, and is not to be waited for once he is interrupted.
+fn status_while(target: &Target, interrupts: Option<&Rc<Signals>>) -> Result<Status> {
+    Conversation::open_while(target, &Request::Status, interrupts)?.answer()
 }
 
 /// The same for people, as a table: with colours if stdout shows them.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::RecvError;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use forkfront::client::{self, Target};
 use forkfront::error::{ErrorKind, Result};
@@ -228,6 +229,45 @@ fn an_interrupt_ends_the_command_and_not_the_change() {
     assert!(said.contains("goes on with what it was asked"), "{said}");
     assert_eq!(is_heard.recv(), Err(RecvError));
     primary.was_asked();
+}
+
+#[test]
+fn an_interrupt_is_heard_while_a_primary_does_not_say_how_far_it_is() {
+    let (heard, is_asked) = std::sync::mpsc::channel::<()>();
+    let name = format!("forkfront-client-deaf-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).expect("a socket of our own");
+    let primary = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the command comes");
+        let line = b"{\"progress\":\"one\"}\n";
+        stream.write_all(line).expect("the client reads");
+        let (status, _) = listener.accept().expect("it asks how far it is");
+        let mut line = String::new();
+        let asked = BufReader::new(&status).read_line(&mut line);
+        asked.expect("the client asks");
+        heard.send(()).expect("the test waits");
+        // Until the client has gone.
+        while std::io::Read::read(&mut stream, &mut [0; 64]).is_ok_and(|length| length > 0) {}
+        line
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forkfront"))
+        .args(["reload", "--json", "--control"])
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let limit = Duration::from_secs(20);
+    is_asked.recv_timeout(limit).expect("it asks");
+    let begun = Instant::now();
+    kill(Pid::from_raw(command.id() as i32), Signal::SIGINT).expect("sent");
+    let done = command.wait().expect("it ends");
+    // Without the signal it waits for five seconds.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{begun:?}");
+    assert_eq!(done.code(), Some(1));
+    assert!(primary.join().expect("no panic").contains("status"));
+    let _ = std::fs::remove_file(&path);
 }
 
 #[test]

@@ -145,6 +145,11 @@ fn a_change_is_json_for_programs() {
     assert_eq!(progress["awaited"][0]["slot"], 1);
     assert_eq!(progress["awaited"][0]["state"], "starting");
 
+    // Whoever keeps only what comes on stdout does not take it for begun.
+    let refused = balancer
+        .command(&["restart", "7"])
+        .failed(1, &["no slot 7"]);
+    assert_eq!(refused.stdout, "");
     let restart = balancer.command(&["restart", "7", "--json"]);
     let restart = restart.failed(1, &["no slot 7"]);
     let all = events(&restart.stdout);

@@ -7,6 +7,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -32,8 +33,8 @@ pub trait Listener {
     /// How far it is, in words.
     fn line(&mut self, line: &str);
 
-    /// For half a second nothing has come.
-    fn silence(&mut self) {}
+    /// For half a second nothing has come. What is done now ends where `interrupts` has something.
+    fn silence(&mut self, _interrupts: Option<&Rc<Signals>>) {}
 }
 
 /// Who hears the lines and nothing else.
@@ -51,17 +52,26 @@ pub struct Conversation {
     pub name: String,
     stream: BufReader<UnixStream>,
     /// Where SIGINT is to end the conversation with a word.
-    interrupts: Option<Signals>,
+    interrupts: Option<Rc<Signals>>,
 }
 
 impl Conversation {
     /// Asks a question that is answered at once.
     pub fn open(target: &Target, request: &Request) -> Result<Self> {
+        Self::open_while(target, request, None)
+    }
+
+    /// The same, ended by `interrupts` where there are any.
+    pub fn open_while(
+        target: &Target,
+        request: &Request,
+        interrupts: Option<&Rc<Signals>>,
+    ) -> Result<Self> {
         let found = find::primary(target)?;
         let mut conversation = Self {
             name: format!("primary {}", found.name),
             stream: BufReader::new(found.stream),
-            interrupts: None,
+            interrupts: interrupts.cloned(),
         };
         let mut line = serde_json::to_vec(request)
             .map_err(|error| Error::failed(format!("cannot write the request: {error}")))?;
@@ -76,9 +86,7 @@ impl Conversation {
     pub fn begin(target: &Target, request: &Request) -> Result<Self> {
         let interrupts = Signals::block_and_watch_interrupts()
             .map_err(|error| Error::io("cannot listen to SIGINT", &error))?;
-        let mut conversation = Self::open(target, request)?;
-        conversation.interrupts = interrupts;
-        Ok(conversation)
+        Self::open_while(target, request, interrupts.map(Rc::new).as_ref())
     }
 
     /// The answer to a question; it comes at once.
@@ -108,7 +116,7 @@ impl Conversation {
                 Some(_) => self.await_line(patience)?,
                 None => {
                     while !self.comes_within(TICK)? {
-                        listener.silence();
+                        listener.silence(self.interrupts.as_ref());
                     }
                 }
             }

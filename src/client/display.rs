@@ -5,15 +5,17 @@
 //! again and again.
 
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::conversation::Listener;
-use super::{Target, status, terminal};
+use super::{Target, status_while, terminal};
 use crate::error::{Error, Result};
 use crate::protocol::Request;
 use crate::status::Progress;
+use crate::sys::signals::Signals;
 
 /// What is done before is not worth a progress line.
 const AT_ONCE: Duration = Duration::from_secs(1);
@@ -62,6 +64,8 @@ pub struct Display {
     begun: Instant,
     /// What was said last, by the primary.
     last: String,
+    /// That is kept back still: a primary says at once what it has begun, and only then that it cannot be done.
+    is_kept_back: bool,
 }
 
 impl Display {
@@ -78,6 +82,7 @@ impl Display {
             look,
             begun: Instant::now(),
             last: String::new(),
+            is_kept_back: false,
         }
     }
 
@@ -87,6 +92,9 @@ impl Display {
     /// The one that came.
     pub fn end(mut self, outcome: Result<String>) -> Result<()> {
         self.wipe();
+        if outcome.is_ok() {
+            self.let_out();
+        }
         match outcome {
             Ok(message) if self.look == Look::Json => {
                 let after_s = self.after_s();
@@ -102,6 +110,13 @@ impl Display {
             }
         }
         Ok(())
+    }
+
+    /// Says what was kept back.
+    fn let_out(&mut self) {
+        if std::mem::take(&mut self.is_kept_back) {
+            say(&self.last);
+        }
     }
 
     fn failed(&self, error: &Error) {
@@ -151,7 +166,15 @@ impl Display {
 impl Listener for Display {
     fn line(&mut self, line: &str) {
         match self.look {
-            Look::Lines => say(line),
+            Look::Lines => {
+                let is_first = self.last.is_empty();
+                self.let_out();
+                if is_first {
+                    self.is_kept_back = true;
+                } else {
+                    say(line);
+                }
+            }
             Look::Json => write_json(&Event::Progress {
                 after_s: self.after_s(),
                 message: line,
@@ -162,12 +185,13 @@ impl Listener for Display {
         line.clone_into(&mut self.last);
     }
 
-    fn silence(&mut self) {
+    fn silence(&mut self, interrupts: Option<&Rc<Signals>>) {
+        self.let_out();
         if self.look == Look::Lines || self.begun.elapsed() < AT_ONCE {
             return;
         }
         // One that is about to end or to be another program does not answer: then there is nothing new.
-        let status = status(&self.target).ok();
+        let status = status_while(&self.target, interrupts).ok();
         let operation = status.as_ref().and_then(|status| status.operation.clone());
         let words = operation.unwrap_or_else(|| self.last.clone());
         match self.look {
