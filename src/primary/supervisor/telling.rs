@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::{error, info};
 
 use super::notices::Notices;
-use super::words::{self, count, in_words};
+use super::words::{self, count, in_words, quoted};
 use super::{Supervisor, Timer};
 use crate::policy::deadlines::Moment;
 use crate::policy::fleet::{Condition, SETTLING};
@@ -23,7 +23,7 @@ use crate::protocol::{INSTANCE_PREFIX, UNNAMED_SOCKET, run_directories};
 use crate::status::{Awaited, AwaitedState};
 use crate::sys::footprint;
 
-/// How long after its beginning something is told of: ever less often.
+/// How long after its beginning something is told of: ever less often, to the last of these intervals.
 const TOLD_AFTER: [Duration; 6] = [
     Duration::from_secs(1),
     Duration::from_secs(3),
@@ -98,10 +98,12 @@ impl Supervisor {
     }
 
     fn plan_words(&mut self) {
-        let after = TOLD_AFTER.get(self.telling.said);
-        match (self.telling.subject, after) {
-            (Some((_, begun)), Some(&after)) => self.deadlines.set(Timer::Tell, begun + after),
-            _ => self.deadlines.clear(Timer::Tell),
+        match self.telling.subject {
+            Some((_, begun)) => {
+                let after = told_after(self.telling.said);
+                self.deadlines.set(Timer::Tell, begun + after);
+            }
+            None => self.deadlines.clear(Timer::Tell),
         }
     }
 
@@ -311,7 +313,7 @@ impl Supervisor {
     /// What a command needs to find this primary.
     fn which(&self) -> String {
         if let Some(path) = &self.config.control {
-            return format!(" --control {}", path.display());
+            return format!(" --control {}", quoted(&path.display().to_string()));
         }
         if self.has_neighbours() {
             return format!(" --name {}", self.name());
@@ -333,6 +335,13 @@ impl Supervisor {
             named || (unnamed && path.join(UNNAMED_SOCKET).exists())
         })
     }
+}
+
+/// How long after its beginning something is told of that has been told of so often.
+fn told_after(said: usize) -> Duration {
+    let last = TOLD_AFTER.len() - 1;
+    let more = u32::try_from(said.saturating_sub(last)).unwrap_or(u32::MAX);
+    TOLD_AFTER[said.min(last)] + TOLD_AFTER[last].saturating_mul(more)
 }
 
 /// Its workers of the beginning are on their way.
@@ -367,4 +376,15 @@ fn shown(app: &App) -> String {
     }
     let kept: String = command.chars().take(COMMAND_SHOWN - 3).collect();
     format!("'{kept}...'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_is_told_of_ever_less_often_and_never_given_up() {
+        let told: Vec<u64> = (0..9).map(|said| told_after(said).as_secs()).collect();
+        assert_eq!(told, [1, 3, 10, 30, 100, 300, 600, 900, 1200]);
+    }
 }

@@ -1,5 +1,6 @@
 //! Small words for the supervisor's sentences.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use crate::policy::lifecycle::Why;
@@ -20,6 +21,11 @@ pub fn lossy(words: &[OsString]) -> Vec<String> {
 /// A command as it was typed, in quotes.
 pub fn command(words: &[OsString]) -> String {
     format!("'{}'", lossy(words).join(" "))
+}
+
+/// A word as it is to be typed.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).unwrap_or(word.into())
 }
 
 /// Why a worker goes, in a few words.
@@ -56,6 +62,12 @@ pub fn not_listening() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_can_be_typed_as_it_is_said() {
+        assert_eq!(quoted("/run/web.sock"), "/run/web.sock");
+        assert_eq!(quoted("/run/my web.sock"), "'/run/my web.sock'");
+    }
 
     #[test]
     fn advice_for_who_can_use_it() {
