@@ -79,11 +79,14 @@ fn what_is_wrong_is_said_line_by_line() {
     );
     // A start says the same, and starts nothing.
     let start = run_to_end(&site, &["run", "--config", &path]);
-    start.refused(&site, 1, &format!("{path}:4:1: "));
+    start.refused(&site, 2, &format!("{path}:4:1: "));
     assert!(
         start.stderr.contains(&format!("\n  {path}:7:8: ")),
         "{start}"
     );
+    // A file that cannot be read may be there when it is tried again.
+    let start = run_to_end(&site, &["run", "--config", "/nonexistent"]);
+    start.refused(&site, 1, "/nonexistent: there is no such file");
 }
 
 #[test]

@@ -82,11 +82,13 @@ impl Origin {
     /// What the file says now.
     ///
     /// # Errors
-    /// Failed: what is wrong with it, each finding in a line `FILE:LINE:COLUMN: SENTENCE`, the first one
-    /// first and the others indented.
+    /// What is wrong with it, each finding in a line `FILE:LINE:COLUMN: SENTENCE`, the first one first and the others
+    /// indented. Usage: something that it says, which will be as wrong when it is tried again. Failed: it cannot be
+    /// read.
     pub fn read(&self) -> Result<Config> {
         match self.inspect() {
             Ok(inspected) => Ok(inspected.config),
+            Err(findings) if findings.are_placed() => Err(Error::usage(findings.to_string())),
             Err(findings) => Err(Error::failed(findings.to_string())),
         }
     }

@@ -87,6 +87,11 @@ impl Findings {
         }
     }
 
+    /// Something that the file says is wrong, not the file as a whole.
+    pub fn are_placed(&self) -> bool {
+        self.list.iter().any(|finding| finding.place.is_some())
+    }
+
     /// One line each: `FILE:LINE:COLUMN: SENTENCE`.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let file = self.file.display();
