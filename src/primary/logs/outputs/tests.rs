@@ -86,7 +86,9 @@ fn what_is_read_before_the_thread_hears_of_other_outputs_is_written_to_the_ones_
     logs.reader.sweep(Instant::now());
     logs.change(prepared(None)).unwrap();
     // Whether the writer has ended meanwhile is not to be seen; it has had the time for it.
-    let _ = logs.outputs.flush(Instant::now() + Duration::from_millis(50));
+    let _ = logs
+        .outputs
+        .flush(Instant::now() + Duration::from_millis(50));
     drop(still);
     assert!(logs.flush(soon()));
     assert_eq!(fs::read_to_string(&file.0).unwrap(), "[3 77] one\n");
