@@ -135,6 +135,59 @@ fn a_file_is_checked_with_its_names() {
     }
 }
 
+/// A file with two proxies on two ports of the site, each with its backends.
+fn two(site: &Site, ports: &[u16], to: [&str; 2]) -> String {
+    let app = |name, port, to| {
+        format!(
+            "[[app]]\nname = \"{name}\"\nlisten = \"{}:{port}\"\nto = [{to}]\nworkers = 1\n",
+            site.host
+        )
+    };
+    let text = app("one", ports[0], to[0]) + &app("two", ports[1], to[1]);
+    let path = site.file("two.toml");
+    fs::write(&path, text).expect("a file");
+    path.display().to_string()
+}
+
+#[test]
+fn two_that_would_lead_to_each_other_are_refused() {
+    let site = Site::new();
+    let ports = site.ports(3);
+    let [one, two_at, other] =
+        [ports[0], ports[1], ports[2]].map(|port| format!("{}:{port}", site.host));
+    let quoted = |words: &str| format!("\"{words}\"");
+    let path = two(&site, &ports, [&quoted(&two_at), &quoted(&one)]);
+    let circle = ["is where the app two listens", "which leads back here"];
+    run_to_end(&site, &["check", &path]).failed(1, &circle);
+    run_to_end(&site, &["run", "--config", &path]).failed(1, &circle);
+    // One behind the other is none, until it is made one by hand or by the file.
+    let path = two(&site, &ports, [&quoted(&two_at), &quoted(&other)]);
+    let balancer = Balancer::start(&site, &["run", "--config", &path]);
+    let circle = ["is where the app one listens", "which leads back here"];
+    let add = |balancer: &Balancer<'_>, what: &str| {
+        balancer.command(&["backend", "add", what, "--app", "two"])
+    };
+    add(&balancer, &one).failed(1, &circle);
+    two(&site, &ports, [&quoted(&two_at), &quoted(&one)]);
+    balancer.reload().failed(1, &["which leads back here"]);
+    // Where the first leads elsewhere there is none; what was added then goes when it would be.
+    let own = format!("\"{other}\"");
+    two(&site, &ports, [&own, &own]);
+    balancer.reload().done();
+    add(&balancer, &one).done();
+    assert_eq!(balancer.status().backends.len(), 3);
+    balancer.command(&["upgrade"]).done();
+    two(&site, &ports, [&quoted(&two_at), &own]);
+    balancer.reload().done();
+    balancer.until("it is taken out", |status| status.backends.len() == 2);
+    let said = balancer.output();
+    assert!(
+        said.contains("a backend that was added is taken out"),
+        "{said}"
+    );
+    balancer.finish();
+}
+
 #[test]
 fn a_hup_changes_backends_and_settings_and_no_session_or_worker_notices() {
     let site = Site::new();

@@ -10,11 +10,13 @@ use super::Sticky;
 mod backend;
 mod misfits;
 mod plan;
+mod same;
 mod started;
 mod words;
 
-pub use backend::{Backend, Host, MOST_WEIGHT, canonical, duplicate};
+pub use backend::{Backend, Host, MOST_WEIGHT};
 pub use plan::{Plan, Planned, Target};
+pub use same::{canonical, duplicate};
 pub use started::{APP_PORT, WORKER, app, listens};
 pub use words::{
     OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, time_or_off,
@@ -104,7 +106,10 @@ impl std::fmt::Display for ProxyBalance {
 }
 
 /// How a backend is asked how it is.
+///
+/// To an upgrade, what another version did not know has its usual value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Check {
     /// What is asked.
     pub what: CheckWhat,
@@ -116,6 +121,12 @@ pub struct Check {
     pub rise: u32,
     /// So many bad answers in a row, and a backend that was up is down.
     pub fall: u32,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self::new(CheckWhat::Tcp)
+    }
 }
 
 impl Check {

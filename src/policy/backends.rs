@@ -1,6 +1,6 @@
 //! How the backends of a proxy are doing, and what each gets for it.
 //!
-//! [`table`] holds all of them: which there are ([`list`]), what checks and sessions have found out about each
+//! [`table`] holds all of them: which there are ([`list`], [`item`]), what checks and sessions have found out about each
 //! ([`member`]), and what follows from that for all together: weights, backups, failing open. [`schedule`] says who is
 //! checked when; [`news`] is what is to be told to people, [`Deed`] what is to be done on the board.
 //!
@@ -12,6 +12,7 @@
 //! weight, until one session has connected, or has not.
 
 pub mod changes;
+pub mod item;
 pub mod list;
 pub mod member;
 pub mod news;

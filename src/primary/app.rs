@@ -19,6 +19,7 @@ use crate::config::{AppConfig, Balance};
 use crate::error::{Error, Result};
 use crate::policy::fleet::{self, Fleet};
 use crate::policy::ids::{AppId, ListenerId, SlotId};
+use crate::primary::backends::resolve::{Own, Way};
 use crate::primary::backends::{self, Backends};
 use crate::primary::dispatcher::{self, Dispatcher};
 use crate::primary::listeners::{self, Listeners};
@@ -240,6 +241,7 @@ impl Apps {
         for one in prepared {
             apps.add(one, means)?;
         }
+        apps.find_circles();
         Ok(apps)
     }
 
@@ -258,6 +260,35 @@ impl Apps {
     /// Takes out one whose end is complete.
     pub fn remove(&mut self, id: AppId) -> Option<App> {
         self.known.remove(&id)
+    }
+
+    /// Where each proxy must not lead: to where it listens itself, and to others that lead back. To be called when
+    /// listeners or backends have changed.
+    pub fn find_circles(&mut self) {
+        let way = |app: &App| Way {
+            app: app.config.name.clone(),
+            listens: app.listeners.places().collect(),
+            leads: app
+                .backends
+                .as_ref()
+                .map(Backends::leads)
+                .unwrap_or_default(),
+        };
+        if self.iter().all(|app| app.backends.is_none()) {
+            return;
+        }
+        // One after the other: what is taken out of one opens the circle for all.
+        for id in self.ids() {
+            let ways: Vec<Way> = self.iter().map(way).collect();
+            let index = self.known.keys().position(|one| *one == id).unwrap_or(0);
+            if let Some(backends) = self
+                .known
+                .get_mut(&id)
+                .and_then(|app| app.backends.as_mut())
+            {
+                backends.stay_out_of(Own::among(&ways, index));
+            }
+        }
     }
 
     /// All, in the order in which they were made.

@@ -14,7 +14,7 @@ use log::warn;
 use serde::{Deserialize, Serialize};
 
 use crate::backend_board::TurnedAway;
-use crate::config::proxy::{Backend, Plan};
+use crate::config::proxy::{Backend, Host, Plan, Target};
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
 use crate::policy::backends::Table;
@@ -36,7 +36,7 @@ mod tests;
 mod watch;
 
 use keeper::{Keeper, State};
-use resolve::{Own, Resolver, resolve};
+use resolve::{Own, Resolver, resolve_all};
 use watch::Watch;
 
 pub use change::{Begun, Progress, Waiting};
@@ -58,10 +58,11 @@ impl Prepared {
         let own = Own::of(listeners);
         let mut table = Table::default();
         table.settle(proxy, keeper::now());
-        for item in table.items() {
-            own.strip(item.leads.clone()).map_err(Error::failed)?;
+        let targets = proxy.to.iter().filter_map(|one| one.host.target());
+        match targets.filter_map(|one| own.refusal(&one)).next() {
+            Some(why) => Err(Error::failed(why)),
+            None => Ok(Self { table, own }),
         }
-        Ok(Self { table, own })
     }
 
     /// Resolves all names now. Blocks for as long as name servers take.
@@ -71,10 +72,10 @@ impl Prepared {
     pub fn resolve(&mut self) -> Result<()> {
         let names = self.table.items().iter().filter(|item| item.is_name());
         let names: Vec<Backend> = names.map(|item| item.backend.clone()).collect();
-        for one in names {
-            let found = resolve(&one).and_then(|leads| self.own.strip(leads));
-            let leads = found.map_err(|why| Error::failed(keeper::unresolved(&one.host, why)))?;
-            self.table.resolved(&one.host, Ok(leads), keeper::now());
+        for (one, found) in names.iter().zip(resolve_all(&names)) {
+            let found = found.and_then(|found| self.own.strip(&one.host, found));
+            let found = found.map_err(Error::failed)?;
+            self.table.resolved(&one.host, Ok(found), keeper::now());
         }
         Ok(())
     }
@@ -167,12 +168,11 @@ impl Backends {
 
     /// The configuration was read again. With another `list` of backends, those that stay keep all that is known of
     /// them, and names that are new have no address until they are resolved; else they are as they are, with what
-    /// people have changed since. `own` is where the app listens now.
-    pub fn settle(&mut self, app: &AppConfig, list: bool, own: Own) {
+    /// people have changed since.
+    pub fn settle(&mut self, app: &AppConfig, list: bool) {
         let Some(proxy) = &app.proxy else {
             return;
         };
-        self.own = own;
         self.app.clone_from(&app.name);
         self.keeper.turn(|state, now| {
             state.label = keeper::label(&app.name);
@@ -186,13 +186,42 @@ impl Backends {
             } else {
                 state.table.govern(proxy, now);
             }
-            // One that was added by hand, and is where we listen from now on.
-            let own = &self.own;
-            state
-                .table
-                .leave_out(|target| own.is(target).is_some(), now);
         });
         self.keeper.nudge();
+        self.follow();
+    }
+
+    /// The backends that are addresses.
+    pub fn leads(&self) -> Vec<Target> {
+        let state = self.keeper.state();
+        let hosts = state.table.items().iter().map(|item| &item.backend.host);
+        hosts.filter_map(Host::target).collect()
+    }
+
+    /// The app listens there now, or others that lead to it do: what was added by hand and is such a place is taken
+    /// out. The file was looked at before.
+    pub fn stay_out_of(&mut self, own: Own) {
+        if own == self.own {
+            return;
+        }
+        self.own = own;
+        let (label, leads) = {
+            let state = self.keeper.state();
+            (state.label.clone(), state.table.added())
+        };
+        // Asks the file system, which may take its time.
+        let refused = leads.into_iter();
+        let refused = refused.filter_map(|one| Some((self.own.refusal(&one)?, one)));
+        let refused: Vec<(String, Target)> = refused.collect();
+        for (why, _) in &refused {
+            warn!("{label}a backend that was added is taken out: {why}");
+        }
+        if !refused.is_empty() {
+            let is = |target: &Target| refused.iter().any(|(_, one)| one == target);
+            self.keeper
+                .turn(|state, now| state.table.leave_out(is, now));
+            self.keeper.nudge();
+        }
         self.follow();
     }
 
@@ -204,7 +233,8 @@ impl Backends {
             let names: Vec<_> = names.map(|item| item.backend.clone()).collect();
             (names, state.plan.proxy.resolve_every)
         };
-        if names.is_empty() && self.resolver.is_none() {
+        let still = self.keeper.state().still;
+        if still || names.is_empty() && self.resolver.is_none() {
             return;
         }
         if self.resolver.is_none() {

@@ -92,6 +92,7 @@ fn look(inspected: &Inspected) -> (Marked, Marked) {
     if let Some(Err(sentence)) = log_file {
         errors.push((inspected.log_file(), sentence));
     }
+    errors.extend(backends::own(inspected));
     for (index, app) in inspected.config.apps.iter().enumerate() {
         let places = inspected.places(index);
         if let Some(cwd) = app.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
@@ -99,7 +100,6 @@ fn look(inspected: &Inspected) -> (Marked, Marked) {
             errors.push((places.cwd, sentence));
             continue;
         }
-        errors.extend(backends::own(app, places));
         match Release::find(0, Arc::new(app.clone()), None) {
             Err(error) => errors.push((places.command, error.to_string())),
             Ok(release) => {

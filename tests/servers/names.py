@@ -14,6 +14,7 @@ A, AAAA, SRV = 1, 28, 33
 records = {}
 seen = []
 mute = threading.Event()
+silent = set()
 
 
 def packed(name):
@@ -40,7 +41,7 @@ def answer(query, limit):
 def udp(sock):
     while True:
         query, client = sock.recvfrom(4096)
-        if not mute.is_set():
+        if not mute.is_set() and not any(packed(name) in query.lower() for name in silent):
             seen.append("udp")
             sock.sendto(answer(query, 512), client)
 
@@ -146,5 +147,21 @@ kinds = sorted((one["address"], one["weight"], one["backup"]) for one in found)
 assert kinds == [(f"{ips[0]}:7000", 10, False), (f"{ips[1]}:7000", 30, False), (f"{ips[2]}:7000", 5, True)], kinds
 counts = [who() for _ in range(40)]
 assert [counts.count(ip) for ip in ips[:3]] == [10, 30, 0], counts
+# Of one host nobody knows anything just now: it stays, and what changes about another is followed.
+silent.add("b.test")
+records[("a.test", A)] = [socket.inet_aton(ips[3])]
+found = until("another a", lambda found: f"{ips[3]}:7000" in addresses(found))
+assert addresses(found) == [f"{ip}:7000" for ip in ips[1:]], found
+kept = [one["why"] for one in found if one["address"] == f"{ips[1]}:7000"]
+assert "cannot resolve b.test of srv:_x._tcp.test" in kept[0], kept
+silent.clear()
+until("all known", lambda found: all("resolve" not in (one["why"] or "") for one in found))
+# A name whose addresses are all there already is not added, nor is one that nobody knows.
+records[("same.test", A)] = [socket.inet_aton(ips[1])]
+for name, words in [("same.test", "has no address of its own: all are there already"), ("none.test", "cannot resolve none.test:7000: ")]:
+    said = forkfront("backend", "add", f"{name}:7000", "--control", CONTROL)
+    assert said.returncode == 1 and words in said.stderr, said
+    assert said.stderr.count(f"{name}:7000") == 1, said
+assert len(backends()) == 3, backends()
 proxy.terminate()
 assert proxy.wait(20) == 0, open(LOG).read()

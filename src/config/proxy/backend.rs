@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Target, canonical};
 use crate::config::{UNIX_PATH_MAX, nearest};
 
 /// The most that a backend weighs; the least is 1.
@@ -21,7 +22,10 @@ const FORMS: &str =
     "10.0.0.1:5432, db.example:5432, [::1]:5432, unix:/path or srv:_name._tcp.example";
 
 /// A backend as it was written.
+///
+/// To an upgrade, what another version did not know has its usual value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Backend {
     /// Where it is.
     pub host: Host,
@@ -45,6 +49,18 @@ pub enum Host {
     Srv(String),
     /// A Unix socket, by an absolute path that is text.
     Unix(PathBuf),
+}
+
+impl Default for Backend {
+    /// Nowhere.
+    fn default() -> Self {
+        Self {
+            host: Host::Unix(PathBuf::new()),
+            weight: 1,
+            backup: false,
+            max: None,
+        }
+    }
 }
 
 impl Backend {
@@ -331,38 +347,14 @@ fn unix(path: &str) -> Result<PathBuf, String> {
     Ok(parts.filter(|part| *part != Component::CurDir).collect())
 }
 
-/// The first of these that leads where another one before it does: its place, and a sentence. What names lead to is
-/// not known here.
-pub fn duplicate(backends: &[Backend]) -> Option<(usize, String)> {
-    let same = |one: &Host, other: &Host| match (one, other) {
-        (Host::Address(one), Host::Address(other)) => canonical(*one) == canonical(*other),
-        (Host::Name(one, port), Host::Name(other, other_port)) => {
-            port == other_port && one.trim_end_matches('.') == other.trim_end_matches('.')
+impl Host {
+    /// Where that is, if nobody has to be asked. In whatever way IPv4 is written, it is one address.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::Address(address) => Some(Target::Tcp(canonical(*address))),
+            Self::Unix(path) => Some(Target::Unix(path.clone())),
+            Self::Name(..) | Self::Srv(_) => None,
         }
-        (Host::Srv(one), Host::Srv(other)) => {
-            one.trim_end_matches('.') == other.trim_end_matches('.')
-        }
-        (one, other) => one == other,
-    };
-    backends.iter().enumerate().find_map(|(at, backend)| {
-        let mut before = backends[..at].iter();
-        let other = before.find(|other| same(&other.host, &backend.host))?;
-        let (other, host) = (&other.host, &backend.host);
-        let sentence = if other == host {
-            format!("the backend {host} is given twice; for a greater share write {host}@2")
-        } else {
-            format!("the backends {other} and {host} are the same one: give it once")
-        };
-        Some((at, sentence))
-    })
-}
-
-/// IPv4 in whatever way it is written.
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip().to_canonical() {
-        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        // With its scope.
-        IpAddr::V6(_) => address,
     }
 }
 

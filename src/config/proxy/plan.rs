@@ -27,7 +27,8 @@ pub struct Plan {
 }
 
 /// One backend with one address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Planned {
     /// Its place among the entries of the board, for as long as it is there.
     pub at: usize,
@@ -51,6 +52,13 @@ pub enum Target {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl Default for Target {
+    /// Nowhere.
+    fn default() -> Self {
+        Self::Unix(PathBuf::new())
+    }
 }
 
 impl std::fmt::Display for Target {

@@ -2,7 +2,7 @@
 //!
 //! A backend is meant by its name, with all its addresses, or by one of these.
 
-use super::list::{Changed, Item};
+use super::item::{Changed, Item};
 use super::member::Member;
 use super::table::Table;
 use crate::backend_board::BACKENDS;
@@ -26,6 +26,7 @@ impl Table {
     /// A sentence: it is there already.
     pub fn add(&mut self, backend: Backend, now: Moment) -> Result<(), String> {
         let mut item = Item::new(backend, now);
+        item.by_hand = true;
         let name = item.name();
         let known = self.items.iter().position(|one| one.name() == name);
         if let Some(known) = known {
@@ -55,11 +56,7 @@ impl Table {
         let targets: Vec<Target> = item.leads.iter().map(|lead| lead.target.clone()).collect();
         self.items.push(item);
         self.sync(now);
-        let has = |target: &Target| {
-            let mut order = self.order.iter().map(|at| &self.members[at]);
-            order.any(|member| member.target == *target)
-        };
-        if targets.iter().all(has) {
+        if targets.iter().all(|target| self.has(target)) {
             return Ok(());
         }
         self.items.pop();
@@ -69,44 +66,89 @@ impl Table {
         ))
     }
 
+    fn has(&self, target: &Target) -> bool {
+        let mut order = self.order.iter().map(|at| &self.members[at]);
+        order.any(|member| member.target == *target)
+    }
+
+    /// Why one that was added and has its addresses gets no sessions, as a sentence.
+    pub fn no_use(&self, name: &str) -> Option<String> {
+        let item = self.items.iter().find(|item| item.name() == name)?;
+        let mut order = self.order.iter().map(|at| &self.members[at]);
+        if item.leads.is_empty() || order.any(|member| member.name == name) {
+            return None;
+        }
+        let others = self.order.iter().map(|at| &self.members[at]);
+        let mut others =
+            others.filter(|one| item.leads.iter().any(|lead| lead.target == one.target));
+        Some(match others.next() {
+            Some(other) => format!(
+                "backend {name} has no address of its own: all are there already, as of {}",
+                other.words()
+            ),
+            None => format!(
+                "there is no room for the addresses of backend {name}: {BACKENDS} is the most"
+            ),
+        })
+    }
+
     /// One less. Gives its name.
+    ///
+    /// An address is out of the list then, whatever names lead there as well.
     ///
     /// # Errors
     /// A sentence: there is none of that name, or there would be none at all.
     pub fn remove(&mut self, word: &str, now: Moment) -> Result<String, String> {
         let meant = self.meant(word)?;
-        let stays = match &meant {
-            Meant::Whole(at) => self.items.len() > 1 || self.items[*at].leads.is_empty(),
-            Meant::Single(..) => self.order.len() > 1,
+        let name = self.name(&meant);
+        let before = self.items.clone();
+        let address = match meant {
+            Meant::Whole(at) => self.items.remove(at).backend.host.target(),
+            Meant::Single(at, target) => {
+                self.items[at].single(&target).gone = true;
+                None
+            }
         };
-        if !stays {
+        if let Some(target) = address {
+            let others = self.items.iter_mut();
+            for other in others.filter(|one| one.leads.iter().any(|lead| lead.target == target)) {
+                other.single(&target).gone = true;
+            }
+        }
+        let some = |items: &[Item]| items.iter().any(|item| item.wanted().next().is_some());
+        if some(&before) && !some(&self.items) {
+            self.items = before;
             return Err(format!(
                 "{word} is the only backend: add another one before, or drain it"
             ));
-        }
-        let name = self.name(&meant);
-        match meant {
-            Meant::Whole(at) => _ = self.items.remove(at),
-            Meant::Single(at, target) => self.items[at].single(&target).gone = true,
         }
         self.sync(now);
         Ok(name)
     }
 
-    /// Addresses that are not to be led to.
+    /// The addresses that were added as such, and not by the file.
+    pub fn added(&self) -> Vec<Target> {
+        let items = self.items.iter().filter(|item| item.by_hand);
+        items
+            .filter_map(|item| item.backend.host.target())
+            .collect()
+    }
+
+    /// Addresses that were added and are not to be led to.
     pub fn leave_out(&mut self, is: impl Fn(&Target) -> bool, now: Moment) {
-        for item in &mut self.items {
-            item.leads.retain(|lead| !is(&lead.target));
-        }
-        self.items
-            .retain(|item| item.is_name() || !item.leads.is_empty());
+        let goes =
+            |item: &Item| item.by_hand && item.backend.host.target().is_some_and(|one| is(&one));
+        self.items.retain(|item| !goes(item));
         self.sync(now);
     }
 
-    /// Takes out a name that could not be resolved.
+    /// Takes out a name that was added and is of no use: it could not be resolved, or all its addresses are those of
+    /// others. One that the file says stays.
     pub fn give_up(&mut self, name: &str, now: Moment) {
-        self.items
-            .retain(|item| item.name() != name || !item.leads.is_empty());
+        let useless = self.no_use(name).is_some();
+        let goes =
+            |item: &Item| item.by_hand && item.name() == name && (useless || item.leads.is_empty());
+        self.items.retain(|item| !goes(item));
         self.sync(now);
     }
 

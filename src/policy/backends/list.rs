@@ -4,143 +4,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::item::{Changed, Item, Resolved};
 use super::member::Member;
 use super::table::{Rules, Table};
 use super::{Deed, Facts, News};
 use crate::backend_board::BACKENDS;
 use crate::config::Proxy;
-use crate::config::proxy::{Backend, Host, Planned, Target};
+use crate::config::proxy::{Host, Planned, Target};
 use crate::policy::deadlines::Moment;
 
 /// A place that was left is somebody else's only after so long: a worker may not have heard of it yet.
 const FALLOW: Duration = Duration::from_secs(30);
-
-/// One address that a backend as it is written leads to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Lead {
-    /// Where it is.
-    pub target: Target,
-    /// Its weight.
-    pub weight: u16,
-    /// It gets something only when no other can.
-    pub backup: bool,
-}
-
-/// A backend as it is written, with all its addresses.
-///
-/// To an upgrade, what another version did not know has its usual value.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Item {
-    /// As it is written.
-    pub backend: Backend,
-    /// Where it leads, as far as is known.
-    pub leads: Vec<Lead>,
-    /// Why its name could last not be resolved.
-    pub trouble: Option<String>,
-    /// Since when it has no address, if it has none.
-    pub since: Moment,
-    /// What people have changed about it since.
-    #[serde(default)]
-    pub changed: Changed,
-    /// What they have changed about single addresses.
-    #[serde(default)]
-    pub single: Vec<(Target, Changed)>,
-}
-
-/// What people have changed about a backend.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Changed {
-    /// Another weight.
-    pub weight: Option<u16>,
-    /// It gets nothing new.
-    pub drained: bool,
-    /// It is in the list no more.
-    pub gone: bool,
-}
-
-impl Default for Item {
-    fn default() -> Self {
-        let nowhere = Backend {
-            host: Host::Unix(Default::default()),
-            weight: 1,
-            backup: false,
-            max: None,
-        };
-        Self::new(nowhere, Moment::default())
-    }
-}
-
-impl Item {
-    /// One whose address is not known yet, unless it is one.
-    pub fn new(backend: Backend, now: Moment) -> Self {
-        let target = match &backend.host {
-            Host::Address(address) => Some(Target::Tcp(*address)),
-            Host::Unix(path) => Some(Target::Unix(path.clone())),
-            Host::Name(..) | Host::Srv(_) => None,
-        };
-        let lead = |target| Lead {
-            target,
-            weight: backend.weight,
-            backup: backend.backup,
-        };
-        Self {
-            leads: target.map(lead).into_iter().collect(),
-            backend,
-            trouble: None,
-            since: now,
-            changed: Changed::default(),
-            single: Vec::new(),
-        }
-    }
-
-    /// What it is called.
-    pub fn name(&self) -> String {
-        self.backend.host.to_string()
-    }
-
-    /// Its addresses are asked for.
-    pub fn is_name(&self) -> bool {
-        matches!(self.backend.host, Host::Name(..) | Host::Srv(_))
-    }
-
-    /// What was changed about one address of it.
-    pub fn single(&mut self, target: &Target) -> &mut Changed {
-        let known = self.single.iter().position(|(one, _)| one == target);
-        let at = known.unwrap_or_else(|| {
-            self.single.push((target.clone(), Changed::default()));
-            self.single.len() - 1
-        });
-        &mut self.single[at].1
-    }
-
-    /// What becomes of each of its addresses that is in the list.
-    fn wanted(&self) -> impl Iterator<Item = Member> + '_ {
-        self.leads.iter().filter_map(|lead| {
-            let mut single = self.single.iter();
-            let single = single.find(|(target, _)| *target == lead.target);
-            let single = single.map(|(_, changed)| changed);
-            if single.is_some_and(|changed| changed.gone) {
-                return None;
-            }
-            let own = single.and_then(|changed| changed.weight);
-            let weight = own.or(self.changed.weight).unwrap_or(lead.weight);
-            let mut member = Member::new(
-                self.name(),
-                lead.target.clone(),
-                weight.max(1),
-                Moment::default(),
-            );
-            member.max = self.backend.max;
-            member.backup = lead.backup;
-            member.drained = self.changed.drained || single.is_some_and(|one| one.drained);
-            Some(member)
-        })
-    }
-}
 
 impl Table {
     /// Those that are there now are the first ones: who joins later is told of, and begins slowly.
@@ -223,31 +97,29 @@ impl Table {
         self.sync(now);
     }
 
-    /// What has come of resolving a name.
-    pub fn resolved(&mut self, host: &Host, found: Result<Vec<Lead>, String>, now: Moment) {
+    /// What has come of resolving a name. Of what could not be found out just now, the last addresses are kept.
+    pub fn resolved(&mut self, host: &Host, found: Result<Resolved, String>, now: Moment) {
         let mut items = self.items.iter_mut();
         let Some(item) = items.find(|item| item.backend.host == *host) else {
             return;
         };
-        match found {
-            Ok(leads) => {
-                if item.trouble.take().is_some() {
-                    self.news.push(News::Resolved { name: item.name() });
-                }
-                item.leads = leads;
-                self.sync(now);
+        let (trouble, kept) = match found {
+            Ok(found) => {
+                let trouble = found.trouble(host);
+                let kept = item.take_in(found);
+                (trouble, kept)
             }
-            Err(why) => {
-                let news = News::Unresolved {
-                    name: item.name(),
-                    why: why.clone(),
-                    kept: item.leads.len(),
-                };
-                if item.trouble.replace(why.clone()).as_ref() != Some(&why) {
-                    self.news.push(news);
-                }
+            Err(why) => (Some(why), item.leads.len()),
+        };
+        let before = std::mem::replace(&mut item.trouble, trouble.clone());
+        match trouble {
+            Some(why) if before.as_ref() != Some(&why) => {
+                self.news.push(News::Unresolved { why, kept });
             }
+            None if before.is_some() => self.news.push(News::Resolved { name: item.name() }),
+            _ => {}
         }
+        self.sync(now);
     }
 
     /// Makes the members what the items say.

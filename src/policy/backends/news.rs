@@ -76,11 +76,9 @@ pub enum News {
         /// Which one.
         name: String,
     },
-    /// A name could not be resolved; how many addresses of before are kept.
+    /// A name, or a part of what it leads to, could not be resolved; how many addresses of before are kept.
     Unresolved {
-        /// As it was written.
-        name: String,
-        /// Why.
+        /// A sentence with the name in it.
         why: String,
         /// Addresses that are kept.
         kept: usize,
@@ -189,14 +187,8 @@ impl News {
                     "backend {name} leaves: nothing new, and its sessions may end"
                 )
             }
-            Self::Unresolved { name, why, kept } => {
-                let kept = if *kept == 0 {
-                    ""
-                } else {
-                    "; its last addresses are kept"
-                };
-                write!(f, "backend {name}: {why}{kept}")
-            }
+            Self::Unresolved { why, kept: 0 } => f.write_str(why),
+            Self::Unresolved { why, .. } => write!(f, "{why}; its last addresses are kept"),
             Self::Resolved { name } => write!(f, "backend {name} can be resolved again"),
             Self::Full { name } => write!(f, "backend {name}: there is no room for so many"),
             _ => Ok(()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::list::Item;
+use super::item::Item;
 use super::member::{Member, Passive, Turn};
 use super::news::failed;
 use super::{Deed, Facts, News};

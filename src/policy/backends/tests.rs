@@ -10,7 +10,7 @@ use super::{Checked, Deed, Facts, News, Table};
 use crate::backend_board::{BACKENDS, UNIT};
 use crate::config::Proxy;
 use crate::config::proxy::{Check, CheckWhat, Eject, Host, OnDown, Target};
-use crate::policy::backends::list::Lead;
+use crate::policy::backends::item::{Lead, Missing, Resolved};
 use crate::policy::deadlines::Moment;
 
 fn secs(seconds: f64) -> Duration {
@@ -354,8 +354,7 @@ fn changes_by_hand() {
 fn lead(target: &str) -> Lead {
     Lead {
         target: Target::Tcp(target.parse().unwrap()),
-        weight: 1,
-        backup: false,
+        ..Lead::default()
     }
 }
 
@@ -365,9 +364,11 @@ fn the_addresses_of_a_name_come_and_go() {
     let host = Host::Name("db.example".into(), 5432);
     assert_eq!(world.weights(), [UNIT]);
     let (one, two) = ("10.1.0.1:5432", "10.1.0.2:5432");
-    world
-        .table
-        .resolved(&host, Ok(vec![lead(one), lead(two), lead(A)]), world.now);
+    world.table.resolved(
+        &host,
+        Ok(vec![lead(one), lead(two), lead(A)].into()),
+        world.now,
+    );
     let said = world.look();
     let joined = "backend db.example:5432 (10.1.0.1:5432) joins";
     assert_eq!(said[0].to_string(), joined);
@@ -385,7 +386,7 @@ fn the_addresses_of_a_name_come_and_go() {
     world.table.drain("db.example:5432", world.now).unwrap();
     world
         .table
-        .resolved(&host, Ok(vec![lead("10.1.0.3:5432")]), world.now);
+        .resolved(&host, Ok(vec![lead("10.1.0.3:5432")].into()), world.now);
     world.look();
     assert_eq!(world.weights(), [0, UNIT]);
     let why = || Err("cannot resolve db.example".to_owned());
@@ -398,6 +399,134 @@ fn the_addresses_of_a_name_come_and_go() {
     world.table.resolved(&host, why(), world.now);
     assert!(world.look().is_empty(), "it is said once");
     assert_eq!(world.table.planned().len(), 2);
+}
+
+fn host_of(via: &str, target: &str) -> Lead {
+    Lead {
+        via: via.into(),
+        ..lead(target)
+    }
+}
+
+#[test]
+fn what_an_srv_record_names_stays_while_nobody_knows_its_address() {
+    let mut world = World::of(&["srv:_x._tcp.test", A]);
+    let host = Host::Srv("_x._tcp.test".into());
+    let (a, b, c) = ("10.1.0.1:7", "10.1.0.2:7", "10.1.0.3:7");
+    let addresses = |world: &World| -> Vec<String> {
+        let planned = world.table.planned();
+        planned.iter().map(|one| one.target.to_string()).collect()
+    };
+    let all = vec![host_of("a.test", a), host_of("b.test", b)];
+    world.table.resolved(&host, Ok(all.into()), world.now);
+    world.look();
+    // b cannot be asked for, a is elsewhere now: b stays, as it was.
+    let part = Resolved {
+        leads: vec![host_of("a.test", c)],
+        missing: vec![Missing {
+            via: "b.test".into(),
+            why: "the name server is away".into(),
+        }],
+    };
+    world.table.resolved(&host, Ok(part.clone()), world.now);
+    let said = world.look();
+    assert_eq!(addresses(&world), [c, b, A]);
+    let trouble = "cannot resolve b.test of srv:_x._tcp.test: the name server is away; its last addresses are kept";
+    assert_eq!(said[0].to_string(), trouble);
+    world.table.resolved(&host, Ok(part), world.now);
+    assert!(world.look().is_empty(), "it is said once");
+    assert_eq!(addresses(&world), [c, b, A]);
+    // Now it is known that there is none.
+    let rest = vec![host_of("a.test", c)];
+    world.table.resolved(&host, Ok(rest.into()), world.now);
+    let said = world.look();
+    assert!(
+        said.contains(&News::Resolved {
+            name: host.to_string()
+        }),
+        "{said:?}"
+    );
+    assert_eq!(addresses(&world), [c, A]);
+}
+
+#[test]
+fn an_address_that_is_taken_out_is_out_whatever_names_lead_there() {
+    let mut world = World::of(&[A, "db.example:5432"]);
+    let host = Host::Name("db.example".into(), 5432);
+    let now = world.now;
+    world
+        .table
+        .resolved(&host, Ok(vec![lead(A), lead(B)].into()), now);
+    world.table.drain(A, now).unwrap();
+    world.look();
+    assert_eq!(world.weights(), [0, UNIT]);
+    world.table.remove(A, now).unwrap();
+    world.look();
+    let left = world.table.planned();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].target.to_string(), B);
+    // With it no backend would be left.
+    let only = world.table.remove(B, now).unwrap_err();
+    assert!(only.contains("the only backend"), "{only}");
+    assert_eq!(world.weights(), [UNIT]);
+    // It can be added again.
+    world.table.add(A.parse().unwrap(), now).unwrap();
+    world.look();
+    assert_eq!(world.weights(), [UNIT, UNIT]);
+}
+
+#[test]
+fn what_is_added_without_an_address_of_its_own_is_told_so() {
+    let mut world = World::of(&[A, B]);
+    let now = world.now;
+    let twice = world.table.add("[::ffff:10.0.0.1]:1".parse().unwrap(), now);
+    assert_eq!(
+        twice.unwrap_err(),
+        "backend [::ffff:10.0.0.1]:1 is there already, as 10.0.0.1:1"
+    );
+    world
+        .table
+        .add("db.example:1".parse().unwrap(), now)
+        .unwrap();
+    let host = Host::Name("db.example".into(), 1);
+    world.table.resolved(&host, Ok(vec![lead(A)].into()), now);
+    let why = world.table.no_use("db.example:1");
+    assert_eq!(
+        why.unwrap(),
+        "backend db.example:1 has no address of its own: all are there already, as of 10.0.0.1:1"
+    );
+    world.table.give_up("db.example:1", now);
+    assert_eq!(world.table.items().len(), 2);
+    world
+        .table
+        .add("db.example:1".parse().unwrap(), now)
+        .unwrap();
+    world
+        .table
+        .resolved(&host, Ok(vec![lead(A), lead(C)].into()), now);
+    assert_eq!(world.table.no_use("db.example:1"), None);
+}
+
+#[test]
+fn only_what_was_added_is_given_up() {
+    let mut world = World::of(&[A, "db.example:1"]);
+    let now = world.now;
+    world.table.give_up("db.example:1", now);
+    assert_eq!(world.table.items().len(), 2, "the file says it");
+    world
+        .table
+        .add("other.example:1".parse().unwrap(), now)
+        .unwrap();
+    world.table.add(B.parse().unwrap(), now).unwrap();
+    // The file says it, too, from now on.
+    let both = proxy(&[A, "db.example:1", "other.example:1"]);
+    world.table.settle(&both, now);
+    world.table.give_up("other.example:1", now);
+    assert_eq!(world.table.items().len(), 3);
+    world.table.add(B.parse().unwrap(), now).unwrap();
+    world.table.leave_out(|_| true, now);
+    let left: Vec<String> = world.table.items().iter().map(|one| one.name()).collect();
+    assert_eq!(left, [A, "db.example:1", "other.example:1"]);
 }
 
 #[test]

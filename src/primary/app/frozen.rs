@@ -112,12 +112,13 @@ impl Apps {
     /// # Errors
     /// Those of starting a thread.
     pub fn go_on(&mut self) -> io::Result<()> {
-        let mut apps = self.iter_mut();
-        apps.try_for_each(|app| {
+        for app in self.iter_mut() {
             let mut backends = app.backends.iter_mut();
             backends.try_for_each(|one| one.go_on(Own::of(&app.listeners)))?;
-            app.dispatcher.go_on()
-        })
+            app.dispatcher.go_on()?;
+        }
+        self.find_circles();
+        Ok(())
     }
 
     /// What the next image needs.

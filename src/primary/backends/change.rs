@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Backends;
-use super::keeper::{facts, now};
-use super::resolve::Own;
+use super::keeper::facts;
 use crate::config::proxy::Backend;
 use crate::policy::backends::Table;
-use crate::policy::backends::list::Item;
 use crate::protocol::BackendChange;
 
 /// What came of a change.
@@ -44,13 +42,15 @@ impl Backends {
     /// # Errors
     /// A sentence.
     pub fn change(&mut self, change: &BackendChange) -> Result<Begun, String> {
-        let own = &self.own;
+        if let BackendChange::Add { backend } = change {
+            // Asks the file system, which may take its time.
+            self.refuse_own(backend)?;
+        }
         let done = self.keeper.turn(|state, now| {
             let table = &mut state.table;
             match change {
                 BackendChange::Add { backend } => {
                     let backend: Backend = backend.parse()?;
-                    refuse_own(own, &backend)?;
                     let name = backend.host.to_string();
                     table.add(backend, now)?;
                     Ok(match resolved(table, &name) {
@@ -84,9 +84,11 @@ impl Backends {
                 }
             }
         });
+        // Nothing is begun here any more: the next image goes on with it.
+        let done = done.ok_or_else(|| "this primary is being upgraded: ask again".to_owned())?;
         self.keeper.nudge();
         self.follow();
-        done.unwrap_or_else(|| Err("this primary is being upgraded: ask again".to_owned()))
+        done
     }
 
     /// How far a change is.
@@ -142,21 +144,31 @@ impl Backends {
             let mut items = state.table.items().iter();
             let item = items.find(|item| item.name() == name);
             match item {
-                None => Some(format!("backend {name} was removed meanwhile")),
+                None => {
+                    return Progress::Done(Err(format!("backend {name} was removed meanwhile")));
+                }
                 Some(item) if item.leads.is_empty() => match &item.trouble {
-                    Some(trouble) => Some(format!("backend {name}: {trouble}")),
+                    Some(trouble) => Some(trouble.clone()),
                     None => return Progress::Waits(format!("resolving {name}")),
                 },
-                Some(_) => None,
+                Some(_) => state.table.no_use(name),
             }
         };
         Progress::Done(match trouble {
             None => Ok(format!("backend {name} gets sessions")),
             Some(trouble) => {
                 self.give_up(name);
-                Err(trouble)
+                Err(format!("{trouble}; it is not added"))
             }
         })
+    }
+
+    /// A backend that is where we listen ourselves would be led back to.
+    fn refuse_own(&self, backend: &str) -> Result<(), String> {
+        let backend: Backend = backend.parse()?;
+        let target = backend.host.target();
+        let why = target.and_then(|target| self.own.refusal(&target));
+        why.map_or(Ok(()), Err)
     }
 
     fn give_up(&mut self, name: &str) {
@@ -164,12 +176,6 @@ impl Backends {
             .turn(|state, now| state.table.give_up(name, now));
         self.follow();
     }
-}
-
-/// A backend that is where we listen ourselves would be led back to.
-fn refuse_own(own: &Own, backend: &Backend) -> Result<(), String> {
-    let leads = Item::new(backend.clone(), now()).leads;
-    own.strip(leads).map(|_| ())
 }
 
 fn resolved(table: &Table, name: &str) -> bool {

@@ -13,7 +13,7 @@ use log::{error, info, warn};
 
 use super::resolve::Answer;
 use crate::backend_board::BackendBoard;
-use crate::config::proxy::{Host, Plan};
+use crate::config::proxy::Plan;
 use crate::config::{AppConfig, Proxy};
 use crate::policy::backends::{Deed, Facts, News, Table};
 use crate::policy::deadlines::Moment;
@@ -132,9 +132,8 @@ impl Keeper {
 
     /// What has come of asking for the addresses of a name.
     pub fn resolved(&self, answer: Answer) {
-        let host = &answer.backend.host;
-        let leads = answer.leads.map_err(|why| unresolved(host, why));
-        self.turn(|state, now| state.table.resolved(host, leads, now));
+        let Answer { backend, found } = answer;
+        self.turn(|state, now| state.table.resolved(&backend.host, found, now));
         self.nudge();
     }
 
@@ -195,11 +194,6 @@ impl Keeper {
         }
         Ok(())
     }
-}
-
-/// Why a name has no address, as a sentence.
-pub fn unresolved(host: &Host, why: String) -> String {
-    format!("cannot resolve {host}: {why}")
 }
 
 /// Stores what is not there yet, and says what was.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::backend_board::Entry;
-use crate::policy::backends::list::Item;
+use crate::policy::backends::item::Item;
 use crate::policy::backends::table::Serving;
 use crate::policy::backends::{Checked, Member, Passive, Table};
 use crate::policy::deadlines::Moment;

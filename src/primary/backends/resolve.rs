@@ -1,8 +1,8 @@
 //! From a backend as it is written to its addresses: a name to all that it has, SRV records to all that they name.
 //!
 //! [`resolve`] blocks for as long as the system's resolver does, which may be many seconds: it is called where
-//! nothing runs yet, and otherwise by the thread of a [`Resolver`] alone. A backend that is one of our own listeners
-//! is found out by [`Own`].
+//! nothing runs yet ([`resolve_all`]), and otherwise by the threads of a [`Resolver`] alone. A backend that is one of
+//! our own listeners is found out by [`Own`].
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -11,14 +11,16 @@ use std::path::Path;
 use nix::ifaddrs::getifaddrs;
 
 use crate::config::proxy::{Backend, Host, Target, canonical};
-use crate::policy::backends::list::Lead;
+use crate::policy::backends::item::{Lead, Missing, Resolved};
 
+mod all;
 mod dns;
 mod follow;
 mod own;
 
+pub use all::resolve_all;
 pub use follow::{Answer, DESCRIPTORS, Resolver};
-pub use own::Own;
+pub use own::{Own, Way, circle};
 
 /// The most that a backend weighs.
 const MOST_WEIGHT: u32 = 1000;
@@ -29,25 +31,37 @@ const CONF: &str = "/etc/resolv.conf";
 /// All that this backend leads to now, in an order that is the same each time.
 ///
 /// # Errors
-/// Why there is nothing, in words that go behind "cannot resolve NAME: ".
-pub fn resolve(backend: &Backend) -> Result<Vec<Lead>, String> {
+/// Why there is nothing, as a sentence.
+pub fn resolve(backend: &Backend) -> Result<Resolved, String> {
     let lead = |target| Lead {
         target,
         weight: backend.weight,
         backup: backend.backup,
+        ..Lead::default()
     };
-    let mut leads: Vec<Lead> = match &backend.host {
-        Host::Address(address) => vec![lead(Target::Tcp(*address))],
-        Host::Unix(path) => vec![lead(Target::Unix(path.clone()))],
-        Host::Name(name, port) => addresses(name, *port)?
+    let found = match &backend.host {
+        Host::Name(name, port) => addresses(name, *port).map(|all| {
+            let targets = all.into_iter().map(Target::Tcp);
+            targets.map(lead).collect::<Vec<_>>().into()
+        }),
+        Host::Srv(name) => services(backend, name),
+        other => Ok(other
+            .target()
+            .map(lead)
             .into_iter()
-            .map(|address| lead(Target::Tcp(address)))
-            .collect(),
-        Host::Srv(name) => services(backend, name)?,
+            .collect::<Vec<_>>()
+            .into()),
     };
+    let mut found = found.map_err(|why| unresolved(&backend.host, &why))?;
+    let leads = &mut found.leads;
     leads.sort_by_key(|lead| (lead.backup, lead.target.to_string()));
     leads.dedup_by(|one, other| one.target == other.target);
-    Ok(leads)
+    Ok(found)
+}
+
+/// Why a name has no address, as a sentence.
+fn unresolved(host: &Host, why: &str) -> String {
+    format!("cannot resolve {host}: {why}")
 }
 
 /// All addresses of a name that there is a way to.
@@ -59,7 +73,7 @@ fn addresses(name: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     found.sort();
     found.dedup();
     if found.is_empty() {
-        return Err("it has no address".into());
+        return Err(NO_ADDRESS.into());
     }
     let ways = Ways::here();
     let reachable = found.iter().copied().filter(|one| ways.lead_to(one.ip()));
@@ -78,10 +92,21 @@ fn why(error: &io::Error) -> String {
     words.strip_prefix(known).unwrap_or(&words).to_owned()
 }
 
-/// Whether these words say that the name server could not be asked (`EAI_AGAIN`, as glibc and musl put it).
-fn is_passing(why: &str) -> bool {
-    why.contains("Temporary failure") || why.contains("Try again")
+/// Whether these words say that there is no address (`EAI_NONAME`, `EAI_NODATA` and `EAI_ADDRFAMILY`, as glibc and musl
+/// put them). Of anything else nobody knows: the name server was not there, or we lacked something.
+fn is_known(why: &str) -> bool {
+    const NONE: [&str; 5] = [
+        "not known",
+        "does not resolve",
+        "No address associated",
+        "no usable address",
+        "Address family for hostname",
+    ];
+    why == NO_ADDRESS || NONE.iter().any(|words| why.contains(words))
 }
+
+/// What is said of a name with an empty answer.
+const NO_ADDRESS: &str = "it has no address";
 
 /// Which families this machine speaks with others: of a name, what nobody could connect to is left out, as
 /// getaddrinfo(3) itself does with `AI_ADDRCONFIG`.
@@ -117,34 +142,44 @@ impl Ways {
 
 /// All that SRV records name (RFC 2782). Of the lowest priority are those that get sessions, the others are there
 /// for when none of these can. Weights are to each other as the records have them, times what was written.
-fn services(backend: &Backend, name: &str) -> Result<Vec<Lead>, String> {
+///
+/// A host that may have addresses, though nobody knows just now, keeps those that it had.
+fn services(backend: &Backend, name: &str) -> Result<Resolved, String> {
     let records = dns::services(name, Path::new(CONF))?;
     let first = records.iter().map(|one| one.priority).min().unwrap_or(0);
     let heaviest = records.iter().map(|one| one.weight).max().unwrap_or(0);
     let same = records.iter().all(|one| one.weight == heaviest);
-    let mut leads = Vec::new();
-    let mut trouble = None;
+    let (mut found, mut none) = (Resolved::default(), None);
     for record in &records {
-        let found = match addresses(&record.target, record.port) {
-            Ok(found) => found,
-            // It may be back in a moment: until then all stays as it was.
-            Err(why) if is_passing(&why) => return Err(format!("{}: {why}", record.target)),
+        let addresses = match addresses(&record.target, record.port) {
+            Ok(addresses) => addresses,
+            Err(why) if is_known(&why) => {
+                none = Some(format!("{}: {why}", record.target));
+                continue;
+            }
             Err(why) => {
-                trouble = Some(format!("{}: {why}", record.target));
+                let via = record.target.clone();
+                found.missing.push(Missing { via, why });
                 continue;
             }
         };
         let own = if same { 1 } else { u32::from(record.weight) };
-        leads.extend(found.into_iter().map(|address| Lead {
-            target: Target::Tcp(address),
-            weight: scaled(own, if same { 1 } else { heaviest.into() }, backend.weight),
-            backup: backend.backup || record.priority != first,
-        }));
+        found
+            .leads
+            .extend(addresses.into_iter().map(|address| Lead {
+                target: Target::Tcp(address),
+                weight: scaled(own, if same { 1 } else { heaviest.into() }, backend.weight),
+                backup: backend.backup || record.priority != first,
+                via: record.target.clone(),
+            }));
     }
-    if leads.is_empty() {
-        return Err(trouble.unwrap_or_else(|| "its SRV records name no server".into()));
+    if found.leads.is_empty() {
+        let missing = found.missing.first();
+        let missing = missing.map(|one| format!("{}: {}", one.via, one.why));
+        let none = missing.or(none);
+        return Err(none.unwrap_or_else(|| "its SRV records name no server".into()));
     }
-    Ok(leads)
+    Ok(found)
 }
 
 /// `weight` times `written`, and less if the heaviest of all would be too heavy then.
@@ -187,7 +222,7 @@ mod tests {
     fn what_is_an_address_leads_there() {
         for words in ["10.0.0.1:80@3+backup", "unix:/a"] {
             let backend: Backend = words.parse().unwrap();
-            let leads = resolve(&backend).unwrap();
+            let leads = resolve(&backend).unwrap().leads;
             assert_eq!(leads.len(), 1);
             assert_eq!(
                 (leads[0].weight, leads[0].backup),
@@ -199,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_name_leads_to_all_its_addresses() {
-        let leads = resolve(&"localhost:80@2".parse().unwrap()).unwrap();
+        let leads = resolve(&"localhost:80@2".parse().unwrap()).unwrap().leads;
         assert!(
             leads
                 .iter()
@@ -207,8 +242,9 @@ mod tests {
         );
         assert!(leads.iter().all(|lead| lead.weight == 2));
         let why = resolve(&"there.is.none.invalid:80".parse().unwrap()).unwrap_err();
+        let rest = why.strip_prefix("cannot resolve there.is.none.invalid:80: ");
         assert!(
-            !why.is_empty() && !why.contains("failed to lookup"),
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.contains("failed to lookup")),
             "{why}"
         );
     }

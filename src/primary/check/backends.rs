@@ -1,55 +1,68 @@
 //! What can be known of the backends in a file: whether one is the proxy itself, and whether names have addresses.
 
-use std::thread;
-
 use super::Marked;
-use crate::config::AppConfig;
-use crate::config::file::{Inspected, Places};
-use crate::config::proxy::{Host, Target};
-use crate::primary::backends::resolve::{Own, resolve};
+use crate::config::file::Inspected;
+use crate::config::proxy::{Backend, Host};
+use crate::policy::backends::item::{Lead, Resolved};
+use crate::primary::backends::resolve::{Own, Way, resolve_all};
 
-/// The backends, written as addresses, that are a listener of their own app. Asks nobody.
-pub fn own<'a>(
-    app: &'a AppConfig,
-    places: &'a Places,
-) -> impl Iterator<Item = (usize, String)> + 'a {
-    let own = Own::of_config(&app.listen);
-    let backends = app.proxy.iter().flat_map(|proxy| &proxy.to);
-    backends
-        .zip(&places.to)
-        .filter_map(move |(backend, place)| {
-            let target = match &backend.host {
-                Host::Address(address) => Target::Tcp(*address),
-                Host::Unix(path) => Target::Unix(path.clone()),
-                Host::Name(..) | Host::Srv(_) => return None,
-            };
-            own.is(&target).map(|why| (*place, why))
-        })
+/// One backend in a file.
+struct Written<'a> {
+    /// The place of its app among the apps.
+    app: usize,
+    backend: &'a Backend,
+    place: usize,
 }
 
-/// The names that have no address now, or none but our own. Waits for name servers, for all of them at one time.
-pub fn unresolved(inspected: &Inspected) -> Marked {
+fn written(inspected: &Inspected) -> impl Iterator<Item = Written<'_>> {
     let apps = inspected.config.apps.iter().enumerate();
-    let named = apps.flat_map(|(index, app)| {
-        let places = inspected.places(index);
+    apps.flat_map(|(index, app)| {
         let backends = app.proxy.iter().flat_map(|proxy| &proxy.to);
-        let named = backends.zip(&places.to);
-        named
-            .filter(|(backend, _)| matches!(backend.host, Host::Name(..) | Host::Srv(_)))
-            .map(move |(backend, place)| (backend, *place, Own::of_config(&app.listen)))
-    });
-    thread::scope(|scope| {
-        let asked: Vec<_> = named
-            .map(|(backend, place, own)| {
-                let found =
-                    scope.spawn(move || resolve(backend).and_then(|leads| own.strip(leads)));
-                (backend, place, found)
-            })
-            .collect();
-        let answers = asked.into_iter().filter_map(|(backend, place, found)| {
-            let why = found.join().ok()?.err()?;
-            Some((place, format!("cannot resolve {}: {why}", backend.host)))
-        });
-        answers.collect()
+        let places = backends.zip(&inspected.places(index).to);
+        places.map(move |(backend, place)| Written {
+            app: index,
+            backend,
+            place: *place,
+        })
     })
+}
+
+fn ways(inspected: &Inspected) -> Vec<Way> {
+    inspected.config.apps.iter().map(Way::of_config).collect()
+}
+
+/// The backends, written as addresses, that are a listener of their own app, or of one that leads back to it. Asks
+/// nobody.
+pub fn own(inspected: &Inspected) -> Marked {
+    let ways = ways(inspected);
+    let own: Vec<Own> = (0..ways.len()).map(|at| Own::among(&ways, at)).collect();
+    let refused = |one: Written<'_>| {
+        let target = one.backend.host.target()?;
+        let why = own[one.app].refusal(&target)?;
+        Some((one.place, why))
+    };
+    written(inspected).filter_map(refused).collect()
+}
+
+/// The names that have no address now, or none but such as lead back. Waits for name servers, for all of them at one
+/// time.
+pub fn unresolved(inspected: &Inspected) -> Marked {
+    let named =
+        written(inspected).filter(|one| matches!(one.backend.host, Host::Name(..) | Host::Srv(_)));
+    let named: Vec<Written<'_>> = named.collect();
+    let backends: Vec<Backend> = named.iter().map(|one| one.backend.clone()).collect();
+    let answers = resolve_all(&backends);
+    // Where they lead closes circles, too.
+    let mut ways = ways(inspected);
+    for (one, answer) in named.iter().zip(&answers) {
+        let leads = answer.iter().flat_map(|found: &Resolved| &found.leads);
+        let targets = leads.map(|lead: &Lead| lead.target.clone());
+        ways[one.app].leads.extend(targets);
+    }
+    let judged = named.iter().zip(answers).filter_map(|(one, answer)| {
+        let own = Own::among(&ways, one.app);
+        let answer = answer.and_then(|found| own.strip(&one.backend.host, found));
+        Some((one.place, answer.err()?))
+    });
+    judged.collect()
 }

@@ -73,6 +73,7 @@ impl Supervisor {
                 backends.ok_or_else(|| "it has no backends: it is no proxy".to_owned())?;
             Ok((app, backends.change(change)?))
         });
+        self.apps.find_circles();
         match begun {
             Err(sentence) => self.commands.answer::<Done>(client, Err(sentence)),
             Ok((_, Begun::Done(sentence))) => {

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::policy::deadlines::Deadlines;
 use crate::primary::app::room::{Beside, Room};
 use crate::primary::app::{Apps, Means, Prepared, release};
+use crate::primary::backends::resolve::circle;
 use crate::primary::metrics::{self, Metrics};
 use crate::primary::rendezvous::Rendezvous;
 use crate::primary::rundir::{self, RunDir};
@@ -52,6 +53,9 @@ pub fn boot(config: Config) -> Result<Supervisor> {
     let listen = |app: &&AppConfig| (app.name.clone(), app.listen.clone());
     let listen: Vec<_> = apps.iter().map(listen).collect();
     let inherited = listeners::share_out(inherited, &listen);
+    if let Some(why) = circle(&config.apps) {
+        return Err(Error::failed(why));
+    }
     let mut prepared = Vec::new();
     for (app, inherited) in apps.into_iter().zip(inherited) {
         let mut app = Prepared::new(app.clone(), inherited, home.as_deref())?;

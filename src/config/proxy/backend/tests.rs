@@ -1,6 +1,7 @@
 //! Backends as people write them, and as they should not.
 
 use super::*;
+use crate::config::proxy::duplicate;
 
 fn read(words: &str) -> Backend {
     words.parse().unwrap_or_else(|why| panic!("{words}: {why}"))

@@ -1,20 +1,39 @@
-//! The thread that asks for the addresses of names again and again. It alone waits for name servers, so neither the
-//! supervisor nor the checks ever do.
+//! The thread that asks for the addresses of names again and again, with a few others that wait for name servers: so
+//! neither the supervisor nor the checks ever do, and a name that takes long keeps no other waiting.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 
 use super::{Own, resolve};
 use crate::config::proxy::Backend;
-use crate::policy::backends::list::Lead;
+use crate::policy::backends::item::Resolved;
 
-/// Descriptors that one resolver has open at a time: a socket of ours, and those of the system's resolver.
-pub const DESCRIPTORS: usize = 4;
+/// So many names are asked for at one time, each by a thread of its own.
+const AT_ONCE: usize = 8;
+/// And so many of those that took long the last time: the others always find a thread.
+const SLOW_AT_ONCE: usize = AT_ONCE / 2;
+/// What takes longer is slow.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Descriptors that one resolver has open at a time: for each question a socket of ours or of the system's resolver,
+/// and a file that it reads.
+pub const DESCRIPTORS: usize = 2 * AT_ONCE;
 
 /// What the system's resolver may need, with whatever modules it loads (nsswitch.conf(5)).
 const STACK: usize = 1024 * 1024;
+
+/// How soon a name is asked for again of which not all is known, at the latest.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// When nothing is ever due.
+const FAR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+#[cfg(test)]
+mod tests;
 
 /// What has become of a name.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +41,7 @@ pub struct Answer {
     /// The backend as it is written.
     pub backend: Backend,
     /// Where it leads now, or why that is not known.
-    pub leads: Result<Vec<Lead>, String>,
+    pub found: Result<Resolved, String>,
 }
 
 /// The thread, while this lives; then it ends as soon as it waits for nobody.
@@ -31,10 +50,24 @@ pub struct Resolver {
     orders: Sender<Order>,
 }
 
+#[derive(Debug)]
 struct Order {
     names: Vec<Backend>,
     every: Duration,
     own: Own,
+}
+
+/// By what a name is resolved, and how soon again where that fails.
+#[derive(Clone)]
+struct Means {
+    ask: Arc<dyn Fn(&Backend) -> Result<Resolved, String> + Send + Sync>,
+    again: Duration,
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").finish_non_exhaustive()
+    }
 }
 
 impl Resolver {
@@ -43,16 +76,24 @@ impl Resolver {
     /// # Errors
     /// Those of starting a thread.
     pub fn start(tell: impl FnMut(Answer) + Send + 'static) -> io::Result<Self> {
+        let ask = Arc::new(resolve);
+        Self::by(Means { ask, again: AGAIN }, tell)
+    }
+
+    fn by(means: Means, tell: impl FnMut(Answer) + Send + 'static) -> io::Result<Self> {
         let (orders, taken) = crossbeam_channel::unbounded();
         let follower = Follower {
             orders: taken,
             tell,
+            means,
             order: Order {
                 names: Vec::new(),
                 every: Duration::MAX,
                 own: Own::default(),
             },
             names: Vec::new(),
+            asking: Vec::new(),
+            answers: crossbeam_channel::unbounded(),
         };
         // Never joined: nobody can say how long a name server takes.
         std::thread::Builder::new()
@@ -74,152 +115,165 @@ impl Resolver {
 struct Follower<T> {
     orders: Receiver<Order>,
     tell: T,
+    means: Means,
     order: Order,
     names: Vec<Followed>,
+    /// Those that a thread asks for now, and whether it will take long.
+    asking: Vec<(Backend, bool)>,
+    answers: (Sender<Asked>, Receiver<Asked>),
 }
 
 struct Followed {
     backend: Backend,
+    /// When it was last asked for.
     asked: Option<Instant>,
-    last: Option<Result<Vec<Lead>, String>>,
+    is_slow: bool,
+    last: Option<Result<Resolved, String>>,
+}
+
+/// What a thread has found.
+struct Asked {
+    backend: Backend,
+    found: Result<Resolved, String>,
+    took: Duration,
 }
 
 impl<T: FnMut(Answer)> Follower<T> {
     fn run(mut self) {
         loop {
-            let due = self.next().map(|(_, due)| due);
-            let order = match due {
-                None => self
-                    .orders
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => self.orders.recv_deadline(due),
-            };
-            match order {
-                Ok(order) => self.take(order),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some((at, _)) = self.next() {
-                        self.look(at);
+            let due = self.begin();
+            let wait = due.map_or(FAR, |due| due.saturating_duration_since(Instant::now()));
+            select! {
+                recv(self.orders) -> order => match order {
+                    Ok(order) => self.take(order),
+                    Err(_) => return,
+                },
+                recv(self.answers.1) -> asked => {
+                    if let Ok(asked) = asked {
+                        self.hear(asked);
                     }
                 }
+                default(wait) => {}
             }
         }
     }
 
-    /// Which one is asked for next, and when: one that never was comes first.
+    /// Asks for all that are due, as far as there are threads; when the next one is.
+    fn begin(&mut self) -> Option<Instant> {
+        loop {
+            let (at, due) = self.next()?;
+            if due > Instant::now() {
+                return Some(due);
+            }
+            let Some((backend, is_slow)) = self.names.get(at).map(Followed::question) else {
+                return None;
+            };
+            let (ask, tell) = (Arc::clone(&self.means.ask), self.answers.0.clone());
+            let asked = backend.clone();
+            let thread = std::thread::Builder::new().name("resolve".into());
+            let started = thread.stack_size(STACK).spawn(move || {
+                let begun = Instant::now();
+                let found = ask(&asked);
+                let took = begun.elapsed();
+                // Nobody may be there any more.
+                let _ = tell.send(Asked {
+                    backend: asked,
+                    found,
+                    took,
+                });
+            });
+            match started {
+                Ok(_) => self.asking.push((backend, is_slow)),
+                // Those that run may have ended then.
+                Err(_) => return Some(Instant::now() + SLOW),
+            }
+        }
+    }
+
+    /// Which one is asked for next, and when. One that never was comes first, and of those the one that came last: a
+    /// person may wait for it. `None`: nobody, until there is an answer or another order.
     fn next(&self) -> Option<(usize, Instant)> {
+        if self.asking.len() >= AT_ONCE {
+            return None;
+        }
+        let slow = self.asking.iter().filter(|(_, is_slow)| *is_slow).count();
+        let all = self.names.iter().enumerate();
+        let may = all.filter(|(_, one)| {
+            let is_asked = self.asking.iter().any(|(asked, _)| *asked == one.backend);
+            !is_asked && (!one.is_slow || slow < SLOW_AT_ONCE)
+        });
         let now = Instant::now();
         let due = |one: &Followed| match one.asked {
             None => now,
             Some(asked) => {
-                let failed = matches!(one.last, Some(Err(_)));
-                let every = if failed {
-                    self.order.every.min(AGAIN)
-                } else {
-                    self.order.every
+                let every = match one.is_whole() {
+                    true => self.order.every,
+                    false => self.order.every.min(self.means.again),
                 };
                 asked.checked_add(every).unwrap_or(now + FAR)
             }
         };
-        let all = self.names.iter().enumerate();
-        all.map(|(at, one)| (at, due(one), one.asked.is_some()))
-            .min_by_key(|(_, due, known)| (*known, *due))
+        may.map(|(at, one)| (at, due(one), one.asked.is_some()))
+            .min_by_key(|(at, due, known)| (*known, *due, std::cmp::Reverse(*at)))
             .map(|(at, due, _)| (at, due))
     }
 
     fn take(&mut self, order: Order) {
         let mut known = std::mem::take(&mut self.names);
         let own_changed = order.own != self.order.own;
-        self.names = order
-            .names
-            .iter()
-            .map(|backend| {
-                let known_at = known.iter().position(|one| one.backend == *backend);
-                let mut followed = match known_at {
-                    Some(at) => known.swap_remove(at),
-                    None => Followed {
-                        backend: backend.clone(),
-                        asked: None,
-                        last: None,
-                    },
-                };
-                if own_changed {
-                    followed.asked = None;
-                }
-                followed
-            })
-            .collect();
+        let names = order.names.iter().map(|backend| {
+            let known_at = known.iter().position(|one| one.backend == *backend);
+            let mut followed = match known_at {
+                Some(at) => known.swap_remove(at),
+                None => Followed::new(backend.clone()),
+            };
+            if own_changed {
+                followed.asked = None;
+            }
+            followed
+        });
+        self.names = names.collect();
         self.order = order;
     }
 
-    fn look(&mut self, at: usize) {
-        let one = &mut self.names[at];
-        let leads = resolve(&one.backend).and_then(|leads| self.order.own.strip(leads));
-        one.asked = Some(Instant::now());
-        if one.last.as_ref() != Some(&leads) {
-            one.last = Some(leads.clone());
-            (self.tell)(Answer {
-                backend: one.backend.clone(),
-                leads,
-            });
+    fn hear(&mut self, asked: Asked) {
+        let Asked {
+            backend,
+            found,
+            took,
+        } = asked;
+        self.asking.retain(|(one, _)| *one != backend);
+        let mut names = self.names.iter_mut();
+        let Some(one) = names.find(|one| one.backend == backend) else {
+            return;
+        };
+        let own = &self.order.own;
+        let found = found.and_then(|found| own.strip(&backend.host, found));
+        (one.asked, one.is_slow) = (Some(Instant::now()), took >= SLOW);
+        if one.last.as_ref() != Some(&found) {
+            one.last = Some(found.clone());
+            (self.tell)(Answer { backend, found });
         }
     }
 }
 
-/// How soon a name that had no answer is asked for again, at the latest.
-const AGAIN: Duration = Duration::from_secs(5);
-
-/// When nothing is ever due.
-const FAR: Duration = Duration::from_secs(7 * 24 * 3600);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    #[test]
-    fn what_is_new_is_answered_once_and_what_is_left_out_no_more() {
-        let (tell, told) = crossbeam_channel::unbounded();
-        let resolver = Resolver::start(move |answer| tell.send(answer).unwrap()).unwrap();
-        let names: Vec<Backend> = ["localhost:80", "localhost:81"]
-            .map(|words| words.parse().unwrap())
-            .into();
-        let short = Duration::from_millis(1);
-        resolver.ask(names.clone(), short, Own::default());
-        let mut both = [0; 2].map(|_| told.recv_timeout(PATIENCE).unwrap());
-        both.sort_by_key(|answer| answer.backend.to_string());
-        assert_eq!(
-            both.each_ref().map(|one| one.backend.clone()).to_vec(),
-            names
-        );
-        assert!(both[0].leads.as_ref().is_ok_and(|leads| !leads.is_empty()));
-        // The same again is not told again; another one is, at once.
-        let other: Backend = "localhost:82".parse().unwrap();
-        let list = vec![names[0].clone(), other.clone()];
-        resolver.ask(list, Duration::from_secs(60), Own::default());
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap().backend, other);
-        drop(resolver);
-        // It ends.
-        assert!(
-            told.recv_timeout(PATIENCE)
-                .is_err_and(|error| error.is_disconnected())
-        );
+impl Followed {
+    fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            asked: None,
+            is_slow: false,
+            last: None,
+        }
     }
 
-    #[test]
-    fn what_is_ourselves_is_left_out() {
-        let (tell, told) = crossbeam_channel::unbounded();
-        let resolver = Resolver::start(move |answer| tell.send(answer).unwrap()).unwrap();
-        let own = Own::of_config(&["4711".parse().unwrap()]);
-        let names = ["localhost:4711", "localhost:4712"];
-        let names = names.map(|words| words.parse().unwrap()).into();
-        resolver.ask(names, PATIENCE, own);
-        let both = [0; 2].map(|_| told.recv_timeout(PATIENCE).unwrap());
-        for one in both {
-            let own = one.backend.to_string() == "localhost:4711";
-            assert_eq!(one.leads.is_err(), own, "{one:?}");
-        }
+    fn question(&self) -> (Backend, bool) {
+        (self.backend.clone(), self.is_slow)
+    }
+
+    /// All of it is known.
+    fn is_whole(&self) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| last.as_ref().is_ok_and(|found| found.missing.is_empty()))
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a backend is one of our own listeners: what came there would be led back there, until there are no
-//! descriptors left.
+//! Whether a backend is one of our own listeners, or another app of ours that leads back: what came there would go
+//! round until there are no descriptors left.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
@@ -7,59 +7,128 @@ use std::path::Path;
 
 use nix::ifaddrs::getifaddrs;
 
-use crate::config::proxy::{Target, canonical};
-use crate::config::{Listen, ListenAt};
-use crate::policy::backends::list::Lead;
+use crate::config::proxy::{Host, Target, canonical};
+use crate::config::{AppConfig, Listen, ListenAt};
+use crate::policy::backends::item::{Lead, Resolved};
 use crate::primary::listeners::Listeners;
 
-/// Where one app listens.
+/// Where one app listens, and the other apps whose backends lead to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
-    at: Vec<ListenAt>,
+    at: Vec<Place>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    at: ListenAt,
+    /// The other app that listens there.
+    app: Option<String>,
+}
+
+/// What one app is to whom it leads back.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The app's name.
+    pub app: String,
+    /// Where it listens.
+    pub listens: Vec<ListenAt>,
+    /// Where it leads, as far as that is an address.
+    pub leads: Vec<Target>,
+}
+
+impl Way {
+    /// As it is written.
+    pub fn of_config(app: &AppConfig) -> Self {
+        let backends = app.proxy.iter().flat_map(|proxy| &proxy.to);
+        Self {
+            app: app.name.clone(),
+            listens: app.listen.iter().map(|listen| listen.at.clone()).collect(),
+            leads: backends.filter_map(|one| one.host.target()).collect(),
+        }
+    }
+}
+
+/// Why these apps would lead round in a circle, as a sentence, if they do as far as their backends are addresses.
+pub fn circle(apps: &[AppConfig]) -> Option<String> {
+    let ways: Vec<Way> = apps.iter().map(Way::of_config).collect();
+    (0..ways.len()).find_map(|at| {
+        let own = Own::among(&ways, at);
+        ways[at].leads.iter().find_map(|one| own.refusal(one))
+    })
 }
 
 impl Own {
     /// Where it does now.
     pub fn of(listeners: &Listeners) -> Self {
-        Self {
-            at: listeners.places().collect(),
-        }
+        Self::at(listeners.places())
     }
 
     /// Where it is to.
     pub fn of_config(listen: &[Listen]) -> Self {
-        Self {
-            at: listen.iter().map(|listen| listen.at.clone()).collect(),
+        Self::at(listen.iter().map(|listen| listen.at.clone()))
+    }
+
+    fn at(places: impl Iterator<Item = ListenAt>) -> Self {
+        let at = places.map(|at| Place { at, app: None });
+        Self { at: at.collect() }
+    }
+
+    /// Where the app at this place among them does, and those of the others that lead to it, straight or by others.
+    pub fn among(ways: &[Way], index: usize) -> Self {
+        let mut own = Self::at(ways[index].listens.iter().cloned());
+        let mut others: Vec<usize> = (0..ways.len()).filter(|at| *at != index).collect();
+        let leads = |own: &Self, at: usize| ways[at].leads.iter().any(|one| own.has(one));
+        while let Some(next) = others.iter().position(|at| leads(&own, *at)) {
+            let other = &ways[others.swap_remove(next)];
+            own.at.extend(other.listens.iter().map(|at| Place {
+                at: at.clone(),
+                app: Some(other.app.clone()),
+            }));
         }
+        own
     }
 
-    /// Why this cannot be a backend, if it is one of these.
-    pub fn is(&self, target: &Target) -> Option<String> {
-        let at = self.at.iter().find(|at| same(at, target))?;
-        Some(format!(
-            "{target} is where this proxy itself listens ({at}): what it gets there would come back to it"
-        ))
+    /// Whether it is one of these.
+    pub fn has(&self, target: &Target) -> bool {
+        self.at.iter().any(|place| same(&place.at, target))
     }
 
-    /// What is left without these.
+    /// Why this cannot be a backend, if it is one of these: `is where this proxy itself listens ...`.
+    fn is(&self, target: &Target) -> Option<String> {
+        let Place { at, app } = self.at.iter().find(|place| same(&place.at, target))?;
+        Some(match app {
+            None => format!(
+                "is where this proxy itself listens ({at}): what it gets there would come back to it"
+            ),
+            Some(app) => format!(
+                "is where the app {app} listens ({at}), which leads back here: what it gets there would go round for ever"
+            ),
+        })
+    }
+
+    /// Why this cannot be a backend, as a sentence, if it is one of these.
+    pub fn refusal(&self, target: &Target) -> Option<String> {
+        self.is(target).map(|why| format!("{target} {why}"))
+    }
+
+    /// What is left of a name without these.
     ///
     /// # Errors
-    /// Nothing is.
-    pub fn strip(&self, leads: Vec<Lead>) -> Result<Vec<Lead>, String> {
+    /// Nothing is: a sentence.
+    pub fn strip(&self, host: &Host, found: Resolved) -> Result<Resolved, String> {
         let mut why = None;
-        let others = leads
-            .into_iter()
-            .filter(|lead| match self.is(&lead.target) {
-                Some(sentence) => {
-                    why = Some(sentence);
-                    false
-                }
-                None => true,
-            });
-        let others: Vec<Lead> = others.collect();
+        let other = |lead: &Lead| match self.is(&lead.target) {
+            Some(words) => {
+                why = Some(format!("{host} leads to {}, which {words}", lead.target));
+                false
+            }
+            None => true,
+        };
+        let Resolved { leads, missing } = found;
+        let leads: Vec<Lead> = leads.into_iter().filter(other).collect();
         match why {
-            Some(why) if others.is_empty() => Err(why),
-            _ => Ok(others),
+            Some(why) if leads.is_empty() => Err(why),
+            _ => Ok(Resolved { leads, missing }),
         }
     }
 }
@@ -116,7 +185,7 @@ mod tests {
             Some(path) => Target::Unix(path.into()),
             None => Target::Tcp(target.parse().unwrap()),
         };
-        own.is(&target).is_some()
+        own.has(&target)
     }
 
     #[test]
@@ -146,5 +215,42 @@ mod tests {
         if let Some(here) = here {
             assert!(is("80", &format!("{here}:80")));
         }
+    }
+
+    fn way(app: &str, listens: &str, leads: &[&str]) -> Way {
+        let listens: Listen = listens.parse().unwrap();
+        Way {
+            app: app.into(),
+            listens: vec![listens.at],
+            leads: leads
+                .iter()
+                .map(|to| Target::Tcp(to.parse().unwrap()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn apps_that_lead_back_are_ourselves_and_others_are_not() {
+        let ways = [
+            way("a", "127.0.0.1:1", &["127.0.0.1:9"]),
+            way("b", "2", &["127.0.0.1:1", "10.0.0.1:1"]),
+            way("c", "[::1]:3", &["127.0.0.1:2"]),
+            way("d", "127.0.0.1:4", &["10.0.0.1:4"]),
+        ];
+        let own = |index| {
+            let own = Own::among(&ways, index);
+            let all = ["127.0.0.1:1", "127.0.0.1:2", "[::1]:3", "127.0.0.1:4"];
+            all.map(|to| own.has(&Target::Tcp(to.parse().unwrap())))
+        };
+        assert_eq!(own(0), [true, true, true, false]);
+        assert_eq!(own(1), [false, true, true, false]);
+        assert_eq!(own(2), [false, false, true, false]);
+        assert_eq!(own(3), [false, false, false, true]);
+        let why = Own::among(&ways, 0).refusal(&Target::Tcp("[::1]:3".parse().unwrap()));
+        let why = why.unwrap();
+        assert!(
+            why.starts_with("[::1]:3 is where the app c listens"),
+            "{why}"
+        );
     }
 }

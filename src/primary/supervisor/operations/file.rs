@@ -13,7 +13,6 @@ use crate::config::{AppConfig, Config, ListenAt};
 use crate::policy::ids::AppId;
 use crate::primary::app::Prepared;
 use crate::primary::app::room::{Beside, Room};
-use crate::primary::backends::resolve::Own;
 use crate::primary::check;
 use crate::primary::listeners::live::{Closing, Newcomer};
 use crate::primary::logs;
@@ -171,6 +170,7 @@ impl Supervisor {
                 self.stop_app(app);
             }
         }
+        self.apps.find_circles();
         self.share_room();
         Ok(())
     }
@@ -239,9 +239,8 @@ impl Supervisor {
             Live::Gather(most) => app.dispatcher.send(Command::Gather(most)),
             Live::DeferAccept(most) => app.listeners.set_defer_accept(most),
             Live::Backends { list } => {
-                let own = Own::of(&app.listeners);
                 if let Some(backends) = &mut app.backends {
-                    backends.settle(&app.config, list, own);
+                    backends.settle(&app.config, list);
                 }
             }
             Live::Scale(workers) => self.scale_app(id, workers)?,
