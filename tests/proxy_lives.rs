@@ -114,6 +114,36 @@ fn sessions_go_on_over_upgrades_and_the_counts_with_them() {
 }
 
 #[test]
+fn streams_arrive_whole_over_upgrades_reloads_and_scales() {
+    // F7: sessions that move bytes meanwhile, summed at both ends.
+    let site = Site::new();
+    let sums = Sums::start(&site, 2);
+    let (listen, to) = (site.bind(), sums.to());
+    let balancer = Balancer::start(&site, &["proxy", "-l", &listen, "--to", &to, "-n", "2"]);
+    let failed = std::thread::scope(|scope| {
+        let run = scope.spawn(|| sums.run(site.to(), 400, 24));
+        let mut deeds = [
+            &["upgrade"][..],
+            &["reload"],
+            &["scale", "3"],
+            &["upgrade"],
+            &["scale", "2"],
+        ]
+        .into_iter()
+        .cycle();
+        let mut done = 0;
+        while !run.is_finished() || done < 5 {
+            balancer.command(deeds.next().expect("endless")).done();
+            done += 1;
+        }
+        run.join().expect("a report")
+    });
+    assert!(failed.is_empty(), "{failed:?}");
+    balancer.left();
+    balancer.finish_as_it_is();
+}
+
+#[test]
 fn a_killed_worker_takes_only_its_own_sessions_along() {
     let site = Site::new();
     let echoes = Echoes::start(&site, 2);

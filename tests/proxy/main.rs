@@ -10,6 +10,7 @@ mod choice;
 mod endings;
 mod many;
 mod names;
+mod pairs;
 mod patience;
 mod shortage;
 mod ways;

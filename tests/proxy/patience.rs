@@ -41,6 +41,47 @@ fn silence_and_age_end_a_session() {
     balancer.finish();
 }
 
+/// Sockets of this client and of its way to the backend at `to`, each with whether the kernel will ask the other end
+/// whether it is still there (proc_net_tcp.txt: a timer of kind 2).
+fn kept_alive(client: SocketAddr, to: SocketAddr) -> Vec<bool> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/tcp").expect("a table");
+    let hex = |at: SocketAddr| match at.ip() {
+        IpAddr::V4(ip) => format!("{:08X}:{:04X}", u32::from(ip).swap_bytes(), at.port()),
+        IpAddr::V6(_) => unreachable!("an address of IPv4"),
+    };
+    let ends = [hex(client), hex(to)];
+    let lines = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Local and remote address, state (1: established), queues, timer.
+    let ours = lines
+        .filter(|line| line.len() > 5 && line[3] == "01" && ends.contains(&line[2].to_owned()));
+    ours.map(|line| line[5].starts_with("02:")).collect()
+}
+
+#[test]
+fn after_a_while_the_kernel_asks_whether_both_ends_are_there() {
+    let (site, quiet_site) = (Site::new(), Site::new());
+    let (one, other) = (Backends::tcp(&site, 1), Backends::tcp(&quiet_site, 1));
+    let balancer = behind(&site, &one.to(""), &["--keepalive", "5m"]);
+    let quiet = behind(&quiet_site, &other.to(""), &["--keepalive", "off"]);
+    let open = |site: &Site, to: &Backends| {
+        let mut client = come(site, 1);
+        client.greeted_by();
+        let to = to.0[0].parse().expect("an address");
+        (client.source(), to, client)
+    };
+    let (quiet_from, quiet_to, quiet_client) = open(&quiet_site, &other);
+    let (from, to, client) = open(&site, &one);
+    eventually("both sockets are asked for", || {
+        (kept_alive(from, to) == [true, true]).then_some(())
+    });
+    assert_eq!(kept_alive(quiet_from, quiet_to), [false, false]);
+    drop((client, quiet_client));
+    balancer.finish();
+    quiet.finish();
+}
+
 #[test]
 fn a_half_closed_session_has_a_time_of_its_own() {
     let site = Site::new();

@@ -96,6 +96,22 @@ fn unix_sockets_do_on_both_sides() {
 }
 
 #[test]
+fn ipv6_does_on_both_sides() {
+    let site = Site::on("::1");
+    let backends = Backends::tcp(&site, 2);
+    assert!(backends.0.iter().all(|one| one.starts_with("[::1]:")));
+    let balancer = behind(&site, &backends.to("@2"), &["--send-proxy", "v1"]);
+    for n in 0..4 {
+        let mut client = Raw::sending("::1".parse().expect("an address"), site.to(), b"over\n");
+        assert_eq!(client.greeted_by(), n % 2);
+        let (from, to) = (client.source().port(), site.to().port());
+        assert_eq!(client.line(), format!("PROXY TCP6 ::1 ::1 {from} {to}"));
+        assert_eq!(client.line(), "over");
+    }
+    balancer.finish();
+}
+
+#[test]
 fn an_end_is_carried_on_and_the_other_direction_goes_on() {
     let site = Site::new();
     let backends = Backends::tcp(&site, 1);
