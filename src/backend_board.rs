@@ -108,7 +108,7 @@ pub struct Entry {
     pub connects: AtomicU64,
     /// Connects that failed.
     pub failures: AtomicU64,
-    /// Sessions that went on to another backend since this one could not be connected to.
+    /// Sessions that tried again, at another backend if there was one, since this one could not be connected to.
     pub retried: AtomicU64,
     /// Bytes from clients to it.
     pub bytes_in: AtomicU64,

@@ -8,7 +8,7 @@
 //! | `server` | the loop: who has a turn, what becomes of a session after it |
 //! | `session` | one client and its backend |
 //! | `asking` | whom a client belongs to, where backends are sticky |
-//! | `attempt`, `dial` | the way to a backend: the choice, the connect, the next one |
+//! | `attempt`, `dial`, `rest` | the way to a backend: the choice, the connect, the next one, a pause |
 //! | `header` | what a backend is told of the client |
 //! | `patience` | how long each thing may take |
 //! | `view` | the plan and the board as this worker sees them |
@@ -21,6 +21,7 @@ mod dial;
 mod duplex;
 mod header;
 mod patience;
+mod rest;
 mod server;
 mod session;
 mod site;

@@ -1,5 +1,5 @@
-//! The way to a backend: one is chosen and connected to; when that does not come about, another is, until all are
-//! tried or enough. Nothing of the client's is lost meanwhile: what was read of it is kept until it is sent.
+//! The way to a backend: one is chosen and connected to; when that does not come about, another is, and once all were
+//! tried they are again, until it is enough. Nothing of the client's is lost meanwhile: what was read of it is kept until it is sent.
 
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -12,14 +12,12 @@ use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 use super::dial::{self, Dialed};
 use super::duplex::{Duplex, Moved, Side};
 use super::patience::NEVER;
+use super::rest::is_shortage;
 use super::session::{Session, Stage, Step};
 use super::site::Site;
 use super::source::Id;
 use super::view::{Belongs, Choice};
 use crate::backend_board::{BACKENDS, TurnedAway};
-
-/// How long a session rests that had no descriptor to connect with, ms.
-const REST: u64 = 16;
 
 /// A session on its way to a backend.
 #[derive(Debug)]
@@ -35,13 +33,17 @@ pub struct Attempt {
     /// The backend's socket holds its acknowledgements back.
     quiet: bool,
     pub tried: Tried,
-    /// How many others may be tried.
+    /// How many more connects may be tried.
     left: u32,
     since: Instant,
     /// When it has waited too long for room, once it waits.
     queued_until: u64,
+    /// When backends that were tried may be tried again.
+    pub(super) anew_at: u64,
+    /// From when on they are not.
+    pub(super) anew_until: u64,
     /// When it has rested too often, once it has rested.
-    rested_until: u64,
+    pub(super) rested_until: u64,
     /// To some backend no port of ours was free.
     out_of_ports: bool,
 }
@@ -79,6 +81,8 @@ impl Attempt {
             left: site.view.proxy().retries,
             since: site.woken,
             queued_until: NEVER,
+            anew_at: NEVER,
+            anew_until: NEVER,
             rested_until: NEVER,
             out_of_ports: false,
         }
@@ -112,9 +116,12 @@ impl Session {
                 Choice::Nobody if attempt.tried.is_empty() => {
                     return self.refuse(TurnedAway::Shut, site);
                 }
-                Choice::Nobody => return self.refuse(TurnedAway::Unreachable, site),
+                Choice::Nobody => return self.begin_anew(id, attempt, site),
             };
             self.at = Some(site.view.door(place).at as u16);
+            if attempt.anew_until == NEVER {
+                attempt.anew_until = site.now.saturating_add(site.view.patience.connect);
+            }
             match self.dial(id, place, &mut attempt, site) {
                 Ok(Progress::Connected) => return self.begin_moving(id, attempt, None, site),
                 Ok(Progress::UnderWay) => {
@@ -225,27 +232,8 @@ impl Session {
         }
     }
 
-    /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
-    /// backlog is full: it cannot be waited for that). None of it is the backend's fault.
-    fn rest(&mut self, errno: Errno, mut attempt: Attempt, site: &mut Site) -> Step {
-        self.leave_backend(site);
-        if attempt.rested_until == NEVER {
-            attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
-        }
-        if site.now >= attempt.rested_until && errno != Errno::EAGAIN {
-            return self.refuse(TurnedAway::Exhausted, site);
-        }
-        site.complain(format_args!(
-            "a connect to a backend waits: {}",
-            errno.desc()
-        ));
-        attempt.until = site.now + REST;
-        self.stage = Stage::Resting(Box::new(attempt));
-        Step::Waiting
-    }
-
     /// Counts as a session of the backend no more.
-    fn leave_backend(&mut self, site: &mut Site) {
+    pub(super) fn leave_backend(&mut self, site: &mut Site) {
         self.backend = None;
         if let Some(at) = self.at.take() {
             site.leave(usize::from(at));
@@ -346,6 +334,7 @@ impl Session {
             return false;
         }
         attempt.left -= 1;
+        attempt.anew_at = site.now.saturating_add(site.view.patience.anew);
         site.view.retried(at);
         true
     }
@@ -377,17 +366,4 @@ impl Session {
         }
         step
     }
-}
-
-/// Whether it is not the backend's fault.
-fn is_shortage(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EMFILE
-            | Errno::ENFILE
-            | Errno::ENOBUFS
-            | Errno::ENOMEM
-            | Errno::ENOSPC
-            | Errno::EAGAIN
-    )
 }

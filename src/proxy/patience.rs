@@ -16,6 +16,9 @@ use crate::worker::Stream;
 
 /// Never.
 pub const NEVER: u64 = u64::MAX;
+/// A backend that was restarted may be there again, ms. A quarter of a connect's time if that is less, so that the usual
+/// three fit into it.
+const ANEW: u64 = 1_000;
 /// A session that is over by then needs no keepalives, and is spared the calls to ask for them.
 const KEEPALIVE_AFTER: u64 = 2_000;
 
@@ -26,6 +29,8 @@ pub struct Patience {
     pub peek: u64,
     /// Each connect.
     pub connect: u64,
+    /// From a connect that failed to the next one at the same backend.
+    pub anew: u64,
     /// A wait for room.
     pub queue: u64,
     /// Nothing in either direction.
@@ -42,10 +47,12 @@ impl Patience {
     /// What `plan` says.
     pub fn new(plan: &Plan) -> Self {
         let timeouts = &plan.proxy.timeouts;
+        let connect = milliseconds(timeouts.connect);
         let some = |time: Option<Duration>| time.map_or(NEVER, milliseconds);
         Self {
             peek: plan.peek_timeout_ms,
-            connect: milliseconds(timeouts.connect),
+            connect,
+            anew: ANEW.min(connect / 4).max(1),
             queue: milliseconds(timeouts.queue),
             idle: some(timeouts.idle),
             half_closed: some(timeouts.half_closed.or(timeouts.idle)),

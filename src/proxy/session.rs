@@ -40,7 +40,7 @@ pub enum Stage {
     Asking(Box<Attempt>),
     /// All backends are full.
     Queued(Box<Attempt>),
-    /// There was no descriptor to connect with: it is tried again soon.
+    /// There was no descriptor to connect with, or no backend could be connected to: it is tried again soon.
     Resting(Box<Attempt>),
     /// A connect is under way.
     Connecting(Box<Attempt>),

@@ -64,7 +64,7 @@ pub struct BackendStatus {
     pub connects: u64,
     /// Connects that failed.
     pub failures: u64,
-    /// Sessions that went on to another, since this one could not be connected to.
+    /// Sessions that tried again, at another if there was one, since this one could not be connected to.
     pub retried: u64,
     /// Times that it was taken out since sessions could not connect.
     pub ejections: u64,

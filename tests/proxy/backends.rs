@@ -20,8 +20,7 @@ impl Backends {
             let address = listener.local_addr().expect("bound").to_string();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write);
-                    std::thread::spawn(move || serve(stream, number, end));
+                    serve_alone(stream, number);
                 }
             });
             address
@@ -48,6 +47,12 @@ impl Backends {
         let all: Vec<String> = self.0.iter().map(|one| format!("{one}{each}")).collect();
         all.join(",")
     }
+}
+
+/// Serves one connection, in a thread of its own.
+pub fn serve_alone(stream: TcpStream, number: u16) {
+    let end = |stream: &TcpStream| stream.shutdown(Shutdown::Write);
+    std::thread::spawn(move || serve(stream, number, end));
 }
 
 fn serve<S: Read + Write>(mut stream: S, number: u16, end: impl Fn(&S) -> std::io::Result<()>) {

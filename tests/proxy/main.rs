@@ -12,6 +12,7 @@ mod many;
 mod names;
 mod pairs;
 mod patience;
+mod retries;
 mod shortage;
 mod ways;
 

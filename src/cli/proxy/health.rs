@@ -70,7 +70,11 @@ pub struct EjectWords {
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = proxy::share, help_heading = "Backends that cannot be connected to")]
     eject_share: Option<u8>,
 
-    /// Backends that a session tries after the first, before the client is let go; 0: none
+    /// How often a session tries again when a backend cannot be connected to; 0: its client is let go at once
+    ///
+    /// At another backend, and at once, as long as there is one that it has not tried. Then, or where there is only
+    /// one, all over again a second later (a quarter of --connect-timeout if that is less) and until
+    /// --connect-timeout after its first try, so that no client sees a backend that is restarted meanwhile.
     ///
     /// Only connecting is tried again. Once a backend has taken the connection, its end is the session's end.
     #[arg(long, value_name = "N", default_value = "3", allow_negative_numbers = true, value_parser = proxy::retries, help_heading = "Backends that cannot be connected to")]

@@ -136,7 +136,7 @@ fn sessions(scrape: &Scrape<'_>, text: &mut Text) {
     each(
         "forkfront_backend_retried_sessions_total",
         Counter,
-        "Sessions that went on to another backend since this one could not be connected to.",
+        "Sessions that tried again, at another backend if there was one, since this one could not be connected to.",
         |one| Some(one.retried as f64),
     );
     let help = "Bytes led on, by where to.";

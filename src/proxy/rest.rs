@@ -1,0 +1,65 @@
+//! Sessions that wait a moment before they try to connect again: for want of something of our own, or since no backend
+//! could be connected to and one of them may be about to be.
+
+use mio::Interest;
+use nix::errno::Errno;
+
+use super::attempt::{Attempt, Tried};
+use super::patience::NEVER;
+use super::session::{Session, Stage, Step};
+use super::site::Site;
+use super::source::Id;
+use crate::backend_board::TurnedAway;
+
+/// How long a session rests that had no descriptor to connect with, ms.
+const REST: u64 = 16;
+
+impl Session {
+    /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
+    /// backlog is full: it cannot be waited for that). None of it is the backend's fault.
+    pub(super) fn rest(&mut self, errno: Errno, mut attempt: Attempt, site: &mut Site) -> Step {
+        self.leave_backend(site);
+        if attempt.rested_until == NEVER {
+            attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
+        }
+        if site.now >= attempt.rested_until && errno != Errno::EAGAIN {
+            return self.refuse(TurnedAway::Exhausted, site);
+        }
+        site.complain(format_args!(
+            "a connect to a backend waits: {}",
+            errno.desc()
+        ));
+        attempt.until = site.now + REST;
+        self.stage = Stage::Resting(Box::new(attempt));
+        Step::Waiting
+    }
+
+    /// All were tried in vain. One may be starting anew, and where it is the only one nobody else can serve the client,
+    /// so all are tried again in a while, as long as a connect may take.
+    pub(super) fn begin_anew(&mut self, id: Id, mut attempt: Attempt, site: &mut Site) -> Step {
+        if attempt.anew_at >= attempt.anew_until {
+            return self.refuse(TurnedAway::Unreachable, site);
+        }
+        attempt.until = attempt.anew_at;
+        attempt.tried = Tried::default();
+        self.stage = Stage::Resting(Box::new(attempt));
+        match self.watched.client {
+            Some(_) => Step::Waiting,
+            // It may reset its connection meanwhile.
+            None => self.watch_client(id, Interest::READABLE, site),
+        }
+    }
+}
+
+/// Whether it is not the backend's fault.
+pub(super) fn is_shortage(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::ENOSPC
+            | Errno::EAGAIN
+    )
+}

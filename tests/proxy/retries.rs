@@ -1,0 +1,58 @@
+//! How often a session tries to connect, where, and for how long.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+#[test]
+fn a_restart_of_the_only_backend_is_seen_by_no_client() {
+    let site = Site::new();
+    let to = nowhere(&site);
+    let balancer = behind(&site, &to, &[]);
+    let mut clients: Vec<Raw> = (0..6).map(|n| come(&site, n)).collect();
+    clients[1].send(b"spoke");
+    clients[2].finish_sending();
+    // One that is gone by then is led nowhere.
+    clients.remove(5).reset();
+    balancer.until("all have tried", |status| status.backends[0].failures >= 5);
+    let backend = std::net::TcpListener::bind(&to).expect("it was free");
+    let served = std::thread::spawn(move || {
+        for stream in backend.incoming().take(5) {
+            backends::serve_alone(stream.expect("a client"), 3);
+        }
+    });
+    for client in &mut clients {
+        assert_eq!(client.greeted_by(), 3);
+    }
+    assert_eq!(clients[1].exactly(5), b"spoke");
+    assert_eq!(clients[2].rest(), b"bye\n");
+    let status = balancer.status();
+    let seen = &status.backends[0];
+    assert_eq!((seen.connects, seen.retried), (5, seen.failures));
+    drop(clients);
+    served.join().expect("served");
+    balancer.finish();
+}
+
+#[test]
+fn it_is_tried_as_often_as_it_may_and_no_longer_than_one_connect() {
+    // The pause is a quarter of the time for a connect.
+    for (retries, tries, pauses) in [("0", 1, 0), ("2", 3, 2), ("9", 4, 3)] {
+        let site = Site::new();
+        let to = nowhere(&site);
+        let flags = ["--connect-timeout", "400ms", "--retries", retries];
+        let balancer = behind(&site, &to, &flags);
+        let start = Instant::now();
+        assert!(come(&site, 1).rest().is_empty());
+        let took = start.elapsed();
+        assert!(took >= Duration::from_millis(98) * pauses, "{took:?}");
+        let status = balancer.until("it is counted", |status| {
+            let proxy = status.apps[0].proxy.as_ref();
+            proxy.is_some_and(|proxy| proxy.turned_away.unreachable == 1)
+        });
+        let failures = status.backends[0].failures;
+        // A slow machine has time for fewer.
+        assert!(failures <= tries && (pauses > 2 || failures == tries));
+        balancer.finish();
+    }
+}
