@@ -126,6 +126,8 @@ fn without_a_backend_nobody_is_to_be_sent_here() {
         "1",
         "--metrics",
         &metrics,
+        "--retries",
+        "0",
     ];
     let balancer = Balancer::start(&site, &[&words[..], &CHECKED].concat());
     let url = format!("http://{metrics}/readyz");

@@ -33,6 +33,9 @@ const PAUSE: u64 = 20;
 const QUEUE_LOOK: u64 = 100;
 /// How often means of moving bytes that nobody needs are given back, while there are any, ms.
 const TIDY: u64 = 10_000;
+/// After the one that made it leave, ms: the kernel sends the one for the primary's death when the thread goes that has
+/// started us, and again when one goes that was left over then (prctl(2)).
+const SAME_SIGNAL: u64 = 1_000;
 /// Descriptors that are not for sessions.
 const OTHER_DESCRIPTORS: u64 = 64;
 
@@ -53,8 +56,8 @@ pub struct Server {
     /// Gone once the worker leaves.
     listener: Option<Listener>,
     stopper: Stopper,
-    /// Signals that say no more than that it is to leave: the next one ends what is open.
-    signals_to_pass: u32,
+    /// A signal that comes before says no more than that it is to leave; later ones end what is open.
+    passes_until: u64,
     accepting: Accepting,
     sessions: Slab<Session>,
     /// Sessions that want another turn.
@@ -91,7 +94,7 @@ impl Server {
             poll,
             listener: Some(listener),
             stopper,
-            signals_to_pass: 0,
+            passes_until: 0,
             accepting: Accepting::Now,
             sessions: Slab::new(),
             again: Vec::new(),
@@ -334,7 +337,9 @@ impl Server {
         registry.deregister(&mut listener)?;
         // Who is drained hears SIGTERM when it has nothing left, or when it has had its time. Otherwise it was a signal
         // that has ended the listener, or one comes for the primary's death.
-        self.signals_to_pass = u32::from(listener.ended() != Some(End::Drained));
+        if listener.ended() != Some(End::Drained) {
+            self.passes_until = self.site.now.saturating_add(SAME_SIGNAL);
+        }
         let token = Source::Stopper.token();
         registry.register(&mut self.stopper, token, Interest::READABLE)
     }
@@ -342,9 +347,8 @@ impl Server {
     /// SIGTERM or SIGINT has come, as far as the switch that is watched with them can tell.
     fn signalled(&mut self) {
         while self.stopper.take_signal() {
-            match self.signals_to_pass.checked_sub(1) {
-                Some(left) => self.signals_to_pass = left,
-                None => self.cut_short(),
+            if self.site.now >= self.passes_until {
+                self.cut_short();
             }
         }
     }
