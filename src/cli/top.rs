@@ -12,11 +12,13 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 pub const LONG: &str = "\
 Show live what runs: per slot its state, connections a second, open and queued connections, CPU, memory, \
-restarts and how long connections wait; and act on it with a key.
+restarts and how long connections wait; per backend of a proxy its state and why, sessions and bytes a second, open \
+sessions, connects that failed and how long they take; and act on it with a key.
 
-Keys: arrows or j and k select a slot; r restarts it, d drains it, u resumes it; + and - change the number of \
-workers; R reloads; s sorts, a shows one app of several, m what was said so far, ? help, q quits. What takes a \
-worker away is asked for once more. The view goes on while a change is made, and leaving it ends no change.
+Keys: arrows or j and k select a slot or a backend, Tab goes from the ones to the others; r restarts the slot, d \
+drains it or the backend, u resumes it; + and - change the number of workers; R reloads; s sorts, a shows one app of \
+several, m what was said so far, ? help, q quits. Backends that are not well come first. What takes a worker or a \
+backend away is asked for once more. The view goes on while a change is made, and leaving it ends no change.
 
 Where stdout is no terminal, or with --once, it prints one frame as text: what happened within one interval.";
 

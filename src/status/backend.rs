@@ -35,6 +35,20 @@ pub struct TurnedAwayStatus {
     pub exhausted: u64,
 }
 
+impl TurnedAwayStatus {
+    /// For whatever reason.
+    pub fn all(&self) -> u64 {
+        let Self {
+            no_backend,
+            unreachable,
+            queue_full,
+            queue_timeout,
+            exhausted,
+        } = self;
+        no_backend + unreachable + queue_full + queue_timeout + exhausted
+    }
+}
+
 /// One backend of a proxy, with one address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BackendStatus {

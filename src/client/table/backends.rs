@@ -120,6 +120,16 @@ pub(super) fn reasons(out: &mut String, section: &Section) {
 
 /// What is to be said of sessions that have no backend.
 fn of_sessions(proxy: &ProxyStatus) -> Vec<String> {
+    let gone = turned_away(proxy).map(|why| format!("turned away: {why}"));
+    let mut said: Vec<String> = gone.into_iter().collect();
+    if proxy.waiting > 0 {
+        said.push(format!("{} waiting for room at a backend", proxy.waiting));
+    }
+    said
+}
+
+/// How many clients no backend served, by why; nothing if there was none.
+pub fn turned_away(proxy: &ProxyStatus) -> Option<String> {
     let gone = proxy.turned_away;
     let reasons = [
         (gone.no_backend, "since no backend took any"),
@@ -132,14 +142,7 @@ fn of_sessions(proxy: &ProxyStatus) -> Vec<String> {
     let reasons: Vec<String> = reasons
         .map(|(count, why)| format!("{count} {why}"))
         .collect();
-    let mut said = Vec::new();
-    if !reasons.is_empty() {
-        said.push(format!("turned away: {}", reasons.join(", ")));
-    }
-    if proxy.waiting > 0 {
-        said.push(format!("{} waiting for room at a backend", proxy.waiting));
-    }
-    said
+    (!reasons.is_empty()).then(|| reasons.join(", "))
 }
 
 /// What is to be said of one, most important first.
@@ -153,7 +156,10 @@ pub fn notes(one: &BackendStatus) -> Vec<String> {
     }
     if one.state == BackendState::Up && (1..100).contains(&one.share_percent) {
         let share = one.share_percent;
-        notes.push(format!("slow start: {share} % of its share"));
+        match &one.why {
+            Some(_) => notes[0].push_str(&format!("; now {share} %")),
+            None => notes.push(format!("slow start: {share} % of its share")),
+        }
     }
     notes
 }

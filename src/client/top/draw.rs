@@ -1,7 +1,9 @@
 //! Draws the model into a buffer of any size: as a screen, or as one frame of text.
 //!
-//! Decides only what there is room for. The slots get what the rest leaves, and the rest gives way to them.
+//! Decides only what there is room for. The slots, and the backends of proxies, get what the rest leaves, and the rest
+//! gives way to them.
 
+mod backends;
 mod chart;
 mod columns;
 mod foot;
@@ -16,12 +18,13 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear, Paragraph, Widget};
 
-use super::model::{Model, Scroll};
+use super::model::{Model, Scroll, Selected};
+use backends::Backends;
 use slots::{BodyLine, Slots};
 pub use theme::Theme;
 use theme::Tone;
 
-/// Lines of slots that are to be seen at least, before anything else has a place.
+/// Lines of slots, and of backends, that are to be seen at least, before anything else has a place.
 const SLOT_LINES: usize = 4;
 /// Listeners that are shown, where there is room.
 const LISTENERS: usize = 4;
@@ -54,25 +57,59 @@ pub fn draw(model: &mut Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         foot.push(sheet.hints());
         foot
     };
-    let slots = Slots::new(&sheet);
-    let body = slots.body();
+    let (backends, slots) = (Backends::new(&sheet), Slots::new(&sheet));
+    let (led, body) = (backends.body(usize::MAX), slots.body());
     let leaving = sheet.leaving(height / 4);
     let below = leaving.len() + foot.len();
-    let mut above = head(&sheet, height.saturating_sub(below + 1), body.len());
-    above.push(slots.head());
-    let room = height.saturating_sub(above.len() + below);
-    let scroll = scrolled(model.scroll, &body, model.place(), room);
+    let (above, airy) = head(&sheet, height.saturating_sub(below + 1), &led, &body);
+    // The heads of both, and what stands between.
+    let heads = if led.is_empty() {
+        1
+    } else {
+        2 + usize::from(airy)
+    };
+    let room = height.saturating_sub(above.len() + below + heads);
+    let (of_led, of_body) = shares(room, led.len(), body.len());
+    let led = backends.body(of_led);
+    let (in_led, in_body) = selected(model);
+    let scroll_led = scrolled(model.scroll_backends, &led, in_led, of_led);
+    let scroll = scrolled(model.scroll, &body, in_body, of_body);
     let mut page = Page { buffer, area, y: 0 };
-    above.into_iter().for_each(|line| page.line(&line));
-    let in_view = body.iter().skip(scroll.above).take(room);
-    in_view.for_each(|one| page.line(&one.line));
+    above.iter().for_each(|line| page.line(line));
+    if !led.is_empty() {
+        page.line(&backends.head());
+        page.part(&led, scroll_led);
+        page.y += u16::from(airy);
+    }
+    page.line(&slots.head());
+    page.part(&body, scroll);
     page.y = page.y.max(area.height.saturating_sub(below as u16));
     leaving.iter().for_each(|line| page.line(line));
     foot.iter().for_each(|line| page.line(line));
     if let Some((title, lines)) = sheet.over(area) {
         over(title, lines, area, buffer);
     }
-    model.scroll = scroll;
+    (model.scroll, model.scroll_backends) = (scroll, scroll_led);
+}
+
+/// How many lines the backends have, and the slots: what they need, and if that is too much, the slots a third.
+fn shares(room: usize, led: usize, body: usize) -> (usize, usize) {
+    let least = match led {
+        0 => room,
+        _ => body.min((room / 3).max(2)).min(room),
+    };
+    let led = led.min(room - least);
+    (led, room - led)
+}
+
+/// Where the selected one is among the backends, or among the slots.
+fn selected(model: &Model) -> (Option<usize>, Option<usize>) {
+    let place = model.place();
+    match model.selected {
+        Some(Selected::Backend(_)) => (Some(place), None),
+        Some(Selected::Slot(_)) => (None, place.checked_sub(model.backends().len())),
+        None => (None, None),
+    }
 }
 
 /// One frame as text, as high as all that is to be shown.
@@ -82,12 +119,18 @@ pub fn text(model: &mut Model, theme: Theme, width: u16) -> String {
         theme,
         width: width.into(),
     };
-    let slots = Slots::new(&sheet);
+    let (backends, slots) = (Backends::new(&sheet), Slots::new(&sheet));
+    let led = backends.body(usize::MAX);
     let mut lines = sheet.title();
     lines.extend(sheet.totals());
     lines.push(Line::default());
     lines.extend(sheet.listeners(usize::MAX));
     lines.push(Line::default());
+    if !led.is_empty() {
+        lines.push(backends.head());
+        lines.extend(led.into_iter().map(|one| one.line));
+        lines.push(Line::default());
+    }
     lines.push(slots.head());
     lines.extend(slots.body().into_iter().map(|one| one.line));
     let leaving = sheet.leaving(usize::MAX);
@@ -106,17 +149,24 @@ pub fn text(model: &mut Model, theme: Theme, width: u16) -> String {
     text
 }
 
-/// What stands above the slots, in `room` lines that the slots need some of.
-fn head(sheet: &Sheet, room: usize, slot_lines: usize) -> Vec<Line<'static>> {
-    let wanted = slot_lines.min(SLOT_LINES);
+/// What stands above the backends and slots, in `room` lines that they need some of; and whether there is room to spare.
+fn head(
+    sheet: &Sheet,
+    room: usize,
+    led: &[BodyLine],
+    body: &[BodyLine],
+) -> (Vec<Line<'static>>, bool) {
+    let head_of_led = usize::from(!led.is_empty());
+    let wanted = body.len().min(SLOT_LINES) + led.len().min(SLOT_LINES) + head_of_led;
     let mut lines = sheet.title();
     let totals = sheet.totals();
     let listeners = sheet.listeners(LISTENERS);
-    let blanks = 2;
+    let blanks = 2 + head_of_led;
     let all = lines.len() + totals.len() + listeners.len() + blanks;
     // All of it if the slots can be seen whole, or at least mostly.
     let mut left = room.saturating_sub(wanted + lines.len());
-    let airy = room >= all + slot_lines.min(2 * SLOT_LINES);
+    let whole = body.len() + led.len() + head_of_led;
+    let airy = room >= all + whole.min(2 * SLOT_LINES);
     if totals.len() <= left {
         left -= totals.len();
         lines.extend(totals);
@@ -127,16 +177,19 @@ fn head(sheet: &Sheet, room: usize, slot_lines: usize) -> Vec<Line<'static>> {
     }
     lines.extend(airy.then(Line::default));
     lines.truncate(room.saturating_sub(1));
-    lines
+    (lines, airy)
 }
 
-/// So that the selected slot is in view, with all its lines, and the view moves no more than it must.
-fn scrolled(before: Scroll, body: &[BodyLine], place: usize, height: usize) -> Scroll {
-    let of_selected = |line: &BodyLine| line.place == Some(place);
-    let first = body.iter().position(of_selected).unwrap_or(0);
-    let last = body.iter().rposition(of_selected).unwrap_or(0);
-    // The heading over the first slot belongs to it.
-    let first = if place == 0 { 0 } else { first };
+/// So that the selected one is in view, with all its lines, and the view moves no more than it must.
+fn scrolled(before: Scroll, body: &[BodyLine], place: Option<usize>, height: usize) -> Scroll {
+    let of_selected = |line: &BodyLine| line.place.is_some() && line.place == place;
+    let Some(first) = body.iter().position(of_selected) else {
+        let above = before.above.min(body.len().saturating_sub(height));
+        return Scroll { above, height };
+    };
+    let last = body.iter().rposition(of_selected).unwrap_or(first);
+    // The heading over the first belongs to it.
+    let first = if place == Some(0) { 0 } else { first };
     let least = (last + 1).saturating_sub(height).min(first);
     let most = first.min(body.len().saturating_sub(height));
     let above = before.above.clamp(least, most.max(least));
@@ -162,6 +215,12 @@ impl Page<'_> {
         };
         line.render(row, self.buffer);
         self.y += 1;
+    }
+
+    /// Those of the lines that are in view.
+    fn part(&mut self, lines: &[BodyLine], scroll: Scroll) {
+        let in_view = lines.iter().skip(scroll.above).take(scroll.height);
+        in_view.for_each(|one| self.line(&one.line));
     }
 }
 

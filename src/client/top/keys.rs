@@ -5,22 +5,32 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::model::{Deed, Mode, Model};
-use super::sort::Sort;
-use crate::protocol::{Request, Size, SlotRef};
-use crate::status::SlotStatus;
+use super::sort::{Sort, SortBackends};
+use crate::client::table::text::cut_middle;
+use crate::protocol::{BackendChange, Request, Size, SlotRef};
+use crate::status::{BackendState, BackendStatus};
+
+/// A backend is named in so many characters, so that the question has room beside it.
+const NAMED: usize = 28;
+
+/// What the help says besides where there are backends.
+pub const KEY_OF_BACKENDS: (&str, &str) = ("Tab", "to the slots, or back to the backends");
 
 /// What each key does, for the help.
 pub const KEYS: [(&str, &str); 14] = [
-    ("up down  k j", "select a slot; Page, Home and End, too"),
+    (
+        "up down  k j",
+        "select a slot or a backend; Page, Home and End, too",
+    ),
     (
         "r",
         "restart the slot: a new worker takes over from the old one",
     ),
-    ("d", "drain the slot: nothing more is dealt to it"),
-    ("u", "resume the slot: deal to it again"),
+    ("d", "drain the slot or the backend: it gets nothing more"),
+    ("u", "resume it: it gets its share again"),
     ("+ -", "one worker more, one less"),
     ("R", "reload: new workers for old, in all slots"),
-    ("s S", "sort by the next column; by slot again"),
+    ("s S", "sort by the next column; as at first again"),
     ("a", "show one app of several, then the next, then all"),
     ("m", "what was said so far"),
     ("Esc", "put a message away, close what is open"),
@@ -66,7 +76,11 @@ impl Model {
 
     fn watched(&mut self, key: KeyCode) -> Option<Deed> {
         let place = self.place();
-        let page = self.scroll.height.max(2) - 1;
+        let scroll = match self.selected_backend() {
+            Some(_) => self.scroll_backends,
+            None => self.scroll,
+        };
+        let page = scroll.height.max(2) - 1;
         match key {
             KeyCode::Char('q') => return Some(Deed::Quit),
             KeyCode::Up | KeyCode::Char('k') => self.select(place.saturating_sub(1)),
@@ -75,22 +89,36 @@ impl Model {
             KeyCode::PageDown => self.select(place + page),
             KeyCode::Home | KeyCode::Char('g') => self.select(0),
             KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX),
-            KeyCode::Char('s') => self.sort_by(self.sort.next()),
-            KeyCode::Char('S') => self.sort_by(Sort::default()),
+            KeyCode::Tab | KeyCode::BackTab => self.select_other_table(),
+            KeyCode::Char('s') => self.sort_by(self.sort.next(), self.sort_backends.next()),
+            KeyCode::Char('S') => self.sort_by(Sort::default(), SortBackends::default()),
             KeyCode::Char('a') => self.next_app(),
             KeyCode::Char('m') => self.mode = Mode::Said(0),
             KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.mode = Mode::Help,
             KeyCode::Esc => self.messages.put_away(),
+            KeyCode::Char('r') if self.selected_backend().is_some() => {
+                let words = "a backend is not ours to restart; Tab selects a slot";
+                self.messages.note(words, self.now);
+            }
             KeyCode::Char(letter) => return self.change(letter),
             _ => {}
         }
         None
     }
 
-    fn sort_by(&mut self, sort: Sort) {
-        self.sort = sort;
+    /// The slots or the backends, whichever the selection is among.
+    fn sort_by(&mut self, slots: Sort, backends: SortBackends) {
+        let words = match self.selected_backend() {
+            Some(_) => {
+                self.sort_backends = backends;
+                format!("backends sorted by {}", backends.words())
+            }
+            None => {
+                self.sort = slots;
+                format!("sorted by {}", slots.words())
+            }
+        };
         // The column may be out of view.
-        let words = format!("sorted by {}", sort.words());
         self.messages.note(words, self.now);
     }
 
@@ -108,14 +136,26 @@ impl Model {
     }
 
     fn change(&mut self, letter: char) -> Option<Deed> {
-        let app = |slot: &SlotStatus| self.has_apps().then(|| slot.app.clone());
+        let named = |app: &str| self.has_apps().then(|| app.to_owned());
         let slot = self.selected();
+        let backend = self.selected_backend();
         let target = slot.map(|slot| SlotRef {
-            app: app(slot),
+            app: named(&slot.app),
             slot: slot.slot,
         });
-        let scaled = slot.and_then(app);
+        let of_backend = |change: fn(String) -> BackendChange| {
+            backend.map(|one| Request::Backend {
+                app: named(&one.app),
+                change: change(label(one).to_owned()),
+            })
+        };
+        let app = slot.map(|slot| &slot.app);
+        let scaled = app
+            .or(backend.map(|one| &one.app))
+            .and_then(|app| named(app));
         let request = match letter {
+            'd' if backend.is_some() => of_backend(|backend| BackendChange::Drain { backend })?,
+            'u' if backend.is_some() => of_backend(|backend| BackendChange::Resume { backend })?,
             'r' => Request::Restart { slot: target? },
             'd' => Request::Drain { slot: target? },
             'u' => Request::Resume { slot: target? },
@@ -142,7 +182,7 @@ impl Model {
         }
     }
 
-    /// What to ask before something that takes a worker away.
+    /// What to ask before something that takes a worker or a backend away.
     fn question(&self, request: &Request) -> Option<String> {
         Some(match request {
             Request::Restart { slot } => {
@@ -152,6 +192,16 @@ impl Model {
             }
             Request::Drain { slot } => {
                 format!("Drain slot {slot}? It gets nothing more until it is resumed.")
+            }
+            Request::Backend {
+                change: BackendChange::Drain { backend },
+                ..
+            } => {
+                let what = match self.is_last_one_up() {
+                    true => "No other one is up.",
+                    false => "It gets no new sessions.",
+                };
+                format!("Drain backend {}? {what}", cut_middle(backend, NAMED))
             }
             Request::Scale {
                 to: Size::Fewer(_),
@@ -168,6 +218,26 @@ impl Model {
             _ => return None,
         })
     }
+
+    /// Without the selected backend its proxy has none that is up.
+    fn is_last_one_up(&self) -> bool {
+        let Some(selected) = self.selected_backend() else {
+            return false;
+        };
+        let mut others = self.status.backends.iter();
+        !others.any(|one| {
+            let other = one.app == selected.app && label(one) != label(selected);
+            other && one.state == BackendState::Up
+        })
+    }
+}
+
+/// What means this backend, with this address.
+fn label(one: &BackendStatus) -> &str {
+    match one.address.as_str() {
+        "" => &one.backend,
+        address => address,
+    }
 }
 
 /// A change in the words of the command line.
@@ -183,11 +253,17 @@ pub fn about(request: &Request) -> String {
         Request::Resume { slot } => format!("resume {slot}"),
         Request::Scale { app, to } => format!("scale{} {to}", of(app)),
         Request::Reload { app, .. } => format!("reload{}", of(app)),
+        Request::Backend { change, .. } => match change {
+            BackendChange::Drain { backend } => format!("backend drain {backend}"),
+            BackendChange::Resume { backend } => format!("backend resume {backend}"),
+            BackendChange::Add { .. }
+            | BackendChange::Remove { .. }
+            | BackendChange::Weight { .. } => String::new(),
+        },
         Request::Status
         | Request::Logs { .. }
         | Request::Metrics
         | Request::Set { .. }
-        | Request::Backend { .. }
         | Request::Upgrade { .. }
         | Request::Stop => String::new(),
     }

@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use super::messages::{Messages, Stage};
-use super::rates::{Rates, SlotKey, slot_key};
-use super::sort::Sort;
+use super::rates::{BackendKey, Rates, SlotKey, backend_key, slot_key};
+use super::sort::{Sort, SortBackends};
 use crate::error::ErrorKind;
 use crate::protocol::Request;
-use crate::status::{SlotStatus, Status};
+use crate::status::{BackendStatus, SlotStatus, Status};
 
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,16 @@ pub enum Link {
     Gone,
 }
 
-/// Which lines of the slots are in view; the drawing keeps it.
+/// On what a key acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selected {
+    /// On a slot.
+    Slot(SlotKey),
+    /// On a backend of a proxy.
+    Backend(BackendKey),
+}
+
+/// Which lines of the backends, or of the slots, are in view; the drawing keeps it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scroll {
     /// Lines above the view.
@@ -79,12 +88,16 @@ pub struct Model {
     pub mode: Mode,
     /// The order of slots.
     pub sort: Sort,
+    /// The order of backends.
+    pub sort_backends: SortBackends,
     /// The only app that is shown.
     pub only: Option<String>,
     /// Where the next key acts.
-    pub selected: Option<SlotKey>,
-    /// What is in view.
+    pub selected: Option<Selected>,
+    /// What of the slots is in view.
     pub scroll: Scroll,
+    /// And of the backends.
+    pub scroll_backends: Scroll,
     changes: u64,
 }
 
@@ -103,9 +116,11 @@ impl Model {
             messages: Messages::default(),
             mode: Mode::Watch,
             sort: Sort::default(),
+            sort_backends: SortBackends::default(),
             only: None,
             selected: None,
             scroll: Scroll::default(),
+            scroll_backends: Scroll::default(),
             changes: 0,
         };
         this.keep_selection(0);
@@ -178,47 +193,87 @@ impl Model {
         self.status.apps.len() > 1
     }
 
+    /// Something of this app is shown.
+    pub fn shows(&self, app: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| app == only)
+    }
+
     /// The slots that are shown, in their order.
     pub fn slots(&self) -> Vec<&SlotStatus> {
-        let apps = &self.status.apps;
-        let place = |name: &str| apps.iter().position(|app| app.name == name);
         let slots = self.status.slots.iter();
-        let mut slots: Vec<_> = slots
-            .filter(|slot| self.only.as_ref().is_none_or(|only| slot.app == *only))
-            .collect();
+        let mut slots: Vec<_> = slots.filter(|slot| self.shows(&slot.app)).collect();
         slots.sort_by(|one, other| {
-            let apps = place(&one.app).cmp(&place(&other.app));
+            let apps = self.place_of(&one.app).cmp(&self.place_of(&other.app));
             apps.then_with(|| self.sort.compare(&self.rates, one, other))
         });
         slots
     }
 
-    /// The slot on which a key acts.
-    pub fn selected(&self) -> Option<&SlotStatus> {
-        let key = self.selected.as_ref()?;
-        let mut slots = self.status.slots.iter();
-        slots.find(|slot| slot.slot == key.1 && slot.app == key.0)
+    /// The backends that are shown, in their order.
+    pub fn backends(&self) -> Vec<&BackendStatus> {
+        let all = self.status.backends.iter();
+        let mut all: Vec<_> = all.filter(|one| self.shows(&one.app)).collect();
+        // As they are listed, where nothing else tells them apart.
+        all.sort_by(|one, other| {
+            let apps = self.place_of(&one.app).cmp(&self.place_of(&other.app));
+            apps.then_with(|| self.sort_backends.compare(&self.rates, one, other))
+        });
+        all
     }
 
-    /// Where the selected slot is among those that are shown.
+    fn place_of(&self, app: &str) -> Option<usize> {
+        self.status.apps.iter().position(|one| one.name == app)
+    }
+
+    /// All that can be selected, from top to bottom.
+    fn rows(&self) -> Vec<Selected> {
+        let backends = self.backends().into_iter();
+        let backends = backends.map(|one| Selected::Backend(backend_key(one)));
+        let slots = self.slots().into_iter();
+        let slots = slots.map(|slot| Selected::Slot(slot_key(slot)));
+        backends.chain(slots).collect()
+    }
+
+    /// The slot on which a key acts.
+    pub fn selected(&self) -> Option<&SlotStatus> {
+        let mut slots = self.status.slots.iter();
+        slots.find(|slot| self.is_selected(&Selected::Slot(slot_key(slot))))
+    }
+
+    /// The backend on which a key acts.
+    pub fn selected_backend(&self) -> Option<&BackendStatus> {
+        let mut all = self.status.backends.iter();
+        all.find(|one| self.is_selected(&Selected::Backend(backend_key(one))))
+    }
+
+    /// It is this one.
+    pub fn is_selected(&self, one: &Selected) -> bool {
+        self.selected.as_ref() == Some(one)
+    }
+
+    /// Where the selected one is among those that are shown.
     pub fn place(&self) -> usize {
-        let slots = self.slots();
-        let mut slots = slots.into_iter();
-        let found = slots.position(|slot| self.selected.as_ref() == Some(&slot_key(slot)));
+        let found = self.rows().iter().position(|one| self.is_selected(one));
         found.unwrap_or(0)
     }
 
-    /// Selects the slot at this place, or the last one.
+    /// Selects the one at this place, or the last one.
     pub fn select(&mut self, place: usize) {
-        let slots = self.slots();
-        let place = place.min(slots.len().saturating_sub(1));
-        self.selected = slots.get(place).map(|slot| slot_key(slot));
+        let rows = self.rows();
+        let place = place.min(rows.len().saturating_sub(1));
+        self.selected = rows.into_iter().nth(place);
     }
 
-    /// A slot that has gone leaves the selection to the one that has its place.
+    /// From a backend to the first slot, and from a slot to the first backend.
+    pub fn select_other_table(&mut self) {
+        let backends = self.backends().len();
+        let is_slot = matches!(self.selected, Some(Selected::Slot(_)));
+        self.select(if is_slot { 0 } else { backends });
+    }
+
+    /// One that has gone leaves the selection to the one that has its place.
     pub fn keep_selection(&mut self, place: usize) {
-        let shown = |key: &SlotKey| self.slots().iter().any(|slot| slot_key(slot) == *key);
-        if !self.selected.as_ref().is_some_and(shown) {
+        if !self.rows().iter().any(|one| self.is_selected(one)) {
             self.select(place);
         }
     }

@@ -7,6 +7,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::config::Balance;
 use crate::status::{ListenerStatus, SlotStatus, Status};
 
+mod backends;
+
+pub use backends::{BackendKey, Backends, backend_key};
+
 /// Values that are remembered: a wide screen full of them.
 const REMEMBERED: usize = 400;
 
@@ -66,6 +70,7 @@ struct Look {
     cpu_s: f64,
     slots: HashMap<SlotKey, SlotLook>,
     listeners: HashMap<(String, String), u64>,
+    backends: backends::Counted,
 }
 
 /// What was counted of a slot.
@@ -94,6 +99,8 @@ pub struct Rates {
     pub cpu_of_primary: Option<f64>,
     slots: HashMap<SlotKey, SlotRates>,
     listeners: HashMap<(String, String), f64>,
+    /// Those of the backends of proxies.
+    pub backends: Backends,
 }
 
 impl Rates {
@@ -147,6 +154,7 @@ impl Rates {
                 (key.clone(), per_second(*now, before))
             })
             .collect();
+        self.backends.note(&before.backends, &look.backends, time);
         self.before = Some(look);
     }
 
@@ -195,6 +203,7 @@ impl Look {
             listeners: listeners
                 .map(|one| (listener_key(one), one.accepted))
                 .collect(),
+            backends: backends::Counted::of(status),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::protocol::Request;
 use crate::status::{SlotState, Status};
 
 mod acting;
+mod backends;
 mod pictures;
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -6,12 +6,12 @@ use ratatui::text::{Line, Span};
 use super::Sheet;
 use super::columns::cut;
 use super::theme::Tone;
-use crate::client::top::keys::KEYS;
+use crate::client::top::keys::{KEY_OF_BACKENDS, KEYS};
 use crate::client::top::messages::{Message, Stage};
 use crate::client::top::model::Mode;
 
 /// The keys in the order of their importance, as short as can be.
-const HINTS: [(&str, &str); 11] = [
+const HINTS: [(&str, &str); 12] = [
     ("q", "quit"),
     ("?", "help"),
     ("r", "restart"),
@@ -21,8 +21,25 @@ const HINTS: [(&str, &str); 11] = [
     ("R", "reload"),
     ("s", "sort"),
     ("a", "app"),
+    (TAB, "slots"),
     ("m", "messages"),
     ("jk", "select"),
+];
+const TAB: &str = "Tab";
+
+/// What the words over the figures of slots mean.
+const WORDS: [&str; 4] = [
+    "CONN/S    connections taken per second, and what it was before",
+    "QUEUE     dealt to the worker, and not taken by it yet",
+    "RST       restarts: workers of this slot after the first",
+    "WAIT p99  from the primary's accept to the worker's, 99 of 100",
+];
+/// Of listeners, where there is room for it.
+const OF_LISTENERS: [&str; 1] = ["OVERFLOWS turned away by the kernel, backlog full (whole host)"];
+/// And of backends.
+const OF_BACKENDS: [&str; 2] = [
+    "IN OUT/S  bytes per second to the backend, and from it",
+    "CONN p99  time that connects to the backend take, 99 of 100",
 ];
 
 impl Sheet<'_> {
@@ -63,9 +80,20 @@ impl Sheet<'_> {
     pub fn hints(&self) -> Line<'static> {
         let mut spans = Vec::new();
         let mut room = self.width + 2;
+        let of_backend = self.model.selected_backend().is_some();
         for (key, what) in HINTS {
+            let what = match key {
+                TAB if !of_backend => "backends",
+                _ => what,
+            };
+            let useless = match key {
+                "a" => !self.model.has_apps(),
+                "r" => of_backend,
+                TAB => !self.has_backends(),
+                _ => false,
+            };
             let taken = key.len() + what.len() + 3;
-            if (key == "a" && !self.model.has_apps()) || taken > room {
+            if useless || taken > room {
                 continue;
             }
             room -= taken;
@@ -73,6 +101,10 @@ impl Sheet<'_> {
             spans.push(Span::styled(format!(" {what}  "), self.style(Tone::Faint)));
         }
         Line::from(spans)
+    }
+
+    fn has_backends(&self) -> bool {
+        !self.model.status.backends.is_empty()
     }
 
     /// What lies over the picture, with its title; `None` if nothing does.
@@ -89,22 +121,17 @@ impl Sheet<'_> {
 
     fn help(&self) -> Vec<Line<'static>> {
         let mut lines = Vec::new();
-        for (key, what) in KEYS {
+        let led = self.has_backends();
+        for (key, what) in KEYS.into_iter().chain(led.then_some(KEY_OF_BACKENDS)) {
             lines.push(Line::from(vec![
                 Span::styled(format!("{key:<15}"), self.style(Tone::Strong)),
                 Span::raw(what),
             ]));
         }
         lines.push(Line::default());
-        for words in [
-            "CONN/S    connections taken per second, and what it was before",
-            "QUEUE     dealt to the worker, and not taken by it yet",
-            "RST       restarts: workers of this slot after the first",
-            "WAIT p99  from the primary's accept to the worker's, 99 of 100",
-            "OVERFLOWS turned away by the kernel, backlog full (whole host)",
-        ] {
-            lines.push(Line::raw(words));
-        }
+        let others: &[&str] = if led { &OF_BACKENDS } else { &OF_LISTENERS };
+        let words = WORDS.iter().chain(others);
+        lines.extend(words.map(|words| Line::raw(*words)));
         lines
     }
 

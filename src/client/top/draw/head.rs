@@ -9,11 +9,11 @@ use super::columns::cut;
 use super::slots::of_queue;
 use super::theme::Tone;
 use super::{Sheet, rate};
-use crate::client::table::readiness;
 use crate::client::table::text::{bytes, count, span};
+use crate::client::table::{backends, readiness};
 use crate::client::top::model::Link;
 use crate::client::top::rates::accepted_by;
-use crate::status::{AppStatus, SlotStatus};
+use crate::status::{AppStatus, BackendState, BackendStatus, SlotState, SlotStatus};
 
 /// From this width on the chart stands beside the figures.
 const CHART_BESIDE: usize = 64;
@@ -28,7 +28,8 @@ impl Sheet<'_> {
         let status = &self.model.status;
         let what = match (&self.model.only, status.apps.as_slice()) {
             (Some(only), _) => format!("app {only} of {}", status.apps.len()),
-            (None, [] | [_]) => status.command.join(" "),
+            (None, [app]) => backends::command(app, status),
+            (None, []) => status.command.join(" "),
             (None, apps) => format!("{} apps", apps.len()),
         };
         let mut right = format!("pid {}  up {}", status.pid, span(status.uptime_s));
@@ -58,19 +59,19 @@ impl Sheet<'_> {
             None => status.apps.first().filter(|_| !self.model.has_apps()),
         };
         let slots = self.model.slots();
-        let mut facts = vec![readiness(&slots)];
-        match app {
-            Some(app) => facts.extend(app_facts(app)),
-            None if self.model.has_apps() => {}
+        let facts = match app {
+            Some(app) => app_facts(app),
+            None if self.model.has_apps() => Vec::new(),
             // A primary of an earlier version.
-            None => facts.push(status.balance.to_string()),
-        }
-        let ready = slots
-            .iter()
-            .all(|slot| slot.state == crate::status::SlotState::Ready);
+            None => vec![status.balance.to_string()],
+        };
+        let ready = slots.iter().all(|slot| slot.state == SlotState::Ready);
         let tone = if ready { Tone::Good } else { Tone::Busy };
-        let first = cut(&facts.remove(0), self.width);
+        let first = cut(&readiness(&slots), self.width);
         let room = self.width.saturating_sub(first.chars().count());
+        let (led, led_tone) = self.led();
+        let led = cut(&led, room);
+        let room = room.saturating_sub(led.chars().count());
         let others = facts.iter().map(|fact| format!(", {fact}"));
         let others: String = others.collect();
         let others = cut(&others, room);
@@ -84,9 +85,27 @@ impl Sheet<'_> {
         };
         Line::from(vec![
             Span::styled(first, self.style(tone)),
+            Span::styled(led, self.style(led_tone)),
             Span::raw(others),
             Span::styled(format!("{primary:>between$}"), self.style(Tone::Faint)),
         ])
+    }
+
+    /// How many backends are up, behind the slots; nothing where there is no proxy.
+    fn led(&self) -> (String, Tone) {
+        let all = self.model.backends();
+        if all.is_empty() {
+            return (String::new(), Tone::Plain);
+        }
+        let is_up = |one: &&BackendStatus| one.state == BackendState::Up;
+        let apart = [BackendState::Up, BackendState::Drained];
+        let tone = match all.iter().find(|one| is_up(one)) {
+            None => Tone::Bad,
+            Some(_) if all.iter().all(|one| apart.contains(&one.state)) => Tone::Good,
+            Some(_) => Tone::Busy,
+        };
+        let words = backends::readiness(all.into_iter());
+        (format!(", {words}"), tone)
     }
 
     /// What the primary itself uses.
@@ -113,10 +132,39 @@ impl Sheet<'_> {
             (Link::There, None) if model.status.stopping => (Tone::Busy, "STOPPING".into()),
             (Link::There, None) => match &model.status.operation {
                 Some(operation) => (Tone::Busy, format!("under way: {operation}")),
-                None => return Line::default(),
+                None => match self.turned_away() {
+                    Some(words) => (Tone::Bad, words),
+                    None => return Line::default(),
+                },
             },
         };
         Line::styled(cut(&words, self.width), self.style(tone))
+    }
+
+    /// What becomes of sessions that no backend serves, if there were any lately.
+    fn turned_away(&self) -> Option<String> {
+        let model = self.model;
+        let apps = model
+            .status
+            .apps
+            .iter()
+            .filter(|app| model.shows(&app.name));
+        let mut said = Vec::new();
+        for app in apps {
+            let of = match model.has_apps() && model.only.is_none() {
+                true => format!("{}: ", app.name),
+                false => String::new(),
+            };
+            let Some(proxy) = &app.proxy else { continue };
+            if proxy.waiting > 0 {
+                said.push(format!("{of}{} wait for room at a backend", proxy.waiting));
+            }
+            if let Some(now) = model.rates.backends.turned_away(&app.name) {
+                let why = backends::turned_away(proxy).unwrap_or_default();
+                said.push(format!("{of}clients turned away, {}/s: {why}", rate(now)));
+            }
+        }
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// The figures of all slots together, and the chart of what they take: beside them, or where that is too
@@ -202,7 +250,14 @@ impl Sheet<'_> {
 
 /// What is said of an app besides its slots.
 pub fn app_facts(app: &AppStatus) -> Vec<String> {
-    let mut facts = vec![app.balance.to_string()];
+    let balance = match &app.proxy {
+        Some(proxy) => proxy.balance.to_string(),
+        None => app.balance.to_string(),
+    };
+    let mut facts = vec![balance];
+    let proxy = app.proxy.as_ref();
+    let key = proxy.and_then(|proxy| proxy.sticky.as_ref());
+    facts.extend(key.map(|key| format!("sticky {key}")));
     let what = if app.websocket_sticky {
         "WebSockets "
     } else {

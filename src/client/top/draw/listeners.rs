@@ -58,7 +58,7 @@ impl Sheet<'_> {
         let by_kernel = is_dealt_by_kernel(&self.model.status, &listener.app);
         let unknown = || ("-".to_owned(), Tone::Faint);
         match what {
-            Cell::Address => (address(listener), Tone::Plain),
+            Cell::Address => (self.address(listener), Tone::Plain),
             Cell::Rate | Cell::Accepted if by_kernel => unknown(),
             Cell::Rate => match self.model.rates.listener(listener) {
                 Some(value) => (rate(value), Tone::Plain),
@@ -86,13 +86,16 @@ impl Sheet<'_> {
             }
         }
     }
-}
 
-fn address(listener: &ListenerStatus) -> String {
-    match listener.app_port {
-        Some(port) if !listener.address.ends_with(&format!(":{port}")) => {
-            format!("{} (server: {port})", listener.address)
+    fn address(&self, listener: &ListenerStatus) -> String {
+        let mut apps = self.model.status.apps.iter();
+        let is_proxy = apps.any(|app| app.name == listener.app && app.proxy.is_some());
+        match listener.app_port {
+            // What a proxy asks for is nobody's business.
+            Some(port) if !is_proxy && !listener.address.ends_with(&format!(":{port}")) => {
+                format!("{} (server: {port})", listener.address)
+            }
+            _ => listener.address.clone(),
         }
-        _ => listener.address.clone(),
     }
 }

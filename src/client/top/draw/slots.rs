@@ -10,7 +10,8 @@ use super::theme::Tone;
 use super::{Sheet, rate};
 use crate::client::table::text::{bytes, count, micros, span};
 use crate::client::table::{LEAVING_HEAD, leaving_row, readiness, word};
-use crate::client::top::rates::is_dealt_by_kernel;
+use crate::client::top::model::Selected;
+use crate::client::top::rates::{is_dealt_by_kernel, slot_key};
 use crate::client::top::sort::Sort;
 use crate::status::{LeavingStatus, SlotState, SlotStatus};
 
@@ -42,9 +43,9 @@ enum Cell {
     Wait,
 }
 
-/// A line of the body.
+/// A line of the slots, or of the backends.
 pub struct BodyLine {
-    /// The place of its slot among those that are shown, if it belongs to one.
+    /// The place of its slot or backend among those that are shown, if it belongs to one.
     pub place: Option<usize>,
     /// What is on it.
     pub line: Line<'static>,
@@ -170,9 +171,7 @@ impl<'a> Slots<'a> {
 
     fn slot_line(&self, slot: &SlotStatus) -> Line<'static> {
         let model = self.sheet.model;
-        let selected = model.selected.as_ref();
-        let selected =
-            selected.is_some_and(|(app, number)| *number == slot.slot && *app == slot.app);
+        let selected = model.is_selected(&Selected::Slot(slot_key(slot)));
         let line = row(&self.columns, |column| {
             let (text, tone) = match column.what {
                 Cell::Chart => (self.chart(slot, column.width), Tone::Chart),

@@ -1,6 +1,7 @@
 //! What is seen.
 
 use super::*;
+use crate::status::{BackendState, BackendStatus};
 
 #[test]
 fn a_whole_screen() {
@@ -184,6 +185,9 @@ fn no_size_is_too_small_and_no_line_too_long() {
     full.slots[1].why = Some("x".repeat(300));
     full.name = "n".repeat(64);
     full.operation = Some("a reload".into());
+    full.backends = ["10.0.0.1:1", "10.0.0.2:1", "unix:/a/rather/long/path"]
+        .map(|at| BackendStatus::unused(at, at, BackendState::Down))
+        .into();
     full.leaving = (0..5)
         .map(|_| {
             serde_json::from_value(json!({"app": "web", "slot": 0, "pid": 1, "generation": 2,
