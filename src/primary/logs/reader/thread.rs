@@ -142,6 +142,7 @@ impl Thread {
     /// again.
     fn run(mut self, mut more: Vec<usize>, ring: Option<OwnedFd>) {
         self.restore(ring.as_ref());
+        drop(ring);
         for line in std::mem::take(&mut self.inherited) {
             self.carry_own(line);
         }
