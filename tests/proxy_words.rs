@@ -49,6 +49,16 @@ const WRONG: &[(&str, &str)] = &[
         "-l 1 --to a:1 --check https:/",
         "backends are not asked over TLS",
     ),
+    (
+        "-l 1 --to a:1 --on-down kill",
+        "--on-down kill means nothing without --check",
+    ),
+    ("-l 1 --to a:80@3@4", "more than one @ in 'a:80@3@4'"),
+    ("-l 1 --to unix:/run/@3", "/run/ is a directory"),
+    (
+        "-l 1 --to unix:/run/c++.sock",
+        "has a + in it cannot be written",
+    ),
     ("-l 1 --to a:1 --idle-timeout never", "or it is off"),
     (
         "-l 1 --to a:1 --proxy-protocol",

@@ -82,7 +82,7 @@ pub struct ProxyWords {
     ///   +backup                gets something only while no other can
     ///   +max=100               most sessions at one time; the others wait for room
     ///
-    /// Of a name, all this holds for each of its addresses.
+    /// Of a name, all this holds for each of its addresses; localhost may have two, 127.0.0.1 and ::1.
     #[arg(
         long,
         value_name = "BACKEND[,BACKEND...]",
@@ -96,7 +96,7 @@ pub struct ProxyWords {
     /// How often names are asked for their addresses again
     ///
     /// A name without an address is an error at the start. Later, its last addresses are kept while it has no answer,
-    /// and status says so.
+    /// and status says so; it is asked again after 5s then, if that is sooner.
     #[arg(long, value_name = "TIME", default_value = "30s", allow_negative_numbers = true, value_parser = config::positive_duration, help_heading = "From where to where")]
     resolve_every: Duration,
 

@@ -36,7 +36,7 @@ pub struct CheckWords {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = proxy::answers, help_heading = "Whether backends are well")]
     fall: Option<u32>,
 
-    /// What becomes of the sessions of a backend that is found to be down
+    /// What becomes of the sessions of a backend that checks find to be down
     #[arg(
         long,
         value_enum,
@@ -66,7 +66,9 @@ pub struct EjectWords {
     #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = config::positive_duration, help_heading = "Backends that cannot be connected to")]
     eject_max: Option<Duration>,
 
-    /// At most this part of the backends is out for that at one time, percent [default: 50]
+    /// At most this part of the backends is out for that at one time, percent; 0: none [default: 50]
+    ///
+    /// With more than 0 it is one at least, where there are two or more.
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, value_parser = proxy::share, help_heading = "Backends that cannot be connected to")]
     eject_share: Option<u8>,
 

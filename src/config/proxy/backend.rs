@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Target, canonical};
 use crate::config::{UNIX_PATH_MAX, nearest};
 
 /// The most that a backend weighs; the least is 1.
@@ -115,7 +114,12 @@ impl FromStr for Backend {
             max: None,
         };
         for attribute in attributes.split('+').skip(1) {
-            backend.take(attribute)?;
+            backend.take(attribute).map_err(|why| match &backend.host {
+                Host::Unix(_) => format!(
+                    "{why}; the name of a Unix socket that has a + in it cannot be written: give it another, or a link to it"
+                ),
+                _ => why,
+            })?;
         }
         Ok(backend)
     }
@@ -182,6 +186,11 @@ fn weight(words: &str, start: usize) -> Result<(&str, u16), String> {
     let (host, weight) = (&words[..at], &words[at + 1..]);
     if words.starts_with("unix:") && number(weight).is_none() {
         return Ok((words, 1));
+    }
+    if !words.starts_with("unix:") && host.contains('@') {
+        return Err(format!(
+            "there is more than one @ in '{words}': one weight is written behind the port, as in 10.0.0.1:5432@3"
+        ));
     }
     let within = number(weight).filter(|weight| (1..=u64::from(MOST_WEIGHT)).contains(weight));
     let weight = within.and_then(|weight| u16::try_from(weight).ok());
@@ -333,6 +342,11 @@ fn unix(path: &str) -> Result<PathBuf, String> {
             "the path of a Unix socket begins with a slash here, as in unix:/run/{path}"
         ));
     }
+    if path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..") {
+        return Err(format!(
+            "{path} is a directory: name the socket in it, as in unix:/run/app.sock"
+        ));
+    }
     if path.chars().any(char::is_control) {
         return Err("the path of a backend cannot hold control characters".into());
     }
@@ -345,17 +359,6 @@ fn unix(path: &str) -> Result<PathBuf, String> {
     // Two spellings of one path are one backend.
     let parts = Path::new(path).components();
     Ok(parts.filter(|part| *part != Component::CurDir).collect())
-}
-
-impl Host {
-    /// Where that is, if nobody has to be asked. In whatever way IPv4 is written, it is one address.
-    pub fn target(&self) -> Option<Target> {
-        match self {
-            Self::Address(address) => Some(Target::Tcp(canonical(*address))),
-            Self::Unix(path) => Some(Target::Unix(path.clone())),
-            Self::Name(..) | Self::Srv(_) => None,
-        }
-    }
 }
 
 impl fmt::Display for Host {

@@ -3,7 +3,7 @@
 use crate::backend_board::BACKENDS;
 use crate::config::{Misfit, Routing, Spelling, Sticky};
 
-use super::{Proxy, ProxyBalance};
+use super::{OnDown, Proxy, ProxyBalance};
 
 impl Proxy {
     /// Whether anything that a client has sent is read to choose a backend for it.
@@ -114,6 +114,14 @@ impl Proxy {
                 say(key, sentence);
             }
         }
+        if self.on_down == OnDown::Kill && self.check.is_none() && !given("check") {
+            let sentence = format!(
+                "{} means nothing without {}: only checks find a backend to be down",
+                spelling.with("on-down", "kill"),
+                spelling.name("check")
+            );
+            say("on-down", sentence);
+        }
         for key in ["eject-time", "eject-max", "eject-share"] {
             if given(key) && self.eject.after == 0 {
                 let sentence = format!(
@@ -204,6 +212,15 @@ mod tests {
             ["peek-timeout"]
         );
         assert_eq!(said(&Proxy::default(), &usual, &["rise"]), ["rise"]);
+        let kill = Proxy {
+            on_down: OnDown::Kill,
+            ..Proxy::default()
+        };
+        assert_eq!(said(&kill, &usual, &[]), ["on-down"]);
+        assert!(
+            said(&kill, &usual, &["check"]).is_empty(),
+            "it is off for now"
+        );
         let never = Proxy {
             eject: Eject {
                 after: 0,

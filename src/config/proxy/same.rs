@@ -1,8 +1,19 @@
-//! Whether two backends lead to one place.
+//! Where a backend leads, and whether two lead to one place.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Backend, Host};
+use super::{Backend, Host, Target};
+
+impl Host {
+    /// Where that is, if nobody has to be asked. In whatever way IPv4 is written, it is one address.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::Address(address) => Some(Target::Tcp(canonical(*address))),
+            Self::Unix(path) => Some(Target::Unix(path.clone())),
+            Self::Name(..) | Self::Srv(_) => None,
+        }
+    }
+}
 
 /// The first of these that leads where another one before it does: its place, and a sentence. What names lead to is
 /// not known here.

@@ -173,7 +173,7 @@ impl Table {
         let mut members = self.members.iter_mut();
         if let Some((at, member)) = members.find(|(_, one)| one.target == wanted.target) {
             if member.leaving || member.drained && !wanted.drained {
-                (member.since, member.risen) = (now, Some(now));
+                member.rise(now);
             } else if wanted.drained && !member.drained {
                 member.since = now;
             }
@@ -191,7 +191,7 @@ impl Table {
             since: now,
         };
         if self.begun {
-            member.risen = Some(now);
+            (member.risen, member.is_new) = (Some(now), true);
             let name = member.words();
             self.news.push(News::Joined { name });
         }

@@ -97,8 +97,10 @@ pub struct Member {
     pub spared: bool,
     /// Since when it has been as it is.
     pub since: Moment,
-    /// When it came back, and so its slow start began.
+    /// When it came, or came back, and so its slow start began.
     pub risen: Option<Moment>,
+    /// It was not there before that.
+    pub is_new: bool,
     /// Times that it was taken out.
     pub ejections: u64,
     /// Good checks.
@@ -144,6 +146,7 @@ impl Member {
             spared: false,
             since: now,
             risen: None,
+            is_new: false,
             ejections: 0,
             checks_good: 0,
             checks_bad: 0,
@@ -176,7 +179,7 @@ impl Member {
                     return Turn::Same;
                 }
                 self.checked = well();
-                (self.since, self.risen) = (now, Some(now));
+                self.rise(now);
                 Turn::Up
             }
             (Ok(()), _) => {
@@ -280,7 +283,12 @@ impl Member {
     pub fn back(&mut self, now: Moment) {
         let level = self.level();
         self.passive = Passive::In { level, since: now };
-        (self.since, self.risen) = (now, Some(now));
+        self.rise(now);
+    }
+
+    /// It was there, and gets sessions again: its slow start begins.
+    pub fn rise(&mut self, now: Moment) {
+        (self.since, self.risen, self.is_new) = (now, Some(now), false);
     }
 
     /// Its time out is over.

@@ -1,5 +1,6 @@
 //! Who is checked when. Everybody at once at first, so that it is known soon how they are; then each on its own time,
-//! spread over the interval, give or take a tenth; never more than a few at one time.
+//! spread over the interval, give or take a tenth; never more than a few at one time, and those that never answer do not
+//! take all of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use crate::policy::deadlines::Moment;
 
 /// So many are checked at one time: each costs a descriptor meanwhile.
 pub const AT_ONCE: usize = 32;
+/// And so many of those that kept their last check waiting until it was given up: nobody else waits for all of these.
+const LATE_AT_ONCE: usize = AT_ONCE / 2;
 /// An interval is spread by one part in so many, to either side.
 const JITTER_PARTS: u32 = 10;
 
@@ -16,6 +19,8 @@ const JITTER_PARTS: u32 = 10;
 pub struct Schedule {
     waiting: BTreeMap<usize, Turn>,
     running: BTreeSet<usize>,
+    /// Whose last check was given up.
+    late: BTreeSet<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +42,7 @@ impl Schedule {
     ) {
         self.waiting.retain(|at, _| who.contains_key(at));
         self.running.retain(|at| who.contains_key(at));
+        self.late.retain(|at| who.contains_key(at));
         let latest = now + interval + interval / JITTER_PARTS;
         for (at, known) in who {
             if self.running.contains(at) {
@@ -55,22 +61,37 @@ impl Schedule {
 
     /// One whose turn it is, if there is room: it is being checked from now on.
     pub fn begin(&mut self, now: Moment) -> Option<usize> {
-        if self.running.len() >= AT_ONCE {
-            return None;
-        }
-        let running = &self.running;
-        let idle = self.waiting.iter().filter(|(at, _)| !running.contains(at));
-        let due = idle.filter(|(_, turn)| turn.due <= now);
+        let due = self.idle().filter(|(_, turn)| turn.due <= now);
         let (at, _) = due.min_by_key(|(_, turn)| turn.due)?;
-        let at = *at;
         self.running.insert(at);
         Some(at)
     }
 
-    /// Its check is over.
-    pub fn done(&mut self, now: Moment, at: usize, interval: Duration, random: u64) {
+    /// Those that could be checked now, if it were their turn.
+    fn idle(&self) -> impl Iterator<Item = (usize, &Turn)> {
+        let late = self.running.intersection(&self.late).count();
+        let room = self.running.len() < AT_ONCE;
+        let all = self.waiting.iter().filter(move |_| room);
+        let all = all.filter(move |(at, _)| late < LATE_AT_ONCE || !self.late.contains(at));
+        let idle = all.filter(|(at, _)| !self.running.contains(at));
+        idle.map(|(at, turn)| (*at, turn))
+    }
+
+    /// Its check is over, or was given up.
+    pub fn done(
+        &mut self,
+        now: Moment,
+        at: usize,
+        is_late: bool,
+        (interval, random): (Duration, u64),
+    ) {
         if !self.running.remove(&at) {
             return;
+        }
+        if is_late {
+            self.late.insert(at);
+        } else {
+            self.late.remove(&at);
         }
         if let Some(turn) = self.waiting.get_mut(&at) {
             let share = fraction(random);
@@ -87,12 +108,7 @@ impl Schedule {
 
     /// When [`begin`](Self::begin) has somebody next.
     pub fn next(&self) -> Option<Moment> {
-        if self.running.len() >= AT_ONCE {
-            return None;
-        }
-        let waiting = self.waiting.iter();
-        let waiting = waiting.filter(|(at, _)| !self.running.contains(at));
-        waiting.map(|(_, turn)| turn.due).min()
+        self.idle().map(|(_, turn)| turn.due).min()
     }
 }
 

@@ -237,9 +237,10 @@ impl Table {
     fn suspect(&mut self, at: usize, seen: Facts, now: Moment) {
         let all = self.order.len();
         let out = self.order.iter().filter(|at| self.members[at].is_out());
-        let may = match all {
-            0 | 1 => 0,
-            all => (all * usize::from(self.rules.eject.share) / 100).max(1),
+        let may = match self.rules.eject.share {
+            0 => 0,
+            _ if all < 2 => 0,
+            share => (all * usize::from(share) / 100).max(1),
         };
         let allowed = out.count() < may;
         let Some(member) = self.members.get_mut(&at) else {

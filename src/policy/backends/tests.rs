@@ -200,11 +200,12 @@ fn ejected_for_longer_each_time_and_tried_first() {
 }
 
 #[test]
-fn never_more_than_the_share_but_one_always() {
+fn never_more_than_the_share_but_one_unless_none_may_be() {
     for (count, share, most) in [
         (1, 100, 0),
         (2, 50, 1),
         (2, 10, 1),
+        (2, 0, 0),
         (3, 50, 1),
         (4, 50, 2),
         (4, 100, 4),
@@ -312,6 +313,12 @@ fn who_comes_back_begins_slowly_but_nobody_at_the_start() {
     world.table.add(C.parse().unwrap(), world.now).unwrap();
     world.look();
     assert_eq!(world.weights(), [UNIT, 10 * UNIT, UNIT / 16]);
+    let is_new = |world: &World, at| world.table.member(at).unwrap().is_new;
+    assert_eq!([is_new(&world, 1), is_new(&world, 2)], [false, true]);
+    world.fail(2, 3);
+    world.pass(6.0);
+    world.connect(2);
+    assert!(!is_new(&world, 2), "it came back");
 }
 
 #[test]
@@ -734,7 +741,7 @@ fn all_are_checked_at_once_then_spread_then_by_their_interval() {
             if let Some(before) = last.insert(at, now) {
                 gaps.push(now.since(before).as_secs_f64());
             }
-            schedule.done(now, at, interval, random.next());
+            schedule.done(now, at, false, (interval, random.next()));
         }
         now = schedule.next().unwrap();
         assert!(last.len() == 100 || now == start, "all at once at first");
@@ -755,6 +762,51 @@ fn all_are_checked_at_once_then_spread_then_by_their_interval() {
 }
 
 #[test]
+fn those_that_never_answer_do_not_keep_the_others_unchecked() {
+    let mut schedule = Schedule::default();
+    let (interval, timeout) = (secs(2.0), secs(30.0));
+    let start = Moment(secs(5.0));
+    let (dead, all) = (60, 100);
+    let who: BTreeMap<usize, bool> = (0..all).map(|at| (at, false)).collect();
+    schedule.attend(start, &who, interval, || 0);
+    let mut random = Random(7);
+    let mut given_up: BTreeMap<usize, Moment> = BTreeMap::new();
+    let mut checks: BTreeMap<usize, u32> = BTreeMap::new();
+    let mut now = start;
+    while now < start + secs(600.0) {
+        let late: Vec<usize> = given_up
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(one, _)| *one)
+            .collect();
+        for at in late {
+            given_up.remove(&at);
+            schedule.done(now, at, true, (interval, random.next()));
+        }
+        while let Some(at) = schedule.begin(now) {
+            *checks.entry(at).or_default() += 1;
+            if at < dead {
+                given_up.insert(at, now + timeout);
+            } else {
+                schedule.done(now, at, false, (interval, random.next()));
+            }
+        }
+        let wake = schedule
+            .next()
+            .into_iter()
+            .chain(given_up.values().copied())
+            .min()
+            .unwrap();
+        assert!(wake > now, "it would spin");
+        now = wake;
+    }
+    let well: Vec<u32> = (dead..all).map(|at| checks[&at]).collect();
+    assert!(well.iter().all(|count| *count > 200), "{well:?}");
+    let rest: Vec<u32> = (0..dead).map(|at| checks[&at]).collect();
+    assert!(rest.iter().all(|count| *count >= 3), "{rest:?}");
+}
+
+#[test]
 fn another_image_reads_what_this_one_wrote() {
     let mut world = World::of(&[A, "10.0.0.2:1+backup", "unix:/run/x", "db.example:1"]);
     world.check(0, false);
@@ -771,4 +823,26 @@ fn another_image_reads_what_this_one_wrote() {
     ));
     let empty: Table = serde_json::from_str("{}").unwrap();
     assert_eq!(empty, Table::default());
+}
+
+#[test]
+fn an_image_reads_what_another_version_wrote() {
+    // Without what that one did not know, and with what this one does not.
+    let text = r#"{
+        "items": [
+            {"backend": {"host": {"address": "10.0.0.1:1"}, "weight": 1, "colour": "red"},
+             "leads": [{"target": {"tcp": "10.0.0.1:1"}, "colour": "red"}], "colour": "red"}
+        ],
+        "members": {"0": {"name": "10.0.0.1:1", "target": {"tcp": "10.0.0.1:1"}, "colour": "red"}},
+        "order": [0],
+        "rules": {"check": {"what": {"http": "/"}, "colour": "red"}, "colour": "red"},
+        "begun": true
+    }"#;
+    let table: Table = serde_json::from_str(text).unwrap();
+    let expected = Check::new(CheckWhat::Http("/".into()));
+    assert_eq!(table.rules().check, Some(expected));
+    let planned = table.planned();
+    assert_eq!((planned[0].weight, planned[0].at), (1, 0));
+    assert_eq!(table.items()[0].backend, A.parse().unwrap());
+    assert_eq!(table.items()[0].leads[0].weight, 1);
 }

@@ -208,11 +208,20 @@ fn connect(target: &Target) -> Result<Socket, Failure> {
         Target::Tcp(address) => Domain::for_address(*address),
         Target::Unix(_) => Domain::UNIX,
     };
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None).map_err(Failure::Unable)?;
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), None).map_err(|error| {
+        match error.raw_os_error() {
+            // A machine without IPv6: no session gets there either.
+            Some(libc::EAFNOSUPPORT) => Failure::Ill(refused(&error)),
+            _ => Failure::Unable(error),
+        }
+    })?;
     match socket.connect(&address) {
         Ok(()) => Ok(socket),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS) => Ok(socket),
+            Some(libc::EADDRNOTAVAIL) if !has_source(domain, &address) => {
+                Err(Failure::Ill(refused(&error)))
+            }
             // Our own lack of ports or memory.
             Some(libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => Err(Failure::Unable(error)),
             // connect(2): a Unix socket whose backlog is full.
@@ -222,6 +231,12 @@ fn connect(target: &Target) -> Result<Socket, Failure> {
             _ => Err(Failure::Ill(refused(&error))),
         },
     }
+}
+
+/// Whether this machine has an address from which that one can be reached, though there may be no port left: the
+/// ports of UDP are others, and connecting there sends nothing.
+fn has_source(domain: Domain, address: &SockAddr) -> bool {
+    Socket::new(domain, Type::DGRAM, None).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
 fn refused(error: &io::Error) -> String {

@@ -21,6 +21,9 @@ use crate::sys::bell::Bell;
 use crate::sys::board;
 use crate::sys::clock;
 
+/// Trouble that was not there for so long is new when it comes back.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// What all share who have to do with the backends of one app.
 #[derive(Debug)]
 pub struct Keeper {
@@ -42,8 +45,10 @@ pub struct State {
     pub table: Table,
     /// How sessions are treated: the plan without its backends.
     pub plan: Plan,
-    /// Why checks could last not be made.
-    pub unable: Option<String>,
+    /// Why checks could last not be made, and when that was.
+    pub unable: Option<(String, Moment)>,
+    /// Why the workers could last not be told, if that is so.
+    pub untold: Option<String>,
     /// Nothing changes any more: another image goes on with it, or this one later.
     pub still: bool,
 }
@@ -56,6 +61,7 @@ impl State {
             table,
             plan,
             unable: None,
+            untold: None,
             still: false,
         }
     }
@@ -119,13 +125,19 @@ impl Keeper {
             let done = act(&mut state, now);
             state.table.look(now, |at| facts(&self.board, at));
             let failed = self.publish(&mut state, now).err();
+            let failed = failed.map(|error| error.to_string());
+            let is_new = failed != state.untold;
+            state.untold.clone_from(&failed);
+            let failed = failed.filter(|_| is_new);
             (done, state.label.clone(), state.table.take_news(), failed)
         };
         for one in &news {
             tell(&label, one);
         }
         if let Some(error) = failed {
-            error!("{label}the workers cannot be told of the backends: {error}");
+            error!(
+                "{label}the workers go by the backends of before, since they cannot be told of the new ones: {error}"
+            );
         }
         Some(done)
     }
@@ -142,12 +154,14 @@ impl Keeper {
         self.alarm.ring();
     }
 
-    /// A check could not be made, which says nothing about the backend. Said once for each reason in a row.
+    /// A check could not be made, which says nothing about the backend. Said once for each reason, and again when all
+    /// went well for a while in between.
     pub fn say_unable(&self, error: &io::Error) {
-        let words = error.to_string();
+        let (words, now) = (error.to_string(), now());
         let label = {
             let mut state = self.state();
-            let known = state.unable.replace(words.clone()).as_ref() == Some(&words);
+            let before = state.unable.replace((words.clone(), now));
+            let known = before.is_some_and(|(before, at)| before == words && now.since(at) < QUIET);
             (!known).then(|| state.label.clone())
         };
         if let Some(label) = label {
@@ -185,6 +199,8 @@ impl Keeper {
             let text = serde_json::to_vec(&plan)?;
             let published = self.board.publish(&text);
             published.map_err(|length| {
+                // The next turn tries again: places may be others' by then.
+                state.table.replan();
                 io::Error::other(format!("their list of {length} bytes is too long"))
             })?;
             ring = true;

@@ -179,8 +179,13 @@ fn why_less(table: &Table, member: &Member, now: Moment) -> Option<String> {
         return None;
     }
     let left = member.slow_start_left(table.rules().slow_start, now)?;
+    let came = if member.is_new {
+        "is new here"
+    } else {
+        "came back"
+    };
     Some(format!(
-        "came back, and has its whole share in {}",
+        "{came}, and has its whole share in {}",
         in_words(left)
     ))
 }

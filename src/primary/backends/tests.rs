@@ -93,6 +93,39 @@ fn an_image_with_a_board_of_another_version_begins_a_new_one() {
 }
 
 #[test]
+fn a_plan_that_did_not_fit_is_told_when_it_does() {
+    let mut one = started(&["10.0.0.1:1", "10.0.0.2:1"]);
+    // What workers do not look at makes it too long.
+    let filler = format!("unix:/{}", "x".repeat(100))
+        .parse::<Backend>()
+        .unwrap();
+    one.keeper.state().plan.proxy.to = vec![filler; 20_000];
+    let removed = one.change(&BackendChange::Remove {
+        backend: "10.0.0.1:1".into(),
+    });
+    assert!(matches!(removed, Ok(Begun::Done(_))));
+    assert_eq!(weights(&one).len(), 2, "it is still the one of before");
+    let untold = one.keeper.state().untold.clone();
+    assert!(untold.is_some_and(|why| why.contains("too long")));
+    one.keeper.state().plan.proxy.to.clear();
+    one.keeper.turn(|_, _| ());
+    assert_eq!(weights(&one), [UNIT]);
+    assert_eq!(one.keeper.state().untold, None);
+}
+
+#[test]
+fn nothing_is_begun_while_the_next_image_goes_on() {
+    let mut one = started(&["10.0.0.1:1"]);
+    one.stand_still();
+    let added = one.change(&BackendChange::Add {
+        backend: "localhost:1".into(),
+    });
+    assert!(added.is_err_and(|why| why.contains("upgraded")));
+    one.stay_out_of(Own::of_config(&["4711".parse().unwrap()]));
+    assert!(one.resolver.is_none());
+}
+
+#[test]
 fn what_workers_count_and_ring_is_heard() {
     let one = started(&["10.0.0.1:1", "10.0.0.2:1"]);
     let entry = &one.keeper.board.entries[0];

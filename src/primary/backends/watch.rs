@@ -178,7 +178,8 @@ impl Rounds {
             ) {
                 Ok(check) => _ = self.checks.insert(at, check),
                 Err(failure) => {
-                    self.schedule.done(now(), at, check.interval, random());
+                    let again = (check.interval, random());
+                    self.schedule.done(now(), at, false, again);
                     match failure {
                         Failure::Ill(why) => verdicts.push((at, Err(why))),
                         Failure::Unable(error) => self.keeper.say_unable(&error),
@@ -199,7 +200,7 @@ impl Rounds {
             Found::Verdict(verdict) => verdicts.push((at, verdict)),
             Found::End(verdict) => {
                 self.checks.remove(&at);
-                self.schedule.done(now(), at, interval, random());
+                self.schedule.done(now(), at, false, (interval, random()));
                 verdicts.extend(verdict.map(|verdict| (at, verdict)));
             }
         }
@@ -215,8 +216,10 @@ impl Rounds {
             .collect();
         for at in late {
             if let Some(check) = self.checks.remove(&at) {
-                self.schedule.done(now, at, check.interval(), random());
-                verdicts.extend(check.time_out().map(|verdict| (at, verdict)));
+                let again = (check.interval(), random());
+                let verdict = check.time_out();
+                self.schedule.done(now, at, verdict.is_some(), again);
+                verdicts.extend(verdict.map(|verdict| (at, verdict)));
             }
         }
     }
