@@ -114,7 +114,7 @@ fn every_word_about_where_connections_go_is_heeded() {
 #[test]
 fn every_word_about_speed_is_heeded() {
     let usual = Speed {
-        gather_max: Duration::from_micros(300),
+        gather_max: Duration::from_micros(600),
         defer_accept: None,
         pin: false,
     };

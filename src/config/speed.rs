@@ -32,7 +32,7 @@ pub struct Speed {
 impl Default for Speed {
     fn default() -> Self {
         Self {
-            gather_max: Duration::from_micros(300),
+            gather_max: Duration::from_micros(600),
             defer_accept: None,
             pin: false,
         }

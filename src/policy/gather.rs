@@ -11,10 +11,12 @@ const TURN: u64 = 10_000_000;
 const MEMORY: u64 = 8;
 /// Part of the time, in thousandths, in which the dispatcher could run and had no core: from which on the cores count
 /// as busy, and below which they do no longer.
-const BUSY: u64 = 200;
-const FREE: u64 = 100;
+const BUSY: u64 = 150;
+const FREE: u64 = 75;
 /// Connections that each worker is to find when it is woken.
-const EACH: u64 = 4;
+const EACH: u64 = 8;
+/// So many at least are to be expected within the longest wait, else nobody waits.
+const COMPANY: u64 = 2;
 /// Connections of one round from which on they are sent together, though nobody waited for them.
 const MANY: usize = 4;
 
@@ -79,8 +81,7 @@ impl Gather {
     fn turn(&mut self, now: u64, workers: usize, delay: impl FnOnce() -> Option<u64>) {
         let (came, lasted) = (self.came, now.saturating_sub(self.turned_at));
         (self.came, self.turned_at) = (0, now);
-        // Within the longest wait, somebody else is to be expected.
-        let is_dense = came.saturating_mul(self.max) >= lasted;
+        let is_dense = came.saturating_mul(self.max) >= lasted.saturating_mul(COMPANY);
         let former = self.delay.take();
         if is_dense {
             self.delay = delay();

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// How fast, and at whose cost.
 #[derive(Debug, clap::Args)]
 pub struct SpeedWords {
-    /// Let connections that come densely gather for so long, at most; 0: never [default: 300us]
+    /// Let connections that come densely gather for so long, at most; 0: never [default: 600us]
     ///
     /// Each worker is then woken once for several of them. Where connections come sparsely nobody ever waits,
     /// whatever is said here. At most 50ms.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const MAX: u64 = 300_000;
+const MAX: u64 = 600_000;
 
 /// A dispatcher with its clock.
 struct World {
@@ -46,7 +46,7 @@ impl World {
 #[test]
 fn who_comes_alone_waits_for_nobody_and_nothing_is_asked() {
     let mut world = World::new(MAX);
-    // Less than one in the longest wait.
+    // Less than two in the longest wait.
     assert_eq!(world.come(3_000, 900), 0);
     assert_eq!(world.asked, 0);
     assert!(!world.gather.is_dense());
@@ -55,26 +55,26 @@ fn who_comes_alone_waits_for_nobody_and_nothing_is_asked() {
 #[test]
 fn nobody_waits_while_a_core_is_free() {
     let mut world = World::new(MAX);
-    assert_eq!(world.come(20_000, 80), 0);
+    assert_eq!(world.come(20_000, 60), 0);
     assert!((10..=31).contains(&world.asked), "{} times", world.asked);
 }
 
 #[test]
-fn where_all_cores_are_busy_each_worker_finds_four() {
+fn where_all_cores_are_busy_each_worker_finds_eight() {
     let mut world = World::new(MAX);
-    // Four each for two workers: eight at 40,000 a second take 200 us.
-    assert_eq!(world.come(40_000, 300), 200_000);
+    // Eight each for two workers: sixteen at 40,000 a second take 400 us.
+    assert_eq!(world.come(40_000, 300), 400_000);
     assert!(world.gather.is_dense());
-    // At half of that it would be 400 us.
+    // At half of that it would be 800 us.
     assert_eq!(world.come(20_000, 300), MAX);
 }
 
 #[test]
 fn it_goes_on_while_the_cores_are_somewhat_busy_and_ends_when_one_is_free() {
     let mut world = World::new(MAX);
-    assert_eq!(world.come(20_000, 150), 0, "not busy enough to begin");
+    assert_eq!(world.come(20_000, 110), 0, "not busy enough to begin");
     assert_ne!(world.come(20_000, 250), 0);
-    assert_ne!(world.come(20_000, 150), 0, "busy enough to go on");
+    assert_ne!(world.come(20_000, 110), 0, "busy enough to go on");
     assert_eq!(world.come(20_000, 50), 0);
 }
 
