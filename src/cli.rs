@@ -160,6 +160,7 @@ Examples:
   forkfront run -- node server.js           one copy per core, on its own port
   forkfront run -n 4 -- python3 app.py      four copies
   forkfront run -l 80=8080 -- ruby app.rb   clients use 80, the server 8080
+  forkfront proxy -l 80 --to 10.0.0.1:80    to a server elsewhere
   forkfront status                          what runs, and how it is doing
   forkfront logs -f                         what the copies print
   forkfront reload                          new copies for old, nothing lost

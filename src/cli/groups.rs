@@ -74,6 +74,14 @@ pub fn command() -> clap::Command {
         .mut_subcommand("run", run::exclude_beside_config)
 }
 
+/// The commands that a command has of its own, as `backend` does.
+pub fn verbs_of(verb: &str) -> Vec<String> {
+    let command = command();
+    let own = command.find_subcommand(verb).into_iter();
+    let own = own.flat_map(clap::Command::get_subcommands);
+    own.map(|one| one.get_name().to_owned()).collect()
+}
+
 /// The same for people: what is said of each command is laid out as wide as the terminal is.
 pub fn shown() -> clap::Command {
     let width = text::width();

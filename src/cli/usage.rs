@@ -39,14 +39,21 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
             format!("there is no option '{argument}'{whose}")
         }
         ErrorKind::InvalidSubcommand => {
-            let verb = of(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("there is no command '{verb}'{}", meant(&verb))
+            let invalid = of(ContextKind::InvalidSubcommand).unwrap_or_default();
+            match verb.map(groups::verbs_of).filter(|all| !all.is_empty()) {
+                Some(all) => {
+                    let (verb, all) = (verb.unwrap_or_default(), listed(&all));
+                    format!("'{verb}' has no '{invalid}': it has {all}")
+                }
+                None => format!("there is no command '{invalid}'{}", meant(&invalid)),
+            }
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            format!(
-                "what is to be done is missing: {}",
-                listed(&groups::verbs().collect::<Vec<_>>())
-            )
+            let all = match verb {
+                Some(verb) => groups::verbs_of(verb),
+                None => groups::verbs().map(str::to_owned).collect(),
+            };
+            format!("what is to be done is missing: {}", listed(&all))
         }
         ErrorKind::InvalidValue => match value.filter(|value| !value.is_empty()) {
             Some(value) => {

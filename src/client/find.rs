@@ -119,7 +119,7 @@ fn only(directories: &[PathBuf]) -> Result<Found> {
     match all.len() {
         1 => all.swap_remove(0).connected(),
         0 => Err(Error::no_primary(
-            "no running primary of yours was found; one is started by 'forkfront run -- COMMAND'",
+            "no running primary of yours was found; one is started by 'forkfront run -- COMMAND', or by 'forkfront proxy'",
         )),
         _ => Err(Error::usage(format!(
             "several primaries run: {}; say which one with --name",

@@ -20,6 +20,14 @@ pub const REFUSED: &[(&[&str], &str)] = &[
         "there is no option '-l'; options of a server go behind 'run'",
     ),
     (&["reload", "--max-memory", "1G"], "; 'run' has it"),
+    (
+        &["backend"],
+        "what is to be done is missing: add, remove, drain, resume or weight",
+    ),
+    (
+        &["backend", "disable", "a:1"],
+        "'backend' has no 'disable': it has add, remove, drain",
+    ),
     (&["run"], "the COMMAND to run is missing"),
     (
         &["run", "--"],

@@ -300,7 +300,13 @@ impl Supervisor {
             ""
         };
         info!("  forkfront status{which}   what runs, and how it is doing");
-        info!("  forkfront reload{which}   new workers for old, and no connection lost");
+        match self.apps.iter().all(|app| app.backends.is_some()) {
+            // What most want while a proxy runs: its workers are ours, and seldom need to be renewed.
+            true => info!("  forkfront top{which}      the same live, and keys to drain a backend"),
+            false => {
+                info!("  forkfront reload{which}   new workers for old, and no connection lost")
+            }
+        }
         info!("  forkfront stop{which}     finish what is open, then end{or_key}");
         if let Some(url) = self.metrics.url() {
             info!("{url} shows the same live");
