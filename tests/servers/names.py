@@ -109,9 +109,9 @@ for target, words in [(udp, ask), (tcp, socket.create_server(("127.0.0.1", 53)))
 CONTROL, LOG = os.path.join(DIRECTORY, "c.sock"), os.path.join(DIRECTORY, "log")
 
 
-def start(to):
+def start(to, *more):
     return subprocess.Popen([FORKFRONT, "proxy", "-n", "1", "-l", "127.0.0.1:6000", "--control", CONTROL, "--to", to,
-                             "--resolve-every", "100ms"], stdout=open(LOG, "w"), stderr=subprocess.STDOUT)
+                             "--resolve-every", "100ms", *more], stdout=open(LOG, "w"), stderr=subprocess.STDOUT)
 
 
 # A name: all its addresses, then others, then none.
@@ -165,3 +165,14 @@ for name, words in [("same.test", "has no address of its own: all are there alre
 assert len(backends()) == 3, backends()
 proxy.terminate()
 assert proxy.wait(20) == 0, open(LOG).read()
+
+# Where there is no IPv6, a check finds that ::1 cannot be connected to, and not that it cannot be made.
+try:
+    open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w").write("1")
+except OSError:
+    sys.exit(0)
+proxy = start(f"[::1]:7000,{ips[0]}:7000", "--check", "tcp", "--check-interval", "100ms")
+found = until("no IPv6", lambda found: [one["state"] for one in found] == ["down", "up"])
+assert "Cannot assign requested address" in found[0]["why"], found
+proxy.terminate()
+assert proxy.wait(20) == 0 and "cannot be checked" not in open(LOG).read(), open(LOG).read()

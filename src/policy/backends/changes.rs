@@ -2,7 +2,7 @@
 //!
 //! A backend is meant by its name, with all its addresses, or by one of these.
 
-use super::item::{Changed, Item};
+use super::item::{Changed, Item, Lead};
 use super::member::Member;
 use super::table::Table;
 use crate::backend_board::BACKENDS;
@@ -71,11 +71,18 @@ impl Table {
         order.any(|member| member.target == *target)
     }
 
-    /// Why one that was added and has its addresses gets no sessions, as a sentence.
+    /// Why a name that has its addresses gets no sessions, as a sentence; not if people have taken all of them out.
     pub fn no_use(&self, name: &str) -> Option<String> {
         let item = self.items.iter().find(|item| item.name() == name)?;
         let mut order = self.order.iter().map(|at| &self.members[at]);
         if item.leads.is_empty() || order.any(|member| member.name == name) {
+            return None;
+        }
+        let gone = |lead: &Lead| {
+            let mut single = item.single.iter();
+            single.any(|(target, changed)| changed.gone && *target == lead.target)
+        };
+        if item.leads.iter().all(gone) {
             return None;
         }
         let others = self.order.iter().map(|at| &self.members[at]);

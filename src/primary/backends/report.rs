@@ -27,8 +27,12 @@ pub fn tallies(
             .members()
             .filter(|(_, member)| member.name == name && !member.leaving)
             .collect();
-        if own.is_empty() && item.is_name() && item.leads.is_empty() {
-            all.push((unresolved(app, item, now), Waits::default()));
+        if own.is_empty() && item.is_name() {
+            let useless = table.no_use(&name);
+            let gone = useless.is_none() && !item.leads.is_empty();
+            if !gone {
+                all.push((unresolved(app, item, useless, now), Waits::default()));
+            }
         }
         own.sort_by_key(|(at, _)| *at);
         for (at, member) in own {
@@ -86,12 +90,10 @@ fn status(
     }
 }
 
-/// A name without any address.
-fn unresolved(app: &str, item: &Item, now: Moment) -> BackendStatus {
-    let why = match &item.trouble {
-        Some(why) => why.clone(),
-        None => "its name is being resolved".to_owned(),
-    };
+/// A name without any address, or with none of its own.
+fn unresolved(app: &str, item: &Item, useless: Option<String>, now: Moment) -> BackendStatus {
+    let why = useless.or_else(|| item.trouble.clone());
+    let why = why.unwrap_or_else(|| "its name is being resolved".to_owned());
     BackendStatus {
         app: app.to_owned(),
         backend: item.name(),

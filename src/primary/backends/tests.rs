@@ -114,6 +114,25 @@ fn a_plan_that_did_not_fit_is_told_when_it_does() {
 }
 
 #[test]
+fn a_name_whose_addresses_are_all_there_already_is_listed_all_the_same() {
+    let one = started(&["127.0.0.1:1", "[::1]:1", "localhost:1"]);
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let status = loop {
+        let status = one.status("proxy");
+        let why = status.last().and_then(|last| last.why.clone());
+        if why.is_some_and(|why| !why.contains("being resolved")) {
+            break status;
+        }
+        assert!(std::time::Instant::now() < limit, "{status:?}");
+        std::thread::yield_now();
+    };
+    assert_eq!(status.len(), 3);
+    assert_eq!(status[2].state, BackendState::Unresolved);
+    let why = status[2].why.clone().unwrap();
+    assert!(why.contains("has no address of its own"), "{why}");
+}
+
+#[test]
 fn nothing_is_begun_while_the_next_image_goes_on() {
     let mut one = started(&["10.0.0.1:1"]);
     one.stand_still();

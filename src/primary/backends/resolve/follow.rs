@@ -57,10 +57,12 @@ struct Order {
     own: Own,
 }
 
+type Ask = dyn Fn(&Backend) -> Result<Resolved, String> + Send + Sync;
+
 /// By what a name is resolved, and how soon again where that fails.
 #[derive(Clone)]
 struct Means {
-    ask: Arc<dyn Fn(&Backend) -> Result<Resolved, String> + Send + Sync>,
+    ask: Arc<Ask>,
     again: Duration,
 }
 
@@ -165,9 +167,7 @@ impl<T: FnMut(Answer)> Follower<T> {
             if due > Instant::now() {
                 return Some(due);
             }
-            let Some((backend, is_slow)) = self.names.get(at).map(Followed::question) else {
-                return None;
-            };
+            let (backend, is_slow) = self.names.get(at).map(Followed::question)?;
             let (ask, tell) = (Arc::clone(&self.means.ask), self.answers.0.clone());
             let asked = backend.clone();
             let thread = std::thread::Builder::new().name("resolve".into());
