@@ -3,23 +3,20 @@
 //! Takes clients, bounds everything they can do (lines, number, time, unread answers), and hands requests to
 //! the supervisor, which answers whenever it can. Knows no verb's meaning ([`super::verbs`] and the supervisor
 //! do), never waits, and never receives a descriptor: it reads without a control buffer.
-//!
-//! Its own small epoll set, so that the supervisor registers one descriptor and one deadline.
 
 mod client;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
+use super::reception::Reception;
 use super::verbs;
 use crate::protocol::{Reply, Request};
 use crate::sys::handover::Luggage;
@@ -29,9 +26,6 @@ use client::{Client, FrozenClient, Phase};
 pub const MOST_CLIENTS: usize = 32;
 /// Clients taken, and sets of events looked at, in one turn: the supervisor has other things to do as well.
 const TURN: usize = 64;
-/// How long to wait when no descriptor is free.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-const LISTENER: Token = Token(0);
 
 /// A client; the number is never used again, so an answer that comes late reaches nobody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,15 +43,10 @@ pub struct FrozenControl {
 #[derive(Debug)]
 pub struct Control {
     listener: Socket,
-    poll: Poll,
-    events: Events,
+    reception: Reception,
     clients: Vec<Client>,
     /// The id of the next client.
     next: usize,
-    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
-    more: bool,
-    /// When to look again although nothing has happened.
-    retry: Option<Instant>,
 }
 
 impl Control {
@@ -67,19 +56,11 @@ impl Control {
     /// Those of epoll_create1(2) and epoll_ctl(2).
     pub fn new(listener: OwnedFd) -> io::Result<Self> {
         let listener = Socket::from(listener);
-        listener.set_nonblocking(true)?;
-        let poll = Poll::new()?;
-        let fd = listener.as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
         Ok(Self {
+            reception: Reception::new(&listener, MOST_CLIENTS)?,
             listener,
-            poll,
-            events: Events::with_capacity(MOST_CLIENTS + 1),
             clients: Vec::new(),
             next: 1,
-            more: true,
-            retry: None,
         })
     }
 
@@ -107,11 +88,11 @@ impl Control {
         this.next = frozen.next;
         for client in frozen.clients {
             let client = Client::thaw(client, luggage, now)?;
-            this.watch(&client)?;
+            this.reception.watch(&client, client.id.0)?;
             this.clients.push(client);
         }
         // Lines may be there that nothing will tell of again.
-        this.retry = Some(now);
+        this.reception.look_again(now);
         Ok(this)
     }
 
@@ -124,33 +105,24 @@ impl Control {
         waiting.map(|one| one.id).collect()
     }
 
-    fn watch(&self, client: &Client) -> io::Result<()> {
-        self.poll.registry().register(
-            &mut SourceFd(&client.as_raw_fd()),
-            Token(client.id.0),
-            Interest::READABLE | Interest::WRITABLE,
-        )
-    }
-
     /// When [`Control::ready`] is to be called at the latest, event or not.
     pub fn deadline(&self) -> Option<Instant> {
         let clients = self.clients.iter().filter_map(Client::deadline);
-        clients.chain(self.retry).min()
+        self.reception.deadline(clients)
     }
 
     /// Takes what has come, without waiting, and returns what is asked. Every request is to be answered by
     /// [`Control::finish`] once. To be called when the descriptor is readable and at the
     /// [`deadline`](Control::deadline).
     pub fn ready(&mut self, now: Instant) -> Vec<(ClientId, Request)> {
-        self.retry = None;
-        self.take_events(now);
+        self.heed_events(now);
         self.clients
             .retain(|client| client.deadline().is_none_or(|deadline| deadline > now));
         self.take_clients(now);
         let asked = self.requests();
         self.clients.retain(|client| client.phase != Phase::Gone);
         if self.clients.iter().any(Client::has_line) {
-            self.retry = Some(now);
+            self.reception.look_again(now);
         }
         asked
     }
@@ -172,7 +144,7 @@ impl Control {
         if let Some(client) = self.client(client) {
             client.finish(&reply, now);
             if client.has_line() || client.phase == Phase::Gone {
-                self.retry = Some(now);
+                self.reception.look_again(now);
             }
         }
     }
@@ -181,8 +153,7 @@ impl Control {
     pub fn release(&mut self, id: ClientId) -> Option<Socket> {
         let at = self.clients.iter().position(|client| client.id == id)?;
         let client = self.clients.remove(at);
-        let raw = client.as_raw_fd();
-        let _ = self.poll.registry().deregister(&mut SourceFd(&raw));
+        self.reception.forget(&client);
         Some(client.into_socket())
     }
 
@@ -190,26 +161,11 @@ impl Control {
         self.clients.iter_mut().find(|client| client.id == id)
     }
 
-    fn take_events(&mut self, now: Instant) {
-        for _ in 0..TURN {
-            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-                Ok(()) if self.events.is_empty() => return,
-                _ => self.heed_events(),
-            }
-        }
-        // Others want their turn too.
-        self.retry = Some(now);
-    }
-
-    fn heed_events(&mut self) {
-        for event in &self.events {
-            let token = event.token();
-            if token == LISTENER {
-                self.more = true;
+    fn heed_events(&mut self, now: Instant) {
+        for (number, event) in self.reception.events(TURN, now) {
+            let Some(client) = self.client(ClientId(number)) else {
                 continue;
-            }
-            let found = self.clients.iter_mut().find(|one| one.id.0 == token.0);
-            let Some(client) = found else { continue };
+            };
             if event.is_writable() {
                 client.flush();
             }
@@ -238,22 +194,12 @@ impl Control {
 
     fn take_clients(&mut self, now: Instant) {
         for _ in 0..TURN {
-            if !self.more {
-                return;
-            }
-            match self.listener.accept() {
-                Ok((socket, _)) => self.welcome(socket, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
-                // No descriptor is free: the client waits in the backlog.
-                Err(_) => {
-                    self.retry = Some(now + ACCEPT_RETRY);
-                    return;
-                }
+            match self.reception.accept(&self.listener, now) {
+                Ok(Some(socket)) => self.welcome(socket, now),
+                Ok(None) | Err(_) => return,
             }
         }
-        self.retry = Some(now);
+        self.reception.look_again(now);
     }
 
     fn welcome(&mut self, socket: Socket, now: Instant) {
@@ -271,7 +217,7 @@ impl Control {
         if !self.make_room() {
             return client.refuse("this primary is busy with other clients: try again");
         }
-        if self.watch(&client).is_ok() {
+        if self.reception.watch(&client, id.0).is_ok() {
             // What was sent right after connecting is here already: an honest client is served even if
             // the next one takes its place.
             client.read();
@@ -296,7 +242,7 @@ impl Control {
 
 impl AsRawFd for Control {
     fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.reception.as_raw_fd()
     }
 }
 

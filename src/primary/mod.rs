@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod notifier;
 pub mod preflight;
 pub mod pulse;
+pub mod reception;
 pub mod rendezvous;
 pub mod rundir;
 pub mod socket_file;

@@ -4,16 +4,11 @@
 //! which decides and answers through its [`Connection`]. Never waits for a caller, never
 //! receives a descriptor: messages are read without a control buffer, so the kernel closes what came along
 //! (A12).
-//!
-//! Its own small epoll set, so that the supervisor registers one descriptor ([`Rendezvous::as_raw_fd`]) and
-//! one deadline, and knows nothing of single callers.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{ControlMessage, MsgFlags, getsockopt, recv, sendmsg};
@@ -21,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 use socket2::Socket;
 
+use super::reception::Reception;
 use crate::sys::handover::{Kind, Luggage, Ticket};
 use crate::wire::{Answer, MAX_OPTIONS, Request, SocketOption};
 
@@ -29,25 +25,17 @@ use crate::wire::{Answer, MAX_OPTIONS, Request, SocketOption};
 const MOST_CALLERS: usize = 64;
 /// A caller asks in the same breath in which it connects; one that does not is none of ours.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait when no descriptor is free.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Sets of events looked at in one turn.
 const TURN: usize = 16;
 /// The longest request, and one byte to see that a message is longer.
 const BUFFER: usize = Request::LEN + MAX_OPTIONS * SocketOption::LEN + 1;
-const LISTENER: Token = Token(usize::MAX);
 
 /// The listening side.
 #[derive(Debug)]
 pub struct Rendezvous {
     listener: Socket,
-    poll: Poll,
-    events: Events,
+    reception: Reception,
     callers: Slab<Caller>,
-    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
-    more: bool,
-    /// When to look at the backlog again, if it was left for a reason other than being full of callers.
-    retry: Option<Instant>,
     refused: u64,
 }
 
@@ -113,20 +101,10 @@ impl Rendezvous {
     /// Those of epoll_create1(2) and epoll_ctl(2).
     pub fn new(listener: OwnedFd) -> io::Result<Self> {
         let listener = Socket::from(listener);
-        listener.set_nonblocking(true)?;
-        let poll = Poll::new()?;
-        poll.registry().register(
-            &mut SourceFd(&listener.as_raw_fd()),
-            LISTENER,
-            Interest::READABLE,
-        )?;
         Ok(Self {
+            reception: Reception::new(&listener, MOST_CALLERS)?,
             listener,
-            poll,
-            events: Events::with_capacity(64),
             callers: Slab::new(),
-            more: true,
-            retry: None,
             refused: 0,
         })
     }
@@ -169,7 +147,7 @@ impl Rendezvous {
     /// When [`Rendezvous::ready`] is to be called at the latest, event or not.
     pub fn deadline(&self) -> Option<Instant> {
         let callers = self.callers.iter().map(|(_, caller)| caller.deadline);
-        callers.chain(self.retry).min()
+        self.reception.deadline(callers)
     }
 
     /// Connections that were closed without an answer, since what they sent was no request.
@@ -181,30 +159,17 @@ impl Rendezvous {
     /// descriptor is readable and at the [`deadline`](Rendezvous::deadline).
     pub fn ready(&mut self, now: Instant) -> Vec<Joining> {
         let mut asked = Vec::new();
-        self.retry = None;
-        self.take_events(now, &mut asked);
+        let events = self.reception.events(TURN, now).into_iter();
+        for (number, _) in events.filter(|(_, event)| event.is_readable()) {
+            if let Some(caller) = self.callers.try_remove(number) {
+                // It may have to be waited for on.
+                self.reception.forget(&caller.socket);
+                self.hear_or_keep(caller, &mut asked);
+            }
+        }
         self.expire(now);
         self.take_callers(now, &mut asked);
         asked
-    }
-
-    fn take_events(&mut self, now: Instant, asked: &mut Vec<Joining>) {
-        for _ in 0..TURN {
-            let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
-            if polled.is_ok() && self.events.is_empty() {
-                return;
-            }
-            let tokens: Vec<Token> = self.events.iter().map(|event| event.token()).collect();
-            for token in tokens {
-                if token == LISTENER {
-                    self.more = true;
-                } else if let Some(caller) = self.callers.try_remove(token.0) {
-                    self.hear_or_keep(caller, asked);
-                }
-            }
-        }
-        // Others want their turn too.
-        self.retry = Some(now);
     }
 
     fn expire(&mut self, now: Instant) {
@@ -215,27 +180,20 @@ impl Rendezvous {
 
     fn take_callers(&mut self, now: Instant, asked: &mut Vec<Joining>) {
         for _ in 0..MOST_CALLERS {
-            if !self.more {
-                return;
-            }
-            match self.listener.accept() {
-                Ok((socket, _)) => {
+            match self.reception.accept(&self.listener, now) {
+                Ok(Some(socket)) => {
                     let deadline = now + PATIENCE;
                     let socket = socket.into();
                     self.hear_or_keep(Caller { socket, deadline }, asked);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
-                // No descriptor is free: the callers wait in the backlog.
+                Ok(None) => return,
                 Err(error) => {
                     log::warn!("workers cannot be heard at the rendezvous now: {error}");
-                    self.retry = Some(now + ACCEPT_RETRY);
                     return;
                 }
             }
         }
-        self.retry = Some(now);
+        self.reception.look_again(now);
     }
 
     fn hear_or_keep(&mut self, caller: Caller, asked: &mut Vec<Joining>) {
@@ -286,14 +244,7 @@ impl Rendezvous {
 
     fn keep(&mut self, caller: Caller) {
         let entry = self.callers.vacant_entry();
-        let fd = caller.socket.as_raw_fd();
-        let registered = self.poll.registry().register(
-            &mut SourceFd(&fd),
-            Token(entry.key()),
-            Interest::READABLE,
-        );
-        // Closing the socket, its only copy, takes it out of the set again.
-        if registered.is_ok() {
+        if self.reception.watch(&caller.socket, entry.key()).is_ok() {
             entry.insert(caller);
         }
     }
@@ -301,7 +252,7 @@ impl Rendezvous {
 
 impl AsRawFd for Rendezvous {
     fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.reception.as_raw_fd()
     }
 }
 

@@ -1,15 +1,12 @@
 //! The listening socket of the metrics and all who read there (J4).
 //!
 //! Bounds their number, their time and what they cost: a turn of the loop answers few, and a moment answers few.
-//! Knows what is asked and never the answer, which is the supervisor's. Its own small epoll set, so that the
-//! supervisor registers one descriptor and one deadline.
+//! Knows what is asked and never the answer, which is the supervisor's.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
 use serde::{Deserialize, Serialize};
 use socket2::Socket;
 
@@ -18,6 +15,7 @@ use super::reader::{FrozenReader, Phase, Reader};
 use super::reply::Reply;
 use crate::primary::listeners::FrozenDoor;
 use crate::primary::listeners::door::{Door, Place};
+use crate::primary::reception::Reception;
 use crate::primary::socket_file::SocketFile;
 use crate::sys::handover::Luggage;
 
@@ -35,11 +33,8 @@ const DEEDS_PER_MOMENT: u32 = 64;
 const MOMENT: Duration = Duration::from_millis(20);
 /// One who has not taken a byte of its answer for so long gives way to the next.
 const STUCK: Duration = Duration::from_secs(1);
-/// How long to wait when no descriptor is free.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Sets of events looked at in one turn.
 const TURN: usize = 4;
-const LISTENER: Token = Token(0);
 
 /// How far the readers have come since the start, for the metrics themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,15 +79,10 @@ impl Moment {
 pub struct Readers {
     door: Door,
     names: Names,
-    poll: Poll,
-    events: Events,
+    reception: Reception,
     readers: Vec<Reader>,
     /// The id of the next reader.
     next: usize,
-    /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
-    more: bool,
-    /// When to look again although nothing has happened.
-    retry: Option<Instant>,
     moment: Moment,
     counts: Counts,
 }
@@ -103,12 +93,7 @@ impl Readers {
     /// # Errors
     /// Those of epoll_create1(2) and epoll_ctl(2).
     pub fn new(door: Door) -> io::Result<Self> {
-        let socket = door.socket()?;
-        socket.set_nonblocking(true)?;
-        let poll = Poll::new()?;
-        let fd = socket.as_raw_fd();
-        poll.registry()
-            .register(&mut SourceFd(&fd), LISTENER, Interest::READABLE)?;
+        let reception = Reception::new(door.socket()?, MOST_READERS)?;
         let loopback = |place: &Place| matches!(place, Place::Tcp(at, _) if at.ip().to_canonical().is_loopback());
         Ok(Self {
             names: match loopback(&door.place) {
@@ -116,12 +101,9 @@ impl Readers {
                 false => Names::Any,
             },
             door,
-            poll,
-            events: Events::with_capacity(MOST_READERS + 1),
+            reception,
             readers: Vec::new(),
             next: 1,
-            more: true,
-            retry: None,
             moment: Moment::at(Instant::now()),
             counts: Counts::default(),
         })
@@ -150,11 +132,11 @@ impl Readers {
         for reader in frozen.readers {
             let reader = Reader::thaw(this.next, reader, luggage, now)?;
             this.next += 1;
-            this.watch(&reader)?;
+            this.reception.watch(&reader, reader.id)?;
             this.readers.push(reader);
         }
         this.door.file = file.map(SocketFile::thaw);
-        this.retry = Some(now);
+        this.reception.look_again(now);
         Ok(this)
     }
 
@@ -171,28 +153,19 @@ impl Readers {
         (self.readers.len(), self.counts)
     }
 
-    fn watch(&self, reader: &Reader) -> io::Result<()> {
-        self.poll.registry().register(
-            &mut SourceFd(&reader.as_raw_fd()),
-            Token(reader.id),
-            Interest::READABLE | Interest::WRITABLE,
-        )
-    }
-
     /// When [`Readers::ready`] is to be called at the latest, event or not.
     pub fn deadline(&self) -> Option<Instant> {
         let readers = self.readers.iter().map(Reader::deadline);
-        readers.chain(self.retry).min()
+        self.reception.deadline(readers)
     }
 
     /// Takes what has come, without waiting, and returns what is asked, by whom. Each to be answered at once by
     /// [`Readers::answer`]. To be called when the descriptor is readable and at the [`deadline`](Self::deadline).
     pub fn ready(&mut self, now: Instant) -> Vec<(usize, Resource)> {
-        self.retry = None;
         if now.saturating_duration_since(self.moment.begun) >= MOMENT {
             self.moment = Moment::at(now);
         }
-        self.take_events(now);
+        self.heed_events(now);
         let late = self.readers.iter_mut().filter(|one| one.deadline() <= now);
         late.for_each(|one| one.give_up(now));
         self.take_readers(now);
@@ -206,34 +179,14 @@ impl Readers {
         if let Some(reader) = self.readers.iter_mut().find(|one| one.id == reader) {
             reader.answer(reply, now);
             if reader.more {
-                self.look_again(now);
+                self.reception.look_again(now);
             }
         }
     }
 
-    fn look_again(&mut self, at: Instant) {
-        self.retry = Some(self.retry.map_or(at, |before| before.min(at)));
-    }
-
-    fn take_events(&mut self, now: Instant) {
-        for _ in 0..TURN {
-            match self.poll.poll(&mut self.events, Some(Duration::ZERO)) {
-                Ok(()) if self.events.is_empty() => return,
-                _ => self.heed_events(),
-            }
-        }
-        // Others want their turn too.
-        self.look_again(now);
-    }
-
-    fn heed_events(&mut self) {
-        for event in &self.events {
-            let token = event.token();
-            if token == LISTENER {
-                self.more = true;
-                continue;
-            }
-            let found = self.readers.iter_mut().find(|one| one.id == token.0);
+    fn heed_events(&mut self, now: Instant) {
+        for (number, event) in self.reception.events(TURN, now) {
+            let found = self.readers.iter_mut().find(|one| one.id == number);
             let Some(reader) = found else { continue };
             // Both directions are closed: nobody is there for an answer.
             if event.is_error() || (event.is_read_closed() && event.is_write_closed()) {
@@ -250,7 +203,7 @@ impl Readers {
                 continue;
             }
             if self.moment.deeds >= DEEDS_PER_MOMENT {
-                self.look_again(self.moment.begun + MOMENT);
+                self.reception.look_again(self.moment.begun + MOMENT);
                 break;
             }
             self.moment.deeds += 1;
@@ -268,28 +221,24 @@ impl Readers {
                 }
             }
             if reader.more {
-                self.look_again(now);
+                self.reception.look_again(now);
             }
         }
         asked
     }
 
     fn take_readers(&mut self, now: Instant) {
-        while self.more {
+        while self.reception.has_more() {
             if self.moment.taken >= TAKEN_PER_MOMENT {
-                return self.look_again(self.moment.begun + MOMENT);
+                return self.reception.look_again(self.moment.begun + MOMENT);
             }
             self.moment.taken += 1;
             let Ok(listener) = self.door.socket() else {
                 return;
             };
-            match listener.accept() {
-                Ok((socket, _)) => self.welcome(socket, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.more = false,
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
-                // No descriptor is free: it waits in the backlog.
-                Err(_) => return self.look_again(now + ACCEPT_RETRY),
+            match self.reception.accept(listener, now) {
+                Ok(Some(socket)) => self.welcome(socket, now),
+                Ok(None) | Err(_) => return,
             }
         }
     }
@@ -305,7 +254,7 @@ impl Readers {
             let crowded = "too many read here at this moment: try again";
             return reader.last_word(Reply::plain(503, crowded), now);
         }
-        if self.watch(&reader).is_ok() {
+        if self.reception.watch(&reader, reader.id).is_ok() {
             self.readers.push(reader);
         }
     }
@@ -343,7 +292,7 @@ impl Readers {
 
 impl AsRawFd for Readers {
     fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.reception.as_raw_fd()
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::IoSliceMut;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, RecvMsg, SockFlag, SockType, UnixAddr, connect, recvmsg,
     send, socket,
@@ -236,13 +238,8 @@ fn a_crowd_of_silent_ones_keeps_nobody_out() {
 #[test]
 fn random_bytes_never_hurt() {
     let mut place = Place::open("random");
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut chance = oorandom::Rand64::new(1);
+    let mut random = || chance.rand_u64();
     let mut understood = 0;
     for _ in 0..20_000 {
         let mut bytes = message(random() as usize % (MAX_OPTIONS + 2));

@@ -58,7 +58,12 @@ impl House {
         while Instant::now() < end {
             answered += self.turn(Instant::now());
             let soon = Instant::now() + Duration::from_millis(500);
-            if self.readers.retry.is_none_or(|at| at > soon) {
+            if self
+                .readers
+                .reception
+                .deadline(std::iter::empty())
+                .is_none_or(|at| at > soon)
+            {
                 break;
             }
         }
