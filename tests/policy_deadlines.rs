@@ -50,14 +50,9 @@ fn set_cleared_and_set_again_at_the_same_time_is_due_once() {
 
 #[test]
 fn behaves_like_a_map_over_random_walks() {
-    for seed in 1..=200u64 {
-        let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut roll = |sides: u64| {
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            dice % sides
-        };
+    for seed in 1..=200 {
+        let mut dice = oorandom::Rand64::new(seed);
+        let mut roll = |sides: u64| dice.rand_range(0..sides);
         let mut deadlines = Deadlines::default();
         let mut model: BTreeMap<u64, Moment> = BTreeMap::new();
         let mut now = 0;

@@ -58,7 +58,7 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Dice(oorandom::Rand64::new(seed.into()));
         let slots = 1 + dice.roll(5) as usize;
         let cores = 1 + dice.roll(3) as usize;
         let restart = Restart {
@@ -135,7 +135,7 @@ impl World {
                 return;
             };
             if !self.calm && self.dice.roll(40) == 0 {
-                let random = self.dice.number();
+                let random = self.dice.0.rand_u64();
                 let verdict = self.fleet.start_failed(slot, self.now, random);
                 self.judge(slot, verdict);
                 continue;
@@ -240,7 +240,7 @@ impl World {
             panic!("{}: dead is dead", self.trace);
         };
         let code = Some(i32::from(!success));
-        let random = self.dice.number();
+        let random = self.dice.0.rand_u64();
         let verdict = self
             .fleet
             .ended(process.slot, id, (end, code), self.now, random);

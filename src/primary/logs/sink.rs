@@ -103,15 +103,22 @@ impl Sink {
     pub fn pause(&self, deadline: Instant) -> bool {
         let mut queue = self.lock();
         queue.paused = true;
-        while queue.writing {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.emptied.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        self.wait_while(queue, deadline, |queue| queue.writing)
+    }
+
+    /// False: at `deadline` it was still so.
+    fn wait_while(
+        &self,
+        queue: MutexGuard<'_, Queue>,
+        deadline: Instant,
+        so: impl Fn(&Queue) -> bool,
+    ) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self
+            .emptied
+            .wait_timeout_while(queue, left, |queue| so(queue));
+        let (_queue, late) = waited.unwrap_or_else(PoisonError::into_inner);
+        !late.timed_out()
     }
 
     /// Lets the writer go on.
@@ -201,16 +208,9 @@ impl Sink {
 
     /// Waits until everything left here has been written or given up. False: not before `deadline`.
     pub fn flush(&self, deadline: Instant) -> bool {
-        let mut queue = self.lock();
-        while queue.writing || !queue.pieces.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.emptied.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        self.wait_while(self.lock(), deadline, |queue| {
+            queue.writing || !queue.pieces.is_empty()
+        })
     }
 
     /// For the writer: waits until something is to be done. False: nothing ever will be.

@@ -191,13 +191,8 @@ fn a_server_that_binds_without_end_stops_somewhere() {
 #[test]
 fn a_random_walk_answers_as_the_kernel_does() {
     let hosts = ["0.0.0.0", "127.0.0.1", "127.0.0.2", "[::]", "[::1]"];
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as usize % below
-    };
+    let mut chance = oorandom::Rand64::new(1);
+    let mut random = |below: u64| chance.rand_range(0..below) as usize;
     for _ in 0..60 {
         // The same steps, once through `Listeners`, once on the server's own sockets.
         let (shared_port, own_port) = (free_port(), free_port());

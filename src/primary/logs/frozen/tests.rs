@@ -80,6 +80,31 @@ fn wait_for_tail(logs: &Logs, expected: &[&str]) {
     }
 }
 
+/// One who has seen the second of two lines, and waits for more.
+fn follower_of_two_lines(logs: &Logs, printer: &mut impl Write) -> BufReader<UnixStream> {
+    printer.write_all(b"one\ntwo\n").unwrap();
+    wait_for_tail(logs, &["one", "two"]);
+    let follow = Wish {
+        follow: true,
+        lines: Some(1),
+        ..Wish::default()
+    };
+    let mut follower = show(logs, follow);
+    assert_eq!(message(&mut follower), "two");
+    follower
+}
+
+/// The next image, over other outputs; `change` is what it finds otherwise than it was left.
+fn upgraded(still: &Standstill, outputs: Streams, change: impl FnOnce(&mut FrozenLogs)) -> Logs {
+    let mut luggage = Luggage::default();
+    let frozen = still.freeze(&mut luggage);
+    let text = serde_json::to_string(&frozen).unwrap();
+    let mut luggage = crate::sys::handover::crossed(&luggage);
+    let mut frozen: FrozenLogs = serde_json::from_str(&text).unwrap();
+    change(&mut frozen);
+    Logs::thaw_over(outputs, plain(), frozen, &mut luggage).unwrap()
+}
+
 fn said(read: &mut impl Read, length: usize) -> String {
     let mut bytes = vec![0; length];
     read.read_exact(&mut bytes).unwrap();
@@ -95,15 +120,9 @@ fn lines_cross_an_upgrade_whole_and_once() {
     wait_for_tail(&logs, &["one", "two, but only ha"]);
     assert!(logs.flush(soon()));
     let still = logs.stand_still(soon()).unwrap();
-    let mut luggage = Luggage::default();
-    let frozen = still.freeze(&mut luggage);
     printer.write_all(b"lf\nthree\n").unwrap();
-    let text = serde_json::to_string(&frozen).unwrap();
-    let mut luggage = crate::sys::handover::crossed(&luggage);
     let (theirs, mut reader) = streams();
-    let frozen = serde_json::from_str(&text).unwrap();
-    let next = Logs::thaw_over(theirs, plain(), frozen, &mut luggage).unwrap();
-    drop(luggage);
+    let next = upgraded(&still, theirs, |_| {});
     wait_for_tail(&next, &["one", "two, but only half", "three"]);
     let rest = "[3 77] two, but only half\n[3 77] three\n";
     assert_eq!(said(&mut reader, rest.len()), rest);
@@ -120,26 +139,12 @@ fn the_last_lines_and_those_who_follow_them_cross_it_too() {
     let (ours, _read) = streams();
     let logs = Logs::with(ours, plain()).unwrap();
     let (mut printer, _err) = worker(&logs, 3, 77);
-    printer.write_all(b"one\ntwo\n").unwrap();
-    wait_for_tail(&logs, &["one", "two"]);
-    let follow = Wish {
-        follow: true,
-        lines: Some(1),
-        ..Wish::default()
-    };
-    let mut follower = show(&logs, follow);
-    assert_eq!(message(&mut follower), "two");
+    let mut follower = follower_of_two_lines(&logs, &mut printer);
     let still = logs.stand_still(soon()).unwrap();
-    let mut luggage = Luggage::default();
-    let frozen = still.freeze(&mut luggage);
-    let text = serde_json::to_string(&frozen).unwrap();
-    let mut luggage = crate::sys::handover::crossed(&luggage);
     let (theirs, _reader) = streams();
-    let frozen: FrozenLogs = serde_json::from_str(&text).unwrap();
-    let (lines, lost) = (frozen.lines, frozen.lost);
-    assert_eq!((lines, lost), (2, 0));
-    let next = Logs::thaw_over(theirs, plain(), frozen, &mut luggage).unwrap();
-    drop(luggage);
+    let next = upgraded(&still, theirs, |frozen| {
+        assert_eq!((frozen.lines, frozen.lost), (2, 0));
+    });
     printer.write_all(b"three\n").unwrap();
     assert_eq!(message(&mut follower), "three");
     let mut client = show(&next, Wish::default());
@@ -155,23 +160,10 @@ fn who_follows_sees_on_also_where_the_last_lines_did_not_come_along() {
     let (ours, _read) = streams();
     let logs = Logs::with(ours, plain()).unwrap();
     let (mut printer, _err) = worker(&logs, 3, 77);
-    printer.write_all(b"one\ntwo\n").unwrap();
-    wait_for_tail(&logs, &["one", "two"]);
-    let follow = Wish {
-        follow: true,
-        lines: Some(1),
-        ..Wish::default()
-    };
-    let mut follower = show(&logs, follow);
-    assert_eq!(message(&mut follower), "two");
+    let mut follower = follower_of_two_lines(&logs, &mut printer);
     let still = logs.stand_still(soon()).unwrap();
-    let mut luggage = Luggage::default();
-    let mut frozen = still.freeze(&mut luggage);
-    frozen.reader.ring = None;
-    let mut luggage = crate::sys::handover::crossed(&luggage);
     let (theirs, _reader) = streams();
-    let _next = Logs::thaw_over(theirs, plain(), frozen, &mut luggage).unwrap();
-    drop(luggage);
+    let _next = upgraded(&still, theirs, |frozen| frozen.reader.ring = None);
     printer.write_all(b"three\n").unwrap();
     assert_eq!(message(&mut follower), "three");
     drop(still);

@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
 use super::super::Logs;
 use super::*;
 use crate::config::LogTime;
@@ -119,6 +121,8 @@ fn what_a_former_file_did_not_take_comes_over_an_upgrade() {
     let next = Logs::thaw_over(streams(writer), prepared(None), frozen, &mut luggage).unwrap();
     drop(luggage);
     assert!(next.flush(soon()));
+    // All is in the pipe by now, or will never be.
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let mut line = [0; 11];
     reader.read_exact(&mut line).unwrap();
     assert_eq!(&line, b"[3 77] one\n");

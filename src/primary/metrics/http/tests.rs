@@ -166,13 +166,8 @@ fn a_name_from_elsewhere_is_refused_on_loopback_only() {
 
 #[test]
 fn no_bytes_make_it_panic() {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut chance = oorandom::Rand64::new(1);
+    let mut random = || chance.rand_u64();
     let alphabet = b"GET /metrics?min=1% HTTP/1.1\r\nHost: [::1]:80\r\n\r\n\0\xff";
     for _ in 0..50_000 {
         let length = random() as usize % 80;
