@@ -222,7 +222,7 @@ fn who_waits_for_a_port_too_long_is_reset_and_counted() {
     assert!(late.rest().is_empty());
     let status = balancer.until("it is counted", |status| {
         let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
-        let turned_away = serde_json::to_value(&proxy.turned_away).expect("an object");
+        let turned_away = serde_json::to_value(proxy.turned_away).expect("an object");
         let reasons = turned_away.as_object().expect("an object");
         reasons
             .values()

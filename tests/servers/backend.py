@@ -25,8 +25,9 @@ class Conversation(asyncio.Protocol):
             line, found, rest = self.bytes.partition(b"\r\n")
             if not found:
                 return
-            # PROXY TCP4 SOURCE DESTINATION PORT PORT
-            self.client, self.bytes = line.split(b" ")[2].decode(), rest
+            # PROXY TCP4 SOURCE DESTINATION PORT PORT; of a check it is PROXY UNKNOWN
+            words, self.bytes = line.decode().split(" "), rest
+            self.client = words[2] if len(words) > 2 else "check"
             self.note("accepted")
         while not self.transport.is_closing():
             head, found, rest = self.bytes.partition(b"\r\n\r\n")
