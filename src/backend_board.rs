@@ -41,6 +41,8 @@ pub struct BackendBoard {
     pub waiting: AtomicU64,
     /// Clients that no backend served and that were reset for it, by [`TurnedAway`].
     pub turned_away: [AtomicU64; TurnedAway::ALL.len()],
+    /// Connects to backends for which no port of our own was free.
+    pub without_port: AtomicU64,
     /// One for each backend of the plan, by its place there.
     pub entries: [Entry; BACKENDS],
     /// Whose the rows are: pids; 0: nobody's. Apart from the rows, so that to look for one touches few pages.
@@ -63,16 +65,19 @@ pub enum TurnedAway {
     QueueTimeout,
     /// The worker had no descriptor or memory left.
     Exhausted,
+    /// No port was left to connect from.
+    NoPort,
 }
 
 impl TurnedAway {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Shut,
         Self::Unreachable,
         Self::QueueFull,
         Self::QueueTimeout,
         Self::Exhausted,
+        Self::NoPort,
     ];
 }
 
@@ -84,6 +89,7 @@ impl std::fmt::Display for TurnedAway {
             Self::QueueFull => "all backends are full, and too many sessions wait already",
             Self::QueueTimeout => "all backends were full for too long",
             Self::Exhausted => "the worker has no file descriptor or memory left",
+            Self::NoPort => "no port is left to connect to a backend from",
         })
     }
 }
@@ -121,6 +127,9 @@ pub struct Entry {
     /// The longest, µs.
     pub connect_longest: AtomicU64,
 }
+
+// Counts that came later lie where nothing was: workers of another version share the board.
+const _: () = assert!(std::mem::offset_of!(BackendBoard, entries) == 128);
 
 impl Entry {
     /// A connect came about after so many µs.

@@ -166,6 +166,11 @@ impl Backends {
         self.keeper.board.turned_away[why as usize].load(Relaxed)
     }
 
+    /// Connects to them that found no port of ours free.
+    pub fn without_port(&self) -> u64 {
+        self.keeper.board.without_port.load(Relaxed)
+    }
+
     /// The configuration was read again. With another `list` of backends, those that stay keep all that is known of
     /// them, and names that are new have no address until they are resolved; else they are as they are, with what
     /// people have changed since.

@@ -140,6 +140,7 @@ impl Session {
                         .tried
                         .insert(usize::from(self.at.unwrap_or_default()));
                     attempt.out_of_ports = true;
+                    site.view.without_port();
                     self.leave_backend(site);
                 }
                 Err(Errno::EAGAIN) if attempt.rested_until <= site.now => {

@@ -13,6 +13,8 @@ use crate::backend_board::TurnedAway;
 
 /// How long a session rests that had no descriptor to connect with, ms.
 const REST: u64 = 16;
+/// The same of one that had no port: the kernel looks at all of them each time.
+const REST_OF_PORTS: u64 = 100;
 
 impl Session {
     /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
@@ -23,13 +25,19 @@ impl Session {
             attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
         }
         if site.now >= attempt.rested_until && errno != Errno::EAGAIN {
-            return self.refuse(TurnedAway::Exhausted, site);
+            let why = match errno {
+                Errno::EADDRNOTAVAIL => TurnedAway::NoPort,
+                _ => TurnedAway::Exhausted,
+            };
+            return self.refuse(why, site);
         }
-        site.complain(format_args!(
-            "a connect to a backend waits: {}",
-            errno.desc()
-        ));
-        attempt.until = site.now + REST;
+        let (rest, more) = match errno {
+            Errno::EADDRNOTAVAIL => (REST_OF_PORTS, ": all ports are taken there"),
+            _ => (REST, ""),
+        };
+        let why = errno.desc();
+        site.complain(format_args!("a connect to a backend waits: {why}{more}"));
+        attempt.until = site.now + rest;
         self.stage = Stage::Resting(Box::new(attempt));
         Step::Waiting
     }

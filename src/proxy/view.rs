@@ -272,6 +272,11 @@ impl View {
         self.means.board.waits_no_more(self.row);
     }
 
+    /// A connect found no port of ours free.
+    pub fn without_port(&self) {
+        self.means.board.without_port.fetch_add(1, Relaxed);
+    }
+
     /// A client was served by nobody.
     pub fn turned_away(&self, why: TurnedAway) {
         self.means.board.turned_away[why as usize].fetch_add(1, Relaxed);

@@ -17,6 +17,9 @@ pub struct ProxyStatus {
     /// Clients that no backend served.
     #[serde(default)]
     pub turned_away: TurnedAwayStatus,
+    /// Connects to backends that found no port to connect from; they go elsewhere, or are tried again soon.
+    #[serde(default)]
+    pub without_port: u64,
 }
 
 /// How many clients were served by no backend, and reset, for each reason.
@@ -33,6 +36,8 @@ pub struct TurnedAwayStatus {
     pub queue_timeout: u64,
     /// The worker had no descriptor or memory left.
     pub exhausted: u64,
+    /// No port was left to connect to a backend from.
+    pub no_port: u64,
 }
 
 impl TurnedAwayStatus {

@@ -222,14 +222,9 @@ fn who_waits_for_a_port_too_long_is_reset_and_counted() {
     assert!(late.rest().is_empty());
     let status = balancer.until("it is counted", |status| {
         let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
-        let turned_away = serde_json::to_value(proxy.turned_away).expect("an object");
-        let reasons = turned_away.as_object().expect("an object");
-        reasons
-            .values()
-            .filter_map(|count| count.as_u64())
-            .sum::<u64>()
-            == 1
-            && proxy.turned_away.unreachable + proxy.turned_away.no_backend == 0
+        let counts = &proxy.turned_away;
+        let others = counts.unreachable + counts.no_backend + counts.exhausted;
+        counts.no_port == 1 && others == 0 && proxy.without_port > 1
     });
     nobody_is_blamed(&status);
     drop(stayed);

@@ -137,6 +137,7 @@ pub fn turned_away(proxy: &ProxyStatus) -> Option<String> {
         (gone.queue_full, "since too many waited for room"),
         (gone.queue_timeout, "since they waited too long for room"),
         (gone.exhausted, "for want of descriptors or memory"),
+        (gone.no_port, "for want of a port to connect from"),
     ];
     let reasons = reasons.iter().filter(|(count, _)| *count > 0);
     let reasons: Vec<String> = reasons

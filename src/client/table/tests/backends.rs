@@ -13,6 +13,7 @@ fn proxy(backends: Vec<BackendStatus>) -> Status {
         sticky: Some("ip".into()),
         waiting: 0,
         turned_away: TurnedAwayStatus::default(),
+        without_port: 0,
     });
     Status {
         sticky: None,

@@ -85,9 +85,15 @@ fn apps(scrape: &Scrape<'_>, text: &mut Text) {
             ("queue_full", all.queue_full),
             ("queue_timeout", all.queue_timeout),
             ("exhausted", all.exhausted),
+            ("no_port", all.no_port),
         ] {
             text.sample(&[("app", app), ("reason", reason)], count);
         }
+    }
+    let help = "Connects to backends that found no port to connect from, so that they went elsewhere or were tried again.";
+    text.family("forkfront_connects_without_port_total", Counter, help);
+    for (app, proxy) in proxies() {
+        text.sample(&[("app", app)], proxy.without_port);
     }
 }
 

@@ -17,6 +17,8 @@ pub fn status(app: &App) -> Option<ProxyStatus> {
             queue_full: backends.turned_away(TurnedAway::QueueFull),
             queue_timeout: backends.turned_away(TurnedAway::QueueTimeout),
             exhausted: backends.turned_away(TurnedAway::Exhausted),
+            no_port: backends.turned_away(TurnedAway::NoPort),
         },
+        without_port: backends.without_port(),
     })
 }
