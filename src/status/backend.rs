@@ -49,8 +49,9 @@ impl TurnedAwayStatus {
             queue_full,
             queue_timeout,
             exhausted,
+            no_port,
         } = self;
-        no_backend + unreachable + queue_full + queue_timeout + exhausted
+        no_backend + unreachable + queue_full + queue_timeout + exhausted + no_port
     }
 }
 
