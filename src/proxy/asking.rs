@@ -101,8 +101,7 @@ impl Session {
         while !end {
             let room = (HEAD_MAX - attempt.first.len()).min(site.first.len());
             match recv(client, &mut site.first[..room], MsgFlags::empty()) {
-                // It wanted to know whether somebody is there.
-                Ok(0) if attempt.first.is_empty() => return Step::Over,
+                // It may wait for what the server says, so that its address decides.
                 Ok(0) => end = true,
                 Ok(length) => attempt.first.extend_from_slice(&site.first[..length]),
                 Err(Errno::EAGAIN) => break,
@@ -140,7 +139,7 @@ impl Session {
             let header = super::header::header(form, &self.client);
             attempt.first.splice(..0, header);
         }
-        if site.queued != 0 {
+        if site.queued != 0 || site.view.others_wait(0) {
             // Who came before goes before.
             return self.wait_for_room(id, Box::new(attempt), site);
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::dial::number;
 use super::duplex::{Side, Tools};
@@ -159,10 +160,34 @@ impl Complaints {
             return;
         }
         self.quiet_until = Some(now + QUIET);
+        if !is_writable(&io::stderr()) {
+            // The primary stands still: sessions go on.
+            self.unsaid += 1;
+            return;
+        }
         // Nobody may be there to read it.
         let _ = match std::mem::take(&mut self.unsaid) {
             0 => writeln!(io::stderr(), "{what}"),
             others => writeln!(io::stderr(), "{what} (and {others} more like it)"),
         };
+    }
+}
+
+/// Whether a write of a line would not wait: a pipe that says so has room for a page.
+fn is_writable(output: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_is_full_is_not_written_to() {
+        let (_reader, mut writer) = io::pipe().unwrap();
+        assert!(is_writable(&writer));
+        writer.write_all(&[0; 65_536]).unwrap();
+        assert!(!is_writable(&writer));
     }
 }

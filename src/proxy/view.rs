@@ -29,6 +29,8 @@ pub struct View {
     generation: u64,
     plan: Plan,
     doors: Vec<Door>,
+    /// Some of them can be full.
+    is_bounded: bool,
     upstream: Upstream,
     /// How long each thing may take.
     pub patience: Patience,
@@ -93,6 +95,7 @@ impl View {
             generation: 0,
             plan: Plan::default(),
             doors: Vec::new(),
+            is_bounded: false,
             upstream: Upstream::default(),
             patience: Patience::default(),
             oracle: None,
@@ -137,6 +140,7 @@ impl View {
         self.upstream = Upstream::new(standing.collect());
         self.oracle = Oracle::new(&plan);
         self.patience = Patience::new(&plan);
+        self.is_bounded = doors.iter().any(|door| door.max.is_some());
         self.doors = doors;
         self.plan = plan;
         self.weighed = false;
@@ -265,6 +269,11 @@ impl View {
     pub fn waits(&self) {
         self.means.board.waits(self.row);
         fence(SeqCst);
+    }
+
+    /// Whether sessions of other workers wait for room too, beside so many of ours.
+    pub fn others_wait(&self, ours: u64) -> bool {
+        self.is_bounded && self.means.board.waiting.load(Relaxed) > ours
     }
 
     /// One session less waits.

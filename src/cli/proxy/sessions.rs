@@ -43,6 +43,8 @@ pub struct SessionWords {
     sticky: Option<Sticky>,
 
     /// Most sessions of one worker that wait while all backends have as many as their +max; 0: none waits
+    ///
+    /// First come, first served. One whose client ends its side without a word is let go: most often nobody is there.
     #[arg(long, value_name = "N", default_value = "1024", allow_negative_numbers = true, value_parser = proxy::max_queue, help_heading = "Who gets a session")]
     max_queue: usize,
 
