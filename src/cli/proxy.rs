@@ -1,6 +1,7 @@
 //! The words of `forkfront proxy`, and what they mean together: our own executable as the server, which leads
 //! connections on.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::health::{CheckWords, EjectWords};
@@ -100,6 +101,14 @@ pub struct ProxyWords {
     #[arg(long, value_name = "TIME", default_value = "30s", allow_negative_numbers = true, value_parser = config::positive_duration, help_heading = "From where to where")]
     resolve_every: Duration,
 
+    /// Connect to backends from these addresses of this machine, in turn [default: the kernel chooses one]
+    ///
+    /// From each, a backend can have as many sessions as there are ports: some 28,000
+    /// (net.ipv4.ip_local_port_range). Where there is none of a backend's family the kernel chooses. Checks come from
+    /// them, too.
+    #[arg(long, value_name = "ADDR[,ADDR...]", value_delimiter = ',', value_parser = proxy::source, help_heading = "From where to where")]
+    source: Vec<IpAddr>,
+
     /// Length of the queue of connections that the kernel has not given us yet [default: the system's maximum]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = config::backlog, help_heading = "From where to where")]
     backlog: Option<i32>,
@@ -174,6 +183,7 @@ impl ProxyWords {
         given.extend(self.ejection.given());
         let mut proxy = Proxy {
             to: self.to,
+            source: self.source,
             resolve_every: self.resolve_every,
             splice: self.splice,
             ..Proxy::default()

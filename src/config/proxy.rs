@@ -1,6 +1,7 @@
 //! What `forkfront proxy` is to do: the backends, who gets a session, how it is found out whether they are well,
 //! how long a session may take, how bytes are moved.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub use plan::{Plan, Planned, Target};
 pub use same::{canonical, duplicate};
 pub use started::{APP_PORT, WORKER, app, listens};
 pub use words::{
-    OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, time_or_off,
+    OrOff, answers, check, eject_after, keepalive, max_queue, retries, share, source, time_or_off,
 };
 
 /// How long open sessions have when a worker of a proxy is to go, or all stop. More than `run` gives its requests,
@@ -35,6 +36,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Proxy {
     /// The backends, as they were written: one at least.
     pub to: Vec<Backend>,
+    /// Our own addresses to connect to them from, in turn; of a family without any the kernel chooses one.
+    pub source: Vec<IpAddr>,
     /// Who gets the next session.
     pub balance: ProxyBalance,
     /// The consistent hash over backends in front of it.
@@ -67,6 +70,7 @@ impl Default for Proxy {
     fn default() -> Self {
         Self {
             to: Vec::new(),
+            source: Vec::new(),
             balance: ProxyBalance::default(),
             sticky: None,
             resolve_every: Duration::from_secs(30),

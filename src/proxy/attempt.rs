@@ -256,7 +256,7 @@ impl Session {
         attempt.since = Instant::now();
         let some = fresh != 0 || !attempt.first.is_empty();
         attempt.quiet = some;
-        let dialed = dial::dial(site.view.door(place), some);
+        let dialed = site.view.dial(place, some);
         if dialed.is_err() {
             attempt.first.extend_from_slice(&site.first[..fresh]);
         }

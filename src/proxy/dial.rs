@@ -2,12 +2,41 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use nix::errno::Errno;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::view::Door;
+use crate::sys::socket::connect_from;
+
+/// Our own addresses to connect from.
+#[derive(Debug, Default)]
+pub struct Sources {
+    all: Vec<SockAddr>,
+    turn: usize,
+}
+
+impl Sources {
+    /// These.
+    pub fn new(all: &[IpAddr]) -> Self {
+        let all = all.iter().map(|own| SocketAddr::new(*own, 0).into());
+        Self {
+            all: all.collect(),
+            turn: 0,
+        }
+    }
+
+    /// Those of this family, another one first each time.
+    fn next(&mut self, domain: Domain) -> impl Iterator<Item = &SockAddr> {
+        let first = self.turn;
+        self.turn = (first + 1) % self.all.len().max(1);
+        let (before, from) = self.all.split_at(first);
+        let all = from.iter().chain(before);
+        all.filter(move |own| own.domain() == domain)
+    }
+}
 
 /// A socket to a backend.
 #[derive(Debug)]
@@ -22,12 +51,27 @@ pub enum Dialed {
 ///
 /// # Errors
 /// Those of socket(2) and connect(2) that say that it will not come about.
-pub fn dial(door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
+pub fn dial(door: &Door, bytes_are_there: bool, sources: &mut Sources) -> Result<Dialed, Errno> {
+    let mut outcome = None;
+    for own in sources.next(door.domain) {
+        outcome = Some(dial_from(Some(own), door, bytes_are_there));
+        // From another there may be a port, or it may be one of ours.
+        if !matches!(outcome, Some(Err(Errno::EADDRNOTAVAIL))) {
+            break;
+        }
+    }
+    outcome.unwrap_or_else(|| dial_from(None, door, bytes_are_there))
+}
+
+fn dial_from(own: Option<&SockAddr>, door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
     // Close-on-exec too: socket2 sees to that.
     let socket = Socket::new(door.domain, Type::STREAM.nonblocking(), None).map_err(number)?;
     if bytes_are_there && door.domain != Domain::UNIX {
         // tcp(7): the last packet of the handshake goes with the bytes. It wakes nobody up alone.
         socket.set_tcp_quickack(false).map_err(number)?;
+    }
+    if let Some(own) = own {
+        connect_from(&socket, own)?;
     }
     match socket.connect(&door.address).map_err(number) {
         Ok(()) => Ok(Dialed::Connected(socket)),
@@ -73,6 +117,23 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use super::*;
+
+    #[test]
+    fn own_addresses_take_turns_within_their_family() {
+        let all = ["10.0.0.1", "::1", "10.0.0.2"].map(|own| own.parse().unwrap());
+        let mut sources = Sources::new(&all);
+        let mut next = |domain| {
+            let own = sources
+                .next(domain)
+                .map(|own| own.as_socket().unwrap().ip());
+            own.map(|own| own.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(next(Domain::IPV4), ["10.0.0.1", "10.0.0.2"]);
+        assert_eq!(next(Domain::IPV6), ["::1"]);
+        assert_eq!(next(Domain::IPV4), ["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(next(Domain::UNIX), [""; 0]);
+        assert_eq!(Sources::default().next(Domain::IPV4).count(), 0);
+    }
 
     #[test]
     fn a_socket_that_is_connected_to_itself_is_known() {

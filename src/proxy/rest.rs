@@ -32,7 +32,13 @@ impl Session {
             return self.refuse(why, site);
         }
         let (rest, more) = match errno {
-            Errno::EADDRNOTAVAIL => (REST_OF_PORTS, ": all ports are taken there"),
+            Errno::EADDRNOTAVAIL => match &site.view.proxy().source[..] {
+                [] => (REST_OF_PORTS, ": all ports are taken there"),
+                _ => (
+                    REST_OF_PORTS,
+                    ": all ports of --source are taken there, or it is not of this machine",
+                ),
+            },
             _ => (REST, ""),
         };
         let why = errno.desc();

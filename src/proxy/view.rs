@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use socket2::{Domain, SockAddr};
 
 use super::asking::Oracle;
 use super::attempt::Tried;
-use super::dial;
+use super::dial::{self, Dialed, Sources};
 use super::duplex::Moved;
 use super::patience::Patience;
 use crate::backend_board::{BACKENDS, Entry, TurnedAway};
@@ -29,6 +30,7 @@ pub struct View {
     generation: u64,
     plan: Plan,
     doors: Vec<Door>,
+    sources: Sources,
     /// Some of them can be full.
     is_bounded: bool,
     upstream: Upstream,
@@ -95,6 +97,7 @@ impl View {
             generation: 0,
             plan: Plan::default(),
             doors: Vec::new(),
+            sources: Sources::default(),
             is_bounded: false,
             upstream: Upstream::default(),
             patience: Patience::default(),
@@ -142,6 +145,7 @@ impl View {
         self.patience = Patience::new(&plan);
         self.is_bounded = doors.iter().any(|door| door.max.is_some());
         self.doors = doors;
+        self.sources = Sources::new(&plan.proxy.source);
         self.plan = plan;
         self.weighed = false;
         Ok(true)
@@ -155,6 +159,14 @@ impl View {
     /// How the backend of this place in the plan is got at.
     pub fn door(&self, place: usize) -> &Door {
         &self.doors[place]
+    }
+
+    /// Begins to connect to the backend of this place in the plan, as [`dial`](dial::dial()) does.
+    ///
+    /// # Errors
+    /// Those of `dial`.
+    pub fn dial(&mut self, place: usize, bytes_are_there: bool) -> Result<Dialed, Errno> {
+        dial::dial(&self.doors[place], bytes_are_there, &mut self.sources)
     }
 
     /// What the backend at `at` is called.

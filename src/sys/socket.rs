@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv};
-use socket2::{SockFilter, SockRef};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use socket2::{SockAddr, SockFilter, SockRef};
 
 use crate::wire::{Address, Family};
 
@@ -187,6 +187,17 @@ pub fn peer_is_gone(connection: BorrowedFd<'_>) -> bool {
         && fds[0]
             .revents()
             .is_some_and(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
+
+/// Has a socket connect from `own`, an address without a port: connect(2) finds one that is free for the peer, where
+/// bind(2) would take one that is free for all (ip(7), `IP_BIND_ADDRESS_NO_PORT`).
+///
+/// # Errors
+/// Those of setsockopt(2) and bind(2): `EADDRNOTAVAIL` if it is no address of this machine.
+pub fn connect_from(socket: &socket2::Socket, own: &SockAddr) -> Result<(), Errno> {
+    setsockopt(socket, sockopt::IpBindAddressNoPort, &true)?;
+    let bound = socket.bind(own);
+    bound.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 #[cfg(test)]

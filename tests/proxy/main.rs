@@ -14,6 +14,7 @@ mod pairs;
 mod patience;
 mod retries;
 mod shortage;
+mod sources;
 mod ways;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -36,6 +36,7 @@ fn differences(old: &Proxy, new: &Proxy) -> Vec<(&'static str, bool)> {
     // All fields by name: a new one has to be given its key here.
     let Proxy {
         to,
+        source,
         balance,
         sticky,
         resolve_every,
@@ -52,6 +53,7 @@ fn differences(old: &Proxy, new: &Proxy) -> Vec<(&'static str, bool)> {
     } = new;
     let mut all = vec![
         ("to", *to != old.to),
+        ("source", *source != old.source),
         ("balance", *balance != old.balance),
         ("sticky", *sticky != old.sticky),
         ("resolve-every", *resolve_every != old.resolve_every),
@@ -142,8 +144,11 @@ mod tests {
     #[test]
     fn every_setting_is_live() {
         type Edit = fn(&mut Proxy);
-        let edits: [(&str, Edit); 25] = [
+        let edits: [(&str, Edit); 26] = [
             ("to", |one| one.to[0].weight = 7),
+            ("source", |one| {
+                one.source.push(std::net::Ipv6Addr::LOCALHOST.into())
+            }),
             ("balance", |one| one.balance = ProxyBalance::First),
             ("sticky", |one| one.sticky = "ip".parse().ok()),
             ("resolve-every", |one| one.resolve_every *= 2),

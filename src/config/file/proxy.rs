@@ -9,6 +9,7 @@ use crate::config::proxy::{self, Backend, Check, Eject, OrOff, Proxy};
 use crate::config::{self, AppConfig, Spelling};
 
 const OR_OFF: &str = "a time, as in \"500ms\", \"10s\", \"2m\", or \"off\"";
+const SOURCE: &str = "an address of this machine, as in \"10.0.0.2\", or an array of them";
 const TO: &str = "a backend, as in \"10.0.0.1:5432\", or an array of them";
 
 /// Whether this app is one.
@@ -73,6 +74,9 @@ fn backends(table: &Table<'_>, directory: &Path) -> (Vec<Backend>, Vec<usize>) {
 fn treatment(table: &Table<'_>, proxy: &mut Proxy) {
     set(&mut proxy.balance, table.word("balance", WORD, choice));
     proxy.sticky = table.word("sticky", WORD, str::parse);
+    let sources = table.list("source").iter();
+    let source = sources.filter_map(|own| table.read("source", own, SOURCE, proxy::source));
+    proxy.source = source.collect();
     set(
         &mut proxy.max_queue,
         table.word("max-queue", NUMBER, proxy::max_queue),

@@ -34,6 +34,11 @@ impl Proxy {
                 format!("{count} backends are named, and a proxy has {BACKENDS} at most"),
             );
         }
+        let twice = |(at, own)| self.source[..at].contains(own);
+        if let Some((_, own)) = self.source.iter().enumerate().find(|one| twice(*one)) {
+            let name = spelling.name("source");
+            say("source", format!("{own} is given twice behind {name}"));
+        }
         self.misfits_of_clients(routing, spelling, &given, &mut say);
         self.misfits_of_checks(spelling, &given, &mut say);
         all
@@ -212,6 +217,12 @@ mod tests {
             ["peek-timeout"]
         );
         assert_eq!(said(&Proxy::default(), &usual, &["rise"]), ["rise"]);
+        let own = "10.0.0.2".parse().unwrap();
+        let twice = Proxy {
+            source: vec![own, own],
+            ..Proxy::default()
+        };
+        assert_eq!(said(&twice, &usual, &[]), ["source"]);
         let kill = Proxy {
             on_down: OnDown::Kill,
             ..Proxy::default()

@@ -1,5 +1,6 @@
 //! Single words about a proxy as people write them, each read by one function for the command line and the file alike.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -107,6 +108,22 @@ pub fn retries(words: &str) -> Result<u32, String> {
     within(words, 0, MOST_RETRIES)
 }
 
+/// One of our own addresses to connect from.
+///
+/// # Errors
+/// A sentence.
+pub fn source(words: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = words.parse().map_err(|_| {
+        format!("'{words}' is no address of this machine, as in 10.0.0.2 or 2001:db8::2")
+    })?;
+    let address = address.to_canonical();
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() || address.is_multicast() || is_broadcast {
+        return Err(format!("nothing can be connected from {address}"));
+    }
+    Ok(address)
+}
+
 /// How many sessions wait.
 ///
 /// # Errors
@@ -186,6 +203,19 @@ mod tests {
         assert_eq!((retries("0"), max_queue("0")), (Ok(0), Ok(0)));
         assert!(retries("101").is_err() && max_queue("-1").is_err());
         assert_eq!((answers("1"), eject_after("0")), (Ok(1), Ok(0)));
+        let own = source("::ffff:10.0.0.2").map(|own| own.to_string());
+        assert_eq!(own, Ok("10.0.0.2".to_owned()));
+        for wrong in [
+            "",
+            "host",
+            "10.0.0.2:80",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(source(wrong).is_err(), "{wrong}");
+        }
         assert!(answers("0").is_err() && eject_after("1001").is_err());
         assert_eq!((share("50"), share("100%")), (Ok(50), Ok(100)));
         assert!(share("101").is_err() && share("%").is_err());

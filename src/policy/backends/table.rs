@@ -1,6 +1,7 @@
 //! All backends of one proxy: what follows from the state of each for all together.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Rules {
     pub on_down: OnDown,
     /// As configured: a check says so, too.
     pub send_proxy: Option<SendProxy>,
+    /// As configured: checks come from the same addresses.
+    pub source: Vec<IpAddr>,
 }
 
 impl Rules {
@@ -48,6 +51,7 @@ impl Rules {
             slow_start: proxy.slow_start,
             on_down: proxy.on_down,
             send_proxy: proxy.send_proxy,
+            source: proxy.source.clone(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One check of one backend, from the connect to what came of it. Never blocks.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::policy::backends::table::Rules;
 use crate::policy::deadlines::Moment;
 use crate::policy::words::in_words;
 use crate::primary::health::exchange::{Exchange, Progress};
+use crate::sys::socket::connect_from;
 
 /// How long the rest of an answer is read, so that the server is not reset while it still writes.
 const LINGER: Duration = Duration::from_secs(1);
@@ -75,7 +77,7 @@ impl Check {
         let Some(check) = &rules.check else {
             return Err(Failure::Unable(io::ErrorKind::InvalidInput.into()));
         };
-        let socket = connect(target)?;
+        let socket = connect_from_any(&rules.source, target)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         registry
             .register(&mut SourceFd(&socket.as_raw_fd()), token, both)
@@ -199,7 +201,23 @@ fn header(send_proxy: Option<SendProxy>) -> &'static [u8] {
     }
 }
 
-fn connect(target: &Target) -> Result<Socket, Failure> {
+/// From the first of these addresses of ours that has a port for it, if any is of its family.
+fn connect_from_any(sources: &[IpAddr], target: &Target) -> Result<Socket, Failure> {
+    let is_v4 = match target {
+        Target::Tcp(address) => address.is_ipv4(),
+        Target::Unix(_) => return connect(None, target),
+    };
+    let mut outcome = None;
+    for own in sources.iter().filter(|own| own.is_ipv4() == is_v4) {
+        outcome = Some(connect(Some(*own), target));
+        if !matches!(outcome, Some(Err(Failure::Unable(_)))) {
+            break;
+        }
+    }
+    outcome.unwrap_or_else(|| connect(None, target))
+}
+
+fn connect(own: Option<IpAddr>, target: &Target) -> Result<Socket, Failure> {
     let address = match target {
         Target::Tcp(address) => SockAddr::from(*address),
         Target::Unix(path) => SockAddr::unix(path).map_err(Failure::Unable)?,
@@ -215,6 +233,10 @@ fn connect(target: &Target) -> Result<Socket, Failure> {
             _ => Failure::Unable(error),
         }
     })?;
+    if let Some(own) = own {
+        let own = SockAddr::from(SocketAddr::new(own, 0));
+        connect_from(&socket, &own).map_err(|errno| Failure::Unable(errno.into()))?;
+    }
     match socket.connect(&address) {
         Ok(()) => Ok(socket),
         Err(error) => match error.raw_os_error() {

@@ -13,6 +13,7 @@ name = "db"
 listen = [5432, "unix:./db.sock"]
 to = ["10.0.0.1:5432@3", "DB.example:5432+max=9", "srv:_pg._tcp.example", "unix:./x.sock+backup"]
 resolve-every = "5s"
+source = ["10.0.0.2", "::1"]
 backlog = 100
 max-held = 10
 workers = 3
@@ -61,8 +62,10 @@ fn expected() -> AppConfig {
     ];
     let mut to: Vec<_> = to.iter().map(|words| words.parse().unwrap()).collect();
     to.push("unix:/srv/current/x.sock+backup".parse().unwrap());
+    let own = ["10.0.0.2", "::1"].map(|own| own.parse().unwrap());
     let proxy = Proxy {
         to,
+        source: own.to_vec(),
         balance: ProxyBalance::RandomTwo,
         sticky: Some("header:x-forwarded-for".parse().unwrap()),
         resolve_every: seconds(5),
