@@ -27,6 +27,11 @@ def latency(bench, system):
     return {**sample, "limit": "rate" if sample["limit"] == "server" else sample["limit"]}
 
 
+def one_by_one(bench, system):
+    """One connection after the other."""
+    return bench.loads.visitors(system, bench.seconds, "--clients", 1)
+
+
 def sticky(bench, system):
     """Clients from many addresses, each with a cookie of its own."""
     words = ["--clients", bench.options.clients, "--sources", 4096, "--cookie", "sid"]
@@ -131,6 +136,18 @@ QUESTIONS = {
             "latency",
             crowd=False,
             rounds=3,
+        ),
+        Question(
+            "one-by-one",
+            "One connection at a time, the next as soon as the last is answered",
+            "Microseconds from connect to the whole answer, as in `latency`, but on cores that are still awake: the price of\n"
+            "the way itself. Less is better.",
+            {"native": ("plain", "forkfront-1", "forkfront", "reuseport", "haproxy", "nginx")},
+            (Column("p50", "p50 us", 0, "difference", "less"), Column("p99", "p99 us"), *CPU),
+            one_by_one,
+            "one-by-one",
+            seconds=1,
+            crowd=False,
         ),
         Question(
             "slow",
