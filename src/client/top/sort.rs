@@ -137,12 +137,13 @@ impl SortBackends {
     }
 }
 
-/// How much somebody should see it: what was done on purpose comes last.
+/// How much somebody should see it. What is done on purpose leaves a backend where it is, before whoever did it.
 fn urgency(state: BackendState) -> u8 {
     match state {
-        BackendState::Down | BackendState::Ejected | BackendState::Unresolved => 3,
-        BackendState::Draining | BackendState::Leaving => 2,
-        BackendState::Up => 1,
-        BackendState::Drained => 0,
+        BackendState::Down | BackendState::Ejected | BackendState::Unresolved => 1,
+        BackendState::Up
+        | BackendState::Draining
+        | BackendState::Drained
+        | BackendState::Leaving => 0,
     }
 }

@@ -46,7 +46,8 @@ impl Sheet<'_> {
     /// What was said last, or is asked now: `most` lines at most, one at least.
     pub fn said(&self, most: usize) -> Vec<Line<'static>> {
         if let Mode::Confirm(_, question) = &self.model.mode {
-            let words = cut(&format!("{question} y/n"), self.width);
+            // What can be answered is seen on the narrowest screen, too.
+            let words = cut(question, self.width.saturating_sub(4)) + " y/n";
             return vec![Line::styled(words, self.theme.selected())];
         }
         let said = self.model.messages.in_view(most.max(1), self.model.now);

@@ -218,10 +218,14 @@ fn the_way_out() {
 }
 
 #[test]
-fn every_question_fits_eighty_columns() {
+fn every_question_fits_eighty_columns_and_can_be_answered_in_forty() {
     let mut user = User::before(status(&["main"], 1000), 80, 24);
+    let mut narrow = User::before(status(&["main"], 1000), 40, 20);
     user.presses(KeyCode::End);
     for key in ["r", "d", "-", "R"] {
+        narrow.types(key);
+        narrow.sees_all(&[" y/n\n"]);
+        narrow.types("n");
         user.types(key);
         user.sees_all(&["y/n"]);
         let Mode::Confirm(request, _) = &user.model.mode else {

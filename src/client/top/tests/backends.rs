@@ -134,7 +134,7 @@ fn a_hundred_backends_scroll_and_the_slots_stay() {
     assert_eq!(user.model.selected().unwrap().slot, 1);
     user.presses(KeyCode::Up);
     user.presses(KeyCode::Up);
-    assert_eq!(backends_seen(&mut user).last().unwrap(), "10.0.0.71:5432");
+    assert_eq!(backends_seen(&mut user).last().unwrap(), "10.0.0.99:5432");
     user.presses(KeyCode::Tab);
     assert_eq!(user.model.selected().unwrap().slot, 0);
     user.presses(KeyCode::Tab);
@@ -178,6 +178,10 @@ fn the_column_that_backends_are_sorted_by_is_of_their_own() {
     user.sees_all(&["backends sorted by open sessions"]);
     assert_eq!(backends_seen(&mut user)[0], "10.0.0.2:5432");
     assert_eq!(user.slots_seen(), [0, 1]);
+    assert_eq!(
+        user.model.selected_backend().unwrap().address,
+        "10.0.0.2:5432"
+    );
     user.types("S");
     assert_eq!(backends_seen(&mut user)[0], "10.0.0.0:5432");
 }
