@@ -18,6 +18,7 @@ use crate::config::proxy::{Backend, Host, Plan, Target};
 use crate::config::{AppConfig, Proxy};
 use crate::error::{Error, Result};
 use crate::policy::backends::Table;
+use crate::policy::backends::item::Item;
 use crate::primary::app::Means;
 use crate::primary::listeners::Listeners;
 use crate::primary::metrics::Waits;
@@ -232,13 +233,16 @@ impl Backends {
 
     /// Tells the resolver which names there are.
     fn follow(&mut self) {
-        let (names, every) = {
+        let (names, awaited, every, still) = {
             let state = self.keeper.state();
             let names = state.table.items().iter().filter(|item| item.is_name());
-            let names: Vec<_> = names.map(|item| item.backend.clone()).collect();
-            (names, state.plan.proxy.resolve_every)
+            let added = names.clone().filter(|item| item.by_hand);
+            let awaited = added.filter(|item| item.leads.is_empty() && item.trouble.is_none());
+            let written = |item: &Item| item.backend.clone();
+            let (names, awaited) = (names.map(written).collect(), awaited.map(written).collect());
+            (names, awaited, state.plan.proxy.resolve_every, state.still)
         };
-        let still = self.keeper.state().still;
+        let names: Vec<Backend> = names;
         if still || names.is_empty() && self.resolver.is_none() {
             return;
         }
@@ -250,7 +254,7 @@ impl Backends {
             }
         }
         if let Some(resolver) = &self.resolver {
-            resolver.ask(names, every, self.own.clone());
+            resolver.ask(names, awaited, every, self.own.clone());
         }
     }
 

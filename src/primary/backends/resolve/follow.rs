@@ -14,7 +14,9 @@ use crate::policy::backends::item::Resolved;
 
 /// So many names are asked for at one time, each by a thread of its own.
 const AT_ONCE: usize = 8;
-/// And so many of those that took long the last time: the others always find a thread.
+/// So many of these threads are kept for names that somebody waits for.
+const KEPT: usize = 2;
+/// And so many of those that took long the last time are asked for at one time: the others always find a thread.
 const SLOW_AT_ONCE: usize = AT_ONCE / 2;
 /// What takes longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
@@ -53,6 +55,8 @@ pub struct Resolver {
 #[derive(Debug)]
 struct Order {
     names: Vec<Backend>,
+    /// Those of them that somebody waits for.
+    awaited: Vec<Backend>,
     every: Duration,
     own: Own,
 }
@@ -90,6 +94,7 @@ impl Resolver {
             means,
             order: Order {
                 names: Vec::new(),
+                awaited: Vec::new(),
                 every: Duration::MAX,
                 own: Own::default(),
             },
@@ -105,10 +110,15 @@ impl Resolver {
         Ok(Self { orders })
     }
 
-    /// From now on these are followed: those that are new at once, the others when they are due. What leads to
-    /// one of our `own` listeners is left out.
-    pub fn ask(&self, names: Vec<Backend>, every: Duration, own: Own) {
-        let order = Order { names, every, own };
+    /// From now on these are followed: those that are new at once, and those first that somebody waits for, the others
+    /// when they are due. What leads to one of our `own` listeners is left out.
+    pub fn ask(&self, names: Vec<Backend>, awaited: Vec<Backend>, every: Duration, own: Own) {
+        let order = Order {
+            names,
+            awaited,
+            every,
+            own,
+        };
         // It ends only after us.
         let _ = self.orders.send(order);
     }
@@ -190,17 +200,17 @@ impl<T: FnMut(Answer)> Follower<T> {
         }
     }
 
-    /// Which one is asked for next, and when. One that never was comes first, and of those the one that came last: a
-    /// person may wait for it. `None`: nobody, until there is an answer or another order.
+    /// Which one is asked for next, and when. One that never was comes first, and of those the one that somebody waits
+    /// for. `None`: nobody, until there is an answer or another order.
     fn next(&self) -> Option<(usize, Instant)> {
-        if self.asking.len() >= AT_ONCE {
-            return None;
-        }
+        let awaited = |one: &Followed| self.order.awaited.contains(&one.backend);
+        let room = AT_ONCE.saturating_sub(self.asking.len());
         let slow = self.asking.iter().filter(|(_, is_slow)| *is_slow).count();
         let all = self.names.iter().enumerate();
         let may = all.filter(|(_, one)| {
             let is_asked = self.asking.iter().any(|(asked, _)| *asked == one.backend);
-            !is_asked && (!one.is_slow || slow < SLOW_AT_ONCE)
+            let room = room > KEPT || room > 0 && awaited(one);
+            room && !is_asked && (!one.is_slow || slow < SLOW_AT_ONCE)
         });
         let now = Instant::now();
         let due = |one: &Followed| match one.asked {
@@ -213,9 +223,9 @@ impl<T: FnMut(Answer)> Follower<T> {
                 asked.checked_add(every).unwrap_or(now + FAR)
             }
         };
-        may.map(|(at, one)| (at, due(one), one.asked.is_some()))
-            .min_by_key(|(at, due, known)| (*known, *due, std::cmp::Reverse(*at)))
-            .map(|(at, due, _)| (at, due))
+        may.map(|(at, one)| (one.asked.is_some(), !awaited(one), due(one), at))
+            .min()
+            .map(|(_, _, due, at)| (at, due))
     }
 
     fn take(&mut self, order: Order) {
