@@ -67,3 +67,15 @@ fn without_a_primary_sessions_go_on_until_they_are_told_once_more() {
         assert!(client.rest().is_empty());
     }
 }
+
+#[test]
+fn who_ends_its_side_without_a_word_hears_what_the_server_says() {
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 2);
+    let balancer = behind(&site, &backends.to(""), &["--sticky", "sni"]);
+    let mut client = come(&site, 1);
+    client.finish_sending();
+    client.greeted_by();
+    assert_eq!(client.rest(), b"bye\n");
+    balancer.finish();
+}
