@@ -21,23 +21,7 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
     let argument = option(of(ContextKind::InvalidArg));
     let value = of(ContextKind::InvalidValue);
     match error.kind() {
-        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
-            let where_to = where_it_goes(&argument, verb);
-            format!("'{argument}' has no place here{where_to}")
-        }
-        ErrorKind::UnknownArgument => {
-            let whose = match verb {
-                None if groups::has_option("run", &argument) => {
-                    "; options of a server go behind 'run', as in 'forkfront run -n 4 -- node server.js'"
-                }
-                Some("proxy") if argument == "--config" => {
-                    "; a file with proxies in it is run by 'forkfront run --config FILE'"
-                }
-                Some(_) if groups::has_option("run", &argument) => "; 'run' has it",
-                _ => "",
-            };
-            format!("there is no option '{argument}'{whose}")
-        }
+        ErrorKind::UnknownArgument => unknown(&argument, verb),
         ErrorKind::InvalidSubcommand => {
             let invalid = of(ContextKind::InvalidSubcommand).unwrap_or_default();
             match verb.map(groups::verbs_of).filter(|all| !all.is_empty()) {
@@ -80,6 +64,25 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
         },
         _ => plain(error),
     }
+}
+
+/// A word or an option that nobody knows here.
+fn unknown(argument: &str, verb: Option<&str>) -> String {
+    if !argument.starts_with('-') {
+        let where_to = where_it_goes(argument, verb);
+        return format!("'{argument}' has no place here{where_to}");
+    }
+    let whose = match verb {
+        None if groups::has_option("run", argument) => {
+            "; options of a server go behind 'run', as in 'forkfront run -n 4 -- node server.js'"
+        }
+        Some("proxy") if argument == "--config" => {
+            "; a file with proxies in it is run by 'forkfront run --config FILE'"
+        }
+        Some(_) if groups::has_option("run", argument) => "; 'run' has it",
+        _ => "",
+    };
+    format!("there is no option '{argument}'{whose}")
 }
 
 /// Where a word goes that has no place behind `verb`.
