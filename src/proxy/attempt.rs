@@ -358,13 +358,10 @@ impl Session {
         }
         self.stage = Stage::Moving(duplex);
         self.active = site.now;
-        let step = match self.watch_client(id, Interest::READABLE, site) {
+        self.quiet = attempt.quiet;
+        match self.watch_client(id, Interest::READABLE, site) {
             Step::Waiting => self.advance(id, site),
             other => other,
-        };
-        if let (true, Some(backend)) = (attempt.quiet, &self.backend) {
-            dial::end_quiet(backend);
         }
-        step
     }
 }

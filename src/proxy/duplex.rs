@@ -208,6 +208,14 @@ impl Duplex {
         !(self.up.is_open() && self.down.is_open())
     }
 
+    /// Whether this side has not said that it sends no more.
+    pub fn is_read(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.up.is_open(),
+            Side::Backend => self.down.is_open(),
+        }
+    }
+
     /// Whether something was read that is not delivered yet.
     pub fn pending(&self) -> bool {
         self.up.pending() || self.down.pending()

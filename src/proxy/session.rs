@@ -10,6 +10,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::Socket;
 
 use super::attempt::Attempt;
+use super::dial;
 use super::duplex::{Duplex, End, Moved, Side, Turn, reset_on_close};
 use super::patience::NEVER;
 use super::site::Site;
@@ -72,6 +73,8 @@ pub struct Session {
     pub(super) kept_alive: bool,
     /// What is written to the backend is sent at once.
     hurried: bool,
+    /// The backend's socket holds its acknowledgements back.
+    pub(super) quiet: bool,
     pub(super) stage: Stage,
     /// When the client came.
     pub(super) started: u64,
@@ -92,6 +95,7 @@ impl Session {
             watched: Watched::default(),
             kept_alive: false,
             hurried: false,
+            quiet: false,
             stage: Stage::New,
             started: now,
             active: now,
@@ -167,6 +171,14 @@ impl Session {
         let was_half_closed = duplex.is_half_closed();
         let turn = duplex.advance(self.client.as_fd(), backend.as_fd(), &mut site.tools);
         let moved = duplex.take_moved();
+        // Before the backend has said something there is nothing to acknowledge, and when it has ended nothing that it
+        // would wait for.
+        if self.quiet && moved.down != 0 {
+            self.quiet = false;
+            if duplex.is_read(Side::Backend) {
+                dial::end_quiet(backend);
+            }
+        }
         if moved != Moved::default() {
             self.active = site.now;
             let at = self.at.map(usize::from);
