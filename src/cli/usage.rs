@@ -24,20 +24,10 @@ fn said(error: &clap::Error, verb: Option<&str>) -> String {
         ErrorKind::UnknownArgument => unknown(&argument, verb),
         ErrorKind::InvalidSubcommand => {
             let invalid = of(ContextKind::InvalidSubcommand).unwrap_or_default();
-            match verb.map(groups::verbs_of).filter(|all| !all.is_empty()) {
-                Some(all) => {
-                    let (verb, all) = (verb.unwrap_or_default(), listed(&all));
-                    format!("'{verb}' has no '{invalid}': it has {all}")
-                }
-                None => format!("there is no command '{invalid}'{}", meant(&invalid)),
-            }
+            no_such_command(&invalid, verb)
         }
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let all = match verb {
-                Some(verb) => groups::verbs_of(verb),
-                None => groups::verbs().map(str::to_owned).collect(),
-            };
-            format!("what is to be done is missing: {}", listed(&all))
+            format!("what is to be done is missing: {}", listed(&verbs_of(verb)))
         }
         ErrorKind::InvalidValue => match value.filter(|value| !value.is_empty()) {
             Some(value) => {
@@ -131,6 +121,26 @@ const SERVERS: [&str; 14] = [
     "node", "npm", "npx", "yarn", "bun", "deno", "python", "python3", "ruby", "puma", "php",
     "gunicorn", "uvicorn", "java",
 ];
+
+/// The commands of a command that has some, or else all.
+fn verbs_of(verb: Option<&str>) -> Vec<String> {
+    let own = verb.map(groups::verbs_of).unwrap_or_default();
+    match own.is_empty() {
+        true => groups::verbs().map(str::to_owned).collect(),
+        false => own,
+    }
+}
+
+fn no_such_command(invalid: &str, verb: Option<&str>) -> String {
+    let own = verb.map(|verb| (verb, groups::verbs_of(verb)));
+    match own.filter(|(_, all)| !all.is_empty()) {
+        Some((verb, all)) => {
+            let all = listed(&all);
+            format!("'{verb}' has no '{invalid}': it has {all}")
+        }
+        None => format!("there is no command '{invalid}'{}", meant(invalid)),
+    }
+}
 
 fn missing(error: &clap::Error, verb: Option<&str>) -> String {
     let missing = match error.get(ContextKind::InvalidArg) {
