@@ -9,7 +9,7 @@ use mio::event::Event;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, getsockopt, recv, send, sockopt};
 
-use super::dial::{self, Dialed};
+use super::dial::Dialed;
 use super::duplex::{Duplex, Moved, Side};
 use super::patience::NEVER;
 use super::rest::is_shortage;
