@@ -139,7 +139,7 @@ impl Session {
             let header = super::header::header(form, &self.client);
             attempt.first.splice(..0, header);
         }
-        if site.queued != 0 || site.view.others_wait(0) {
+        if site.queued != 0 {
             // Who came before goes before.
             return self.wait_for_room(id, Box::new(attempt), site);
         }

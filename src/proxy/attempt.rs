@@ -141,7 +141,7 @@ impl Session {
                         .insert(usize::from(self.at.unwrap_or_default()));
                     attempt.out_of_ports = true;
                     site.view.without_port();
-                    self.leave_backend(site);
+                    self.give_place_back(site);
                 }
                 Err(Errno::EAGAIN) if attempt.rested_until <= site.now => {
                     // A Unix socket whose backlog stays full.
@@ -203,7 +203,10 @@ impl Session {
         match (std::mem::take(&mut self.stage), self.at) {
             (Stage::Connecting(mut attempt), Some(at)) => {
                 attempt.tried.insert(usize::from(at));
-                self.leave_backend(site);
+                attempt.anew_at = site.now.saturating_add(site.view.patience.anew);
+                self.backend = None;
+                self.at = None;
+                site.leave(usize::from(at));
                 self.connect(id, *attempt, site)
             }
             _ => {
@@ -233,11 +236,11 @@ impl Session {
         }
     }
 
-    /// Counts as a session of the backend no more.
-    pub(super) fn leave_backend(&mut self, site: &mut Site) {
+    /// Counts as a session of the backend no more, which it was never led to.
+    pub(super) fn give_place_back(&mut self, site: &Site) {
         self.backend = None;
         if let Some(at) = self.at.take() {
-            site.leave(usize::from(at));
+            site.take_back(usize::from(at));
         }
     }
 

@@ -20,7 +20,7 @@ impl Session {
     /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
     /// backlog is full: it cannot be waited for that). None of it is the backend's fault.
     pub(super) fn rest(&mut self, errno: Errno, mut attempt: Attempt, site: &mut Site) -> Step {
-        self.leave_backend(site);
+        self.give_place_back(site);
         if attempt.rested_until == NEVER {
             attempt.rested_until = site.now.saturating_add(site.view.patience.connect);
         }
@@ -43,7 +43,11 @@ impl Session {
         };
         let why = errno.desc();
         site.complain(format_args!("a connect to a backend waits: {why}{more}"));
-        attempt.until = site.now + rest;
+        // Those that could not be connected to are not tried again sooner for that.
+        attempt.until = match attempt.anew_at {
+            NEVER => site.now + rest,
+            anew_at => anew_at.max(site.now + rest),
+        };
         self.stage = Stage::Resting(Box::new(attempt));
         Step::Waiting
     }

@@ -59,6 +59,7 @@ pub struct Server {
     /// A signal that comes before says no more than that it is to leave; later ones end what is open.
     passes_until: u64,
     accepting: Accepting,
+    bell_rang: bool,
     sessions: Slab<Session>,
     /// Sessions that want another turn.
     again: Vec<Id>,
@@ -96,6 +97,7 @@ impl Server {
             stopper,
             passes_until: 0,
             accepting: Accepting::Now,
+            bell_rang: false,
             sessions: Slab::new(),
             again: Vec::new(),
             queue: VecDeque::new(),
@@ -117,6 +119,10 @@ impl Server {
             for event in &events {
                 self.told(event);
             }
+            // Sessions that go to another backend for it are not taken for connected by what was told of the former one.
+            if std::mem::take(&mut self.bell_rang) {
+                self.heed_the_bell();
+            }
             for id in std::mem::take(&mut self.again) {
                 self.turn(id, |session, id, site| {
                     session.in_again = false;
@@ -135,7 +141,7 @@ impl Server {
     fn told(&mut self, event: &Event) {
         match Source::of(event.token()) {
             Source::Listener => self.accepting = Accepting::Now,
-            Source::Bell => self.bell_rang(),
+            Source::Bell => self.bell_rang = true,
             Source::Stopper => self.signalled(),
             Source::Session(id, side) => {
                 self.turn(id, |session, id, site| session.told(id, side, event, site));
@@ -144,7 +150,7 @@ impl Server {
     }
 
     /// There is another plan, backends were cut, or there is room at one.
-    fn bell_rang(&mut self) {
+    fn heed_the_bell(&mut self) {
         self.site.room = true;
         match self.site.view.reread() {
             Ok(false) => {}

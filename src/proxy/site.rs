@@ -131,6 +131,12 @@ impl Site {
         self.room |= self.queued != 0;
     }
 
+    /// A session was counted at the backend at `at`, and no connect was even begun: nobody is told of room, since those
+    /// who would look for it would end here again.
+    pub fn take_back(&self, at: usize) {
+        self.view.taken_back(at);
+    }
+
     /// A connect to the backend at `at` did not come about.
     pub fn connect_failed(&mut self, at: usize, errno: Errno) {
         self.view.failed(at, errno as i32);

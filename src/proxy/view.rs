@@ -31,8 +31,6 @@ pub struct View {
     plan: Plan,
     doors: Vec<Door>,
     sources: Sources,
-    /// Some of them can be full.
-    is_bounded: bool,
     upstream: Upstream,
     /// How long each thing may take.
     pub patience: Patience,
@@ -98,7 +96,6 @@ impl View {
             plan: Plan::default(),
             doors: Vec::new(),
             sources: Sources::default(),
-            is_bounded: false,
             upstream: Upstream::default(),
             patience: Patience::default(),
             oracle: None,
@@ -143,7 +140,6 @@ impl View {
         self.upstream = Upstream::new(standing.collect());
         self.oracle = Oracle::new(&plan);
         self.patience = Patience::new(&plan);
-        self.is_bounded = doors.iter().any(|door| door.max.is_some());
         self.doors = doors;
         self.sources = Sources::new(&plan.proxy.source);
         self.plan = plan;
@@ -266,6 +262,11 @@ impl View {
         self.entry(at).retried.fetch_add(1, Relaxed);
     }
 
+    /// A session that was counted at the backend at `at` was not led there.
+    pub fn taken_back(&self, at: usize) {
+        self.means.board.closed(self.row, at);
+    }
+
     /// A session at the backend at `at` has ended, or has not come about. `queued`: sessions of ours that wait.
     pub fn closed(&self, at: usize, queued: usize) {
         let board = &self.means.board;
@@ -281,11 +282,6 @@ impl View {
     pub fn waits(&self) {
         self.means.board.waits(self.row);
         fence(SeqCst);
-    }
-
-    /// Whether sessions of other workers wait for room too, beside so many of ours.
-    pub fn others_wait(&self, ours: u64) -> bool {
-        self.is_bounded && self.means.board.waiting.load(Relaxed) > ours
     }
 
     /// One session less waits.

@@ -51,3 +51,32 @@ fn sessions_and_checks_come_from_the_addresses_that_are_given_in_turn() {
     drop(stayed);
     balancer.finish();
 }
+
+#[test]
+fn who_waits_beside_a_backend_without_a_port_looks_now_and_then_only() {
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    let beyond = TcpListener::bind("[::1]:0").expect("a port");
+    let beyond = beyond.local_addr().expect("bound");
+    let to = format!("{}+max=1,{beyond}", backends.to(""));
+    // The second is none of ours (RFC 3849), so nobody gets to the backend beyond.
+    let sources = format!("{},2001:db8::1", site.host);
+    let flags = ["--source", &sources, "--queue-timeout", "1s"];
+    let balancer = behind(&site, &to, &flags);
+    let stayed = stay(&site, 1);
+    let mut late = come(&site, 2);
+    assert!(late.rest().is_empty());
+    let status = balancer.until("it is counted", |status| {
+        let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
+        proxy.turned_away.queue_timeout == 1
+    });
+    let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
+    // Ten looks in the second that it has waited, and some of those who came first.
+    assert!(
+        (2..40).contains(&proxy.without_port),
+        "{}",
+        proxy.without_port
+    );
+    drop(stayed);
+    balancer.finish();
+}

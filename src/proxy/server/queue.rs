@@ -48,7 +48,6 @@ impl Server {
         self.queue.push_back(id);
         // Where nobody else waits for the same there may be room since it was looked for.
         let first = self.queue.front().copied();
-        let alone = self.site.queued == 1 && !self.site.view.others_wait(1);
-        self.site.room |= alone || first.is_some_and(|first| self.is_choosy(first));
+        self.site.room |= self.site.queued == 1 || first.is_some_and(|first| self.is_choosy(first));
     }
 }
