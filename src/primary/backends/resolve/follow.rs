@@ -203,7 +203,8 @@ impl<T: FnMut(Answer)> Follower<T> {
     /// Which one is asked for next, and when. One that never was comes first, and of those the one that somebody waits
     /// for. `None`: nobody, until there is an answer or another order.
     fn next(&self) -> Option<(usize, Instant)> {
-        let awaited = |one: &Followed| self.order.awaited.contains(&one.backend);
+        let awaited =
+            |one: &Followed| one.asked.is_none() && self.order.awaited.contains(&one.backend);
         let room = AT_ONCE.saturating_sub(self.asking.len());
         let slow = self.asking.iter().filter(|(_, is_slow)| *is_slow).count();
         let all = self.names.iter().enumerate();

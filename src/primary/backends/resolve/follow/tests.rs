@@ -131,3 +131,29 @@ fn what_failed_or_is_known_in_part_is_asked_for_again_soon() {
     let whole = told.recv_timeout(PATIENCE).unwrap().found;
     assert_eq!(whole, Ok(Resolved::default()));
 }
+
+#[test]
+fn one_that_somebody_waited_for_takes_no_later_turn_of_others() {
+    let (tell, told) = crossbeam_channel::unbounded();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let ask = move |one: &Backend| {
+        let is_first = asked.load(std::sync::atomic::Ordering::Relaxed) == 0;
+        if one.host.to_string().starts_with("failing") && is_first {
+            asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            return Err("no".to_owned());
+        }
+        Ok(Resolved::default())
+    };
+    let means = Means {
+        ask: Arc::new(ask),
+        again: Duration::from_millis(1),
+    };
+    let resolver = Resolver::by(means, move |answer| tell.send(answer).unwrap()).unwrap();
+    let (failing, added) = (backend("failing:1"), backend("added:1"));
+    let names = vec![failing.clone(), added.clone()];
+    resolver.ask(names, vec![added], PATIENCE * 6, Own::default());
+    let answers = [0; 3].map(|_| told.recv_timeout(PATIENCE).unwrap());
+    let of_failing = answers.iter().filter(|one| one.backend == failing);
+    let well: Vec<bool> = of_failing.map(|one| one.found.is_ok()).collect();
+    assert_eq!(well, [false, true]);
+}
