@@ -149,11 +149,14 @@ impl Logs {
             lines: self.counts.lines.load(Relaxed),
             lost: self.counts.lost.load(Relaxed),
         };
-        if still.outputs.all().all(|sink| sink.pause(deadline)) {
-            Ok(still)
-        } else {
-            Err(late("an output is stuck in the middle of a write"))
+        if !still.outputs.present().all(|sink| sink.pause(deadline)) {
+            return Err(late("an output is stuck in the middle of a write"));
         }
+        // One that a reload has taken away because it is stuck keeps nobody from going on.
+        still.outputs.all().for_each(|sink| {
+            sink.pause(deadline);
+        });
+        Ok(still)
     }
 }
 

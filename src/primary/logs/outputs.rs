@@ -196,10 +196,15 @@ impl Outputs {
 
     /// All of them, each once.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
+        self.present().chain(&self.former)
+    }
+
+    /// Those that lines go to now, and no former files.
+    pub fn present(&self) -> impl Iterator<Item = &Arc<Sink>> {
         let both = !Arc::ptr_eq(&self.stdout, &self.stderr);
         let streams = std::iter::once(&self.stdout).chain(both.then_some(&self.stderr));
         let files = self.files.iter().map(|files| &files.sink);
-        streams.chain(files).chain(&self.former)
+        streams.chain(files)
     }
 
     /// Where a worker's lines go.

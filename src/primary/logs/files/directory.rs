@@ -93,7 +93,11 @@ fn walk(path: &Path) -> io::Result<OwnedFd> {
     let mut ahead = words(path);
     let mut links = 0;
     while let Some(word) = ahead.pop_front() {
-        let next = openat(&at, &*word, step, Mode::empty())?;
+        // As a directory first: that mounts what is mounted when somebody goes there (open(2), automount).
+        let next = match openat(&at, &*word, step | OFlag::O_DIRECTORY, Mode::empty()) {
+            Err(Errno::ENOTDIR) => openat(&at, &*word, step, Mode::empty())?,
+            next => next?,
+        };
         let found = fstat(&next)?;
         if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFLNK {
             at = next;
