@@ -49,7 +49,7 @@ pub fn run(address: SocketAddr) -> Result<()> {
     let membership = Membership::from_environment().map_err(failed)?;
     let means = membership.ok_or_else(alone)?.backends().map_err(failed)?;
     // A proxy is woken by each send of either side: without this it slept four times as often and cost a quarter more.
-    let_wakers_finish();
+    let_wakers_finish(true);
     let listener = Options::new()
         .nonblocking_connections(true)
         .nodelay(true)

@@ -4,6 +4,7 @@
 pub mod affinity;
 pub mod backends;
 pub mod backoff;
+pub mod courtesy;
 pub mod deadlines;
 pub mod delay;
 pub mod fleet;

@@ -18,7 +18,9 @@ use super::session::{Session, Step};
 use super::site::Site;
 use super::source::{Id, Source};
 use super::view::View;
+use crate::policy::courtesy::Courtesy;
 use crate::policy::wheel::Wheel;
+use crate::sys::scheduler::{SchedStat, let_wakers_finish};
 use crate::sys::{footprint, limits};
 use crate::worker::join::ProxyMeans;
 use crate::worker::{Connection, End, Listener, Stopper};
@@ -70,6 +72,9 @@ pub struct Server {
     /// When sessions are to be looked at.
     wheel: Wheel,
     tidy_at: u64,
+    courtesy: Courtesy,
+    /// Without, it is never given up.
+    scheduled: Option<SchedStat>,
     most: usize,
     next_age: u32,
     site: Site,
@@ -104,6 +109,8 @@ impl Server {
             looked_at: 0,
             wheel: Wheel::default(),
             tidy_at: NEVER,
+            courtesy: Courtesy::default(),
+            scheduled: SchedStat::open().ok(),
             most: most_sessions()?,
             next_age: 0,
             site,
@@ -116,6 +123,7 @@ impl Server {
         while self.listener.is_some() || !self.sessions.is_empty() {
             self.wait(&mut events)?;
             self.site.wake_up();
+            self.behave();
             for event in &events {
                 self.told(event);
             }
@@ -136,6 +144,15 @@ impl Server {
             self.site.view.tell();
         }
         Ok(())
+    }
+
+    /// Where strangers keep the cores, it asks for one as others do.
+    fn behave(&mut self) {
+        let now = self.site.now.saturating_mul(1_000_000);
+        let waits = || self.scheduled.as_ref()?.waits();
+        if let Some(courteous) = self.courtesy.judge(now, waits) {
+            let_wakers_finish(courteous);
+        }
     }
 
     fn told(&mut self, event: &Event) {

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use super::choice::Patience;
 use super::deal::{Hand, NotNow};
 use super::state::State;
+use crate::policy::courtesy::Courtesy;
 use crate::policy::gather::Gather;
 use crate::sys::clock;
 use crate::sys::fdpass;
@@ -25,6 +26,8 @@ pub(super) struct Burst {
     /// What is dealt now goes there instead of to its worker.
     pub is_open: bool,
     pub gather: Gather,
+    /// Of dispatchers for proxies.
+    courtesy: Option<Courtesy>,
     scheduled: Option<SchedStat>,
 }
 
@@ -36,6 +39,7 @@ impl Burst {
             bytes: Vec::with_capacity(MOST),
             is_open: false,
             gather: Gather::new(max),
+            courtesy: None,
             scheduled: None,
         }
     }
@@ -45,10 +49,20 @@ impl Burst {
         nap_exactly();
         // Elsewhere it gains nothing, and beside servers that compute it would have to wait for them.
         if for_proxies {
-            let_wakers_finish();
+            let_wakers_finish(true);
+            self.courtesy = Some(Courtesy::default());
         }
         // Without, nothing ever waits.
         self.scheduled = SchedStat::open().ok();
+    }
+
+    /// Where strangers keep the cores, it asks for one as others do.
+    fn behave(&mut self, now: u64) {
+        let waits = || self.scheduled.as_ref()?.waits();
+        let courtesy = self.courtesy.as_mut();
+        if let Some(courteous) = courtesy.and_then(|courtesy| courtesy.judge(now, waits)) {
+            let_wakers_finish(courteous);
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -60,7 +74,8 @@ impl State {
     /// Waits for more to come, if that pays.
     pub(super) fn gather(&mut self, now: u64) {
         let Self { burst, seats, .. } = self;
-        let delay = || burst.scheduled.as_ref()?.delay();
+        burst.behave(now);
+        let delay = || Some(burst.scheduled.as_ref()?.waits()?.0);
         let wait = burst.gather.wait(now, seats.len(), delay);
         // Whoever finds so many has left others behind.
         if wait != 0 && !burst.gather.is_behind(MOST) {

@@ -1,6 +1,6 @@
 //! The log files: opened when there is something to write, rotated by size, opened anew when asked.
 //!
-//! A primary that is root may write into a directory of somebody else's: all is done in the [`Directory`] that was
+//! A primary that is root may write into a directory of somebody else's: all is done in the directory that was
 //! opened, no file is followed that is a symbolic link, nothing but a plain file of one name is written to, and what
 //! is new is 0640. Only the writer thread of the files is here, so a slow disk holds up nobody else.
 
