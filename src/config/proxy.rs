@@ -56,7 +56,7 @@ pub struct Proxy {
     pub send_proxy: Option<SendProxy>,
     /// How long each thing may take.
     pub timeouts: Timeouts,
-    /// How many other backends are tried when one cannot be connected to.
+    /// How many more connects are tried where one does not come about: to other backends, then to the same ones again.
     pub retries: u32,
     /// Most sessions of one worker that wait for room at a backend.
     pub max_queue: usize,

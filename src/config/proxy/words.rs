@@ -100,7 +100,7 @@ pub fn keepalive(words: &str) -> Result<OrOff<Duration>, String> {
     })
 }
 
-/// How many other backends are tried.
+/// How many more connects are tried where one does not come about.
 ///
 /// # Errors
 /// A sentence.
