@@ -5,6 +5,7 @@ mod named;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{BindDecision, Listeners, MOST_LISTENERS, Settings};
@@ -27,10 +28,16 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A port that was free a moment ago on all addresses.
+/// A port that nobody has on any address, and that the kernel gives to nobody who asks for any: servers of tests that
+/// run beside this one would be in the way of a wildcard.
 fn free_port() -> u16 {
-    let probe = TcpListener::bind("[::]:0").unwrap();
-    probe.local_addr().unwrap().port()
+    static STEP: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id().wrapping_mul(211);
+    (0..20_000)
+        .map(|_| start.wrapping_add(STEP.fetch_add(1, Relaxed)))
+        .map(|step| 10_000 + (step % 20_000) as u16)
+        .find(|&port| TcpListener::bind(("::", port)).is_ok())
+        .expect("a free port below the ephemeral ones")
 }
 
 fn flag(level: i32, name: i32) -> SocketOption {
