@@ -28,9 +28,11 @@ fn backends_are_seen_die_and_are_drained_and_resumed() {
     }
     // How long connects took is known of those that got some.
     screen.until("sessions went to both", |text| {
-        let is_one = |line: &&str| names.iter().any(|name| line.starts_with(name));
-        let mut rows = text.lines().filter(is_one);
-        rows.all(|row| row.ends_with(" us") || row.ends_with(" ms"))
+        let has_time = |line: &str| line.ends_with(" us") || line.ends_with(" ms");
+        names.iter().all(|name| {
+            let mut lines = text.lines();
+            lines.any(|line| line.starts_with(name.as_str()) && has_time(line))
+        })
     });
 
     upstreams[0].kill();

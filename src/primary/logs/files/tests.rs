@@ -227,11 +227,7 @@ fn a_directory_that_was_removed_and_made_again_is_found() {
     let place = Place::new();
     let own = place.0.join("own");
     fs::create_dir(&own).unwrap();
-    let wish = LogFile {
-        max_size: Some(1),
-        ..place.wish("own/app.log")
-    };
-    let written = writer(&wish);
+    let written = writer(&place.wish("own/app.log"));
     written.line("app.log", "one");
     written.flush();
     fs::remove_dir_all(&own).unwrap();
@@ -239,6 +235,15 @@ fn a_directory_that_was_removed_and_made_again_is_found() {
     written.line("other.log", "two");
     written.flush();
     assert_eq!(place.read("own/other.log"), "two\n");
+    // The file that was open is written on, removed as it is, until it is opened anew.
+    written.line("app.log", "three");
+    written.flush();
+    assert!(!place.0.join("own/app.log").exists());
+    written.sink.reopen();
+    written.line("app.log", "four");
+    written.flush();
+    assert_eq!(place.read("own/app.log"), "four\n");
+    assert_eq!(written.lost.load(Relaxed), 0);
 }
 
 #[test]
