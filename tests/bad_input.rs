@@ -45,10 +45,20 @@ fn wrong_words_are_usage_errors() {
         (&["-l", "70000"], "70000"),
         (&["--grace", "soon"], "soon"),
         (&["--env", "NOVALUE"], "NOVALUE"),
-        (&["--user", "no-such-user-here"], "no-such-user-here"),
     ] {
         let site = Site::new();
         run_node(&site, flags).refused(&site, 2, part);
+    }
+}
+
+#[test]
+fn whom_nobody_knows_may_be_known_soon() {
+    for (flag, part) in [
+        ("--user", "there is no user 'no-such-one'"),
+        ("--group", "there is no group 'no-such-one'"),
+    ] {
+        let site = Site::new();
+        run_node(&site, &[flag, "no-such-one"]).refused(&site, 1, part);
     }
 }
 

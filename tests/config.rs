@@ -90,6 +90,23 @@ fn what_is_wrong_is_said_line_by_line() {
 }
 
 #[test]
+fn a_user_whom_nobody_knows_may_be_known_when_it_is_tried_again() {
+    let site = Site::new();
+    for (lines, part) in [
+        ("user = \"no-such-one\"", "3:8: there is no user"),
+        ("group = \"no-such-one\"", "3:9: there is no group"),
+        ("user = 3999999999", "3:8: user 3999999999 has no entry"),
+        // Also where something else is wrong.
+        ("user = \"no-such-one\"\nwrokers = 3", "4:1: there is no key"),
+    ] {
+        let text = format!("[[app]]\ncommand = [\"sh\"]\n{lines}\n");
+        let path = write(&site, "a.toml", text).display().to_string();
+        let start = run_to_end(&site, &["run", "--config", &path]);
+        start.refused(&site, 1, &format!("{path}:{part}"));
+    }
+}
+
+#[test]
 fn what_the_file_names_is_looked_for() {
     let site = Site::new();
     let table = [

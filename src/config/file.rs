@@ -83,13 +83,13 @@ impl Origin {
     ///
     /// # Errors
     /// What is wrong with it, each finding in a line `FILE:LINE:COLUMN: SENTENCE`, the first one first and the others
-    /// indented. Usage: something that it says, which will be as wrong when it is tried again. Failed: it cannot be
-    /// read.
+    /// indented. Usage: what it says will be as wrong when it is tried again. Failed: it cannot be read, or something of it
+    /// is wrong here and now, as a user whom nobody knows yet.
     pub fn read(&self) -> Result<Config> {
         match self.inspect() {
             Ok(inspected) => Ok(inspected.config),
-            Err(findings) if findings.are_placed() => Err(Error::usage(findings.to_string())),
-            Err(findings) => Err(Error::failed(findings.to_string())),
+            Err(findings) if findings.may_pass() => Err(Error::failed(findings.to_string())),
+            Err(findings) => Err(Error::usage(findings.to_string())),
         }
     }
 

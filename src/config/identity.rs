@@ -32,7 +32,8 @@ pub struct Identity {
 /// Who the workers are to be; `None`: who we are.
 ///
 /// # Errors
-/// Usage: nobody of that name. Failed: no right to become it, or the user database does not answer.
+/// Nobody of that name is known, no right to become it, or the user database does not answer: all of it may be otherwise
+/// when it is tried again.
 pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Identity>> {
     if user.is_none() && group.is_none() {
         return Ok(None);
@@ -88,10 +89,10 @@ fn with_user(words: &str, group: Option<Gid>) -> Result<Identity> {
 /// A number without an entry in the user database, as containers use them.
 fn unnamed_user(words: &str, group: Option<Gid>) -> Result<Identity> {
     let Ok(uid) = words.parse::<u32>() else {
-        return Err(Error::usage(format!("there is no user '{words}'")));
+        return Err(Error::failed(format!("there is no user '{words}'")));
     };
     let Some(gid) = group else {
-        return Err(Error::usage(format!(
+        return Err(Error::failed(format!(
             "user {uid} has no entry in the user database, so its group is not known: give a group too"
         )));
     };
@@ -125,7 +126,7 @@ fn group_id(words: &str) -> Result<Gid> {
     }
     match Group::from_name(words) {
         Ok(Some(group)) => Ok(group.gid),
-        Ok(None) => Err(Error::usage(format!("there is no group '{words}'"))),
+        Ok(None) => Err(Error::failed(format!("there is no group '{words}'"))),
         Err(error) => Err(Error::io(
             format!("cannot look up group '{words}'"),
             &error.into(),
@@ -146,7 +147,7 @@ mod tests {
     #[test]
     fn strangers_are_named() {
         let error = resolve(Some("no-such-user-x"), None).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Usage);
+        assert_eq!(error.kind(), ErrorKind::Failed);
         assert!(error.to_string().contains("no user 'no-such-user-x'"));
         let error = resolve(None, Some("no-such-group-x")).unwrap_err();
         assert!(error.to_string().contains("no group 'no-such-group-x'"));

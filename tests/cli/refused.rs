@@ -215,14 +215,6 @@ pub const REFUSED: &[(&[&str], &str)] = &[
         &["run", "--env", "FORKFRONT_SLOT=1", "--", "x"],
         "by forkfront itself",
     ),
-    (
-        &["run", "--user", "no-such-user-x", "--", "x"],
-        "no user 'no-such-user-x'",
-    ),
-    (
-        &["run", "--group", "no-such-group-x", "--", "x"],
-        "no group",
-    ),
     (&["run", "--cwd"], "'--cwd' needs a value"),
     (&["run", "-v", "-q", "--", "x"], "exclude each other"),
     (

@@ -11,6 +11,7 @@ use super::nearest::nearest;
 use super::table::Table;
 use super::{logs, proxy, server, speed};
 use crate::config::{self, AppConfig, Identity, Listen, ListenAt, UNIX_PATH_MAX};
+use crate::error::Error;
 
 /// What a time is written as.
 pub const TIME: &str = "a time, as in \"500ms\", \"10s\", \"2m\", or a number of seconds";
@@ -179,17 +180,20 @@ fn times_and_reload(table: &Table<'_>, app: &mut AppConfig) {
 fn identity(table: &Table<'_>) -> Option<Identity> {
     let own = |words: &str| Ok(words.to_owned());
     let user = table.word("user", WHO, own);
-    let group = table.word("group", WHO, |words| {
-        config::identity::check_group(words).map_err(|error| error.to_string())?;
-        own(words)
-    });
+    let group = table.word("group", WHO, own);
     let unread = |key, read: &Option<String>| table.has(key) && read.is_none();
     if unread("user", &user) || unread("group", &group) {
         return None;
     }
-    let at = table.place(if user.is_some() { "user" } else { "group" });
+    // What the user database does not know, or say, while the machine starts, it may a second later.
+    let refuse = |key, error: Error| table.refuse_for_now(table.place(key), error.to_string());
+    if let Some(Err(error)) = group.as_deref().map(config::identity::check_group) {
+        refuse("group", error);
+        return None;
+    }
+    let key = if user.is_some() { "user" } else { "group" };
     config::identity::resolve(user.as_deref(), group.as_deref())
-        .map_err(|error| table.refuse(at, error.to_string()))
+        .map_err(|error| refuse(key, error))
         .ok()
         .flatten()
 }

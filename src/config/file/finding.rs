@@ -64,6 +64,8 @@ pub struct Finding {
     pub place: Option<Place>,
     /// What, and what was expected.
     pub sentence: String,
+    /// It is so here and now: the file may be right when it is tried again.
+    pub may_pass: bool,
 }
 
 /// All that is wrong with one file; never empty where it is an error.
@@ -83,13 +85,14 @@ impl Findings {
             list: vec![Finding {
                 place: None,
                 sentence: sentence.into(),
+                may_pass: true,
             }],
         }
     }
 
-    /// Something that the file says is wrong, not the file as a whole.
-    pub fn are_placed(&self) -> bool {
-        self.list.iter().any(|finding| finding.place.is_some())
+    /// Something of it may be otherwise when it is tried again.
+    pub fn may_pass(&self) -> bool {
+        self.list.iter().any(|finding| finding.may_pass)
     }
 
     /// One line each: `FILE:LINE:COLUMN: SENTENCE`.
@@ -98,9 +101,9 @@ impl Findings {
         let said = self.list.iter().take(MOST);
         let more = self.list.len().saturating_sub(MOST);
         let more = (more > 0).then(|| format!("{file}: and {more} more"));
-        said.map(move |Finding { place, sentence }| match place {
-            Some(Place { line, column }) => format!("{file}:{line}:{column}: {sentence}"),
-            None => format!("{file}: {sentence}"),
+        said.map(move |one| match one.place {
+            Some(Place { line, column }) => format!("{file}:{line}:{column}: {}", one.sentence),
+            None => format!("{file}: {}", one.sentence),
         })
         .chain(more)
     }
@@ -120,13 +123,18 @@ impl fmt::Display for Findings {
 /// Findings of a text that is being read, by their offsets.
 #[derive(Debug, Default)]
 pub struct Marks {
-    marks: Vec<(usize, String)>,
+    marks: Vec<(usize, String, bool)>,
 }
 
 impl Marks {
     /// Something is wrong at this byte.
     pub fn add(&mut self, offset: usize, sentence: impl Into<String>) {
-        self.marks.push((offset, sentence.into()));
+        self.marks.push((offset, sentence.into(), false));
+    }
+
+    /// Something is wrong at this byte here and now, which may pass.
+    pub fn add_for_now(&mut self, offset: usize, sentence: impl Into<String>) {
+        self.marks.push((offset, sentence.into(), true));
     }
 
     /// How many things are wrong so far.
@@ -143,9 +151,10 @@ impl Marks {
     pub fn findings(mut self, text: &str) -> Vec<Finding> {
         self.marks.sort();
         let mut places = Places::of(text);
-        let finding = |(offset, sentence)| Finding {
+        let finding = |(offset, sentence, may_pass)| Finding {
             place: Some(places.at(offset)),
             sentence,
+            may_pass,
         };
         self.marks.into_iter().map(finding).collect()
     }

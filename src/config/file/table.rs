@@ -57,6 +57,11 @@ impl<'a> Table<'a> {
         self.marks.borrow_mut().add(offset, sentence);
     }
 
+    /// The same, of what may be otherwise when the file is read again.
+    pub fn refuse_for_now(&self, offset: usize, sentence: impl Into<String>) {
+        self.marks.borrow_mut().add_for_now(offset, sentence);
+    }
+
     /// How many things are wrong so far, here and elsewhere.
     pub fn refused(&self) -> usize {
         self.marks.borrow().count()

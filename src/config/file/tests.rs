@@ -450,7 +450,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "group = \"no-such-group-x\"",
-        "3:9: 'group' cannot be \"no-such-group-x\": there is no group",
+        "3:9: there is no group 'no-such-group-x'",
     ),
     ("user = 3999999999", "3:8: user 3999999999 has no entry"),
     (
