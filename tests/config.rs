@@ -97,7 +97,10 @@ fn a_user_whom_nobody_knows_may_be_known_when_it_is_tried_again() {
         ("group = \"no-such-one\"", "3:9: there is no group"),
         ("user = 3999999999", "3:8: user 3999999999 has no entry"),
         // Also where something else is wrong.
-        ("user = \"no-such-one\"\nwrokers = 3", "4:1: there is no key"),
+        (
+            "user = \"no-such-one\"\nwrokers = 3",
+            "4:1: there is no key",
+        ),
     ] {
         let text = format!("[[app]]\ncommand = [\"sh\"]\n{lines}\n");
         let path = write(&site, "a.toml", text).display().to_string();

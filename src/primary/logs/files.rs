@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,9 @@ pub type Rotation = Arc<Mutex<(Option<u64>, u32)>>;
 /// The files of one directory.
 #[derive(Debug)]
 pub struct Files {
-    directory: Directory,
+    path: PathBuf,
+    /// Where files are opened.
+    directory: Arc<Directory>,
     rotation: Rotation,
     open: HashMap<Arc<str>, Open>,
     complained: Option<Instant>,
@@ -49,6 +51,8 @@ pub struct Files {
 /// One that is open.
 #[derive(Debug)]
 struct Open {
+    /// Where it is, and is rotated: another one may have its path by now.
+    directory: Arc<Directory>,
     file: File,
     size: u64,
     /// It ends in the middle of a line.
@@ -65,7 +69,8 @@ impl Files {
         let own: Arc<str> = wish.own_name().into();
         let refused = |error| refusal(&wish.directory().join(&*own), &error);
         let mut files = Self {
-            directory: Directory::open(wish.directory()).map_err(refused)?,
+            path: wish.directory().to_owned(),
+            directory: Directory::open(wish.directory()).map_err(refused)?.into(),
             rotation: rotation.clone(),
             open: HashMap::new(),
             complained: None,
@@ -84,7 +89,7 @@ impl Files {
         let rest = &piece.bytes[piece.written..];
         self.try_to_write(&name, rest, piece.written == 0)
             .map_err(|error| {
-                let path = self.directory.file(&name);
+                let path = self.path.join(&*name);
                 self.complain(&format!(
                     "cannot write {}: {error}; lines are dropped and counted until it can be written",
                     path.display()
@@ -113,7 +118,7 @@ impl Files {
             let opened = match open(&self.directory, name) {
                 // Nothing can be made in a directory that was removed; there may be another one.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.directory.reopen()?;
+                    self.directory = Directory::open(&self.path)?.into();
                     open(&self.directory, name)?
                 }
                 opened => opened?,
@@ -127,16 +132,19 @@ impl Files {
     /// Opens what is open anew: it was moved away. What cannot be opened stays as it is.
     pub fn reopen(&mut self) {
         let mut failures = Vec::new();
-        let there = self.directory.reopen();
+        let there = Directory::open(&self.path).map(Arc::new);
         for (name, opened) in &mut self.open {
             let new = match &there {
-                Ok(()) => open(&self.directory, name),
+                Ok(directory) => open(directory, name),
                 Err(error) => Err(io::Error::other(error.to_string())),
             };
             match new {
                 Ok(new) => *opened = new,
-                Err(error) => failures.push(refusal(&self.directory.file(name), &error)),
+                Err(error) => failures.push(refusal(&self.path.join(&**name), &error)),
             }
+        }
+        if let Ok(there) = there {
+            self.directory = there;
         }
         for failure in failures {
             log::error!("{failure}; what was open so far is written on");
@@ -146,19 +154,22 @@ impl Files {
     fn rotate_if_full(&mut self, name: &Arc<str>, more: u64) {
         let (max_size, keep) = *self.rotation.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(max_size) = max_size else { return };
-        let full = |open: &mut Open| open.size > 0 && open.size + more > max_size;
         // One that cannot be opened is complained of when it is written.
-        if !self.opened(name).is_ok_and(full) {
+        let Ok(full) = self.opened(name) else { return };
+        if full.size == 0 || full.size + more <= max_size {
             return;
         }
-        let path = self.directory.file(name);
-        match rotate(&self.directory, name, keep) {
-            Ok(()) => drop(self.open.remove(name)),
-            Err(error) => self.complain(&format!(
-                "cannot rotate {}: {error}; it grows on",
-                path.display()
-            )),
+        let directory = Arc::clone(&full.directory);
+        if let Err(error) = rotate(&directory, name, keep) {
+            let path = self.path.join(&**name);
+            let path = path.display();
+            return self.complain(&format!("cannot rotate {path}: {error}; it grows on"));
         }
+        // The next one stands beside it.
+        match open(&directory, name) {
+            Ok(next) => self.open.insert(name.clone(), next),
+            Err(_) => self.open.remove(name),
+        };
     }
 
     /// Says it, unless something was said lately: whatever is wrong is wrong for every line.
@@ -220,7 +231,7 @@ pub fn check(wish: &LogFile) -> Result<(), String> {
     }
 }
 
-fn open(directory: &Directory, name: &str) -> io::Result<Open> {
+fn open(directory: &Arc<Directory>, name: &str) -> io::Result<Open> {
     let append = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT;
     // A pipe is not to be waited for, until it is seen to be none.
     let flags = append | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -235,6 +246,7 @@ fn open(directory: &Directory, name: &str) -> io::Result<Open> {
         ));
     }
     Ok(Open {
+        directory: Arc::clone(directory),
         size: found.len(),
         file,
         torn: false,

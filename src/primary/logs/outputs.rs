@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -39,12 +40,13 @@ pub struct Outputs {
     stdout: Arc<Sink>,
     stderr: Arc<Sink>,
     files: Option<LogFiles>,
-    /// Those of files that lines went to before, until all of that is written.
-    former: Vec<Arc<Sink>>,
+    /// Those that lines went to before, until all of that is written.
+    former: Vec<LogFiles>,
 }
 
 #[derive(Clone, Debug)]
 struct LogFiles {
+    path: PathBuf,
     sink: Arc<Sink>,
     rotation: Rotation,
     own: Name,
@@ -127,10 +129,13 @@ impl Outputs {
                 so_far.sink.set_look(look);
             }
             (Some(file), Some((files, rotation)), _) => {
-                let output = Output::Files(files);
-                let sink = writer::start("forkfront-files", output, look, lost)?;
+                let mut former = self.former.iter().rev();
+                let former = former.find(|former| former.path == file.path);
+                let former = former.map(|former| Arc::clone(&former.sink));
+                let sink = writer::start_after(former, files, look, lost)?;
                 let own = Some(file.own_name().into());
                 let files = LogFiles {
+                    path: file.path.clone(),
                     sink,
                     rotation,
                     own,
@@ -151,14 +156,14 @@ impl Outputs {
     }
 
     fn set_files(&mut self, files: Option<LogFiles>) {
-        self.former.retain(|sink| !sink.is_done());
-        let so_far = std::mem::replace(&mut self.files, files);
-        self.former.extend(so_far.map(|files| files.sink));
+        self.former.retain(|former| !former.sink.is_done());
+        self.former
+            .extend(std::mem::replace(&mut self.files, files));
     }
 
     /// Nothing more comes for the files of before: their writers end when all is written.
     pub fn close_former(&self) {
-        self.former.iter().for_each(|sink| sink.close());
+        self.former.iter().for_each(|former| former.sink.close());
     }
 
     /// What the image before could not write any more. Lines for files go where lines for files go now.
@@ -182,9 +187,10 @@ impl Outputs {
     pub fn unwritten(&self) -> (Unwritten, Option<Unwritten>, Vec<UnwrittenFile>) {
         let of = |sink: &Sink| sink.unwritten().remove(&None).unwrap_or_default();
         let one = Arc::ptr_eq(&self.stdout, &self.stderr);
-        let present = self.files.iter().map(|files| &files.sink);
-        let files = self.former.iter().chain(present).flat_map(|sink| {
-            let unwritten: BTreeMap<Name, Unwritten> = sink.unwritten();
+        // Of one that is done, only the number of lines could be left that it did not take: it is no other file's.
+        let former = self.former.iter().filter(|one| !one.sink.is_done());
+        let files = former.chain(&self.files).flat_map(|files| {
+            let unwritten: BTreeMap<Name, Unwritten> = files.sink.unwritten();
             unwritten.into_iter().filter_map(|(name, lines)| {
                 let name = name?.to_string();
                 Some(UnwrittenFile { name, lines })
@@ -196,7 +202,8 @@ impl Outputs {
 
     /// All of them, each once.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Sink>> {
-        self.present().chain(&self.former)
+        let former = self.former.iter().map(|former| &former.sink);
+        self.present().chain(former)
     }
 
     /// Those that lines go to now, and no former files.

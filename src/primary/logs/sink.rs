@@ -180,12 +180,20 @@ impl Sink {
     pub fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_one();
+        self.emptied.notify_all();
     }
 
     /// Nothing more comes, and all is written.
     pub fn is_done(&self) -> bool {
-        let queue = self.lock();
-        queue.closed && !queue.writing && queue.pieces.is_empty()
+        self.lock().is_done()
+    }
+
+    /// Waits until that is so, however long it takes.
+    pub(super) fn await_end(&self) {
+        let ended = self
+            .emptied
+            .wait_while(self.lock(), |queue| !queue.is_done());
+        drop(ended);
     }
 
     /// Leaves whole lines here, or drops and counts them if there is no room. Never waits for the output.
@@ -287,6 +295,10 @@ impl Queue {
             reopen: false,
             closed: false,
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed && !self.writing && self.pieces.is_empty()
     }
 
     /// Puts the number of dropped lines where they would have been.

@@ -74,24 +74,51 @@ pub fn start(
 ) -> io::Result<Arc<Sink>> {
     let sink = Sink::new(look, lost);
     let queue = Arc::clone(&sink);
-    std::thread::Builder::new()
-        .name(name.into())
-        .spawn(move || {
-            while queue.await_work() {
-                if let Output::Files(files) = &mut output {
-                    if queue.is_to_reopen() {
-                        files.reopen();
-                    }
-                } else {
-                    wait_until_writable(&output);
-                }
-                if let Some(mut piece) = queue.take() {
-                    let taken = output.write(&mut piece);
-                    queue.give_back(piece, !taken);
-                }
-            }
-        })?;
+    let write = move || write_all(&queue, &mut output);
+    std::thread::Builder::new().name(name.into()).spawn(write)?;
     Ok(sink)
+}
+
+/// The same of log files that `former` writes to its end first: two writers of one file would rotate it twice.
+///
+/// # Errors
+/// That of starting a thread.
+pub fn start_after(
+    former: Option<Arc<Sink>>,
+    mut files: Files,
+    look: Look,
+    lost: &Arc<AtomicU64>,
+) -> io::Result<Arc<Sink>> {
+    let sink = Sink::new(look, lost);
+    let queue = Arc::clone(&sink);
+    let write = move || {
+        if let Some(former) = former {
+            former.await_end();
+            // It may be longer by now, or another one.
+            files.reopen();
+        }
+        write_all(&queue, &mut Output::Files(files));
+    };
+    std::thread::Builder::new()
+        .name("forkfront-files".into())
+        .spawn(write)?;
+    Ok(sink)
+}
+
+fn write_all(queue: &Sink, output: &mut Output) {
+    while queue.await_work() {
+        if let Output::Files(files) = output {
+            if queue.is_to_reopen() {
+                files.reopen();
+            }
+        } else {
+            wait_until_writable(output);
+        }
+        if let Some(mut piece) = queue.take() {
+            let taken = output.write(&mut piece);
+            queue.give_back(piece, !taken);
+        }
+    }
 }
 
 /// Waits for as long as it takes. What cannot be polled is written to anyway.

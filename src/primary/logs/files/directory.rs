@@ -1,5 +1,5 @@
 //! The directory of the log files, held open: whatever its path leads to later, files are opened, renamed and removed
-//! in the one that was found at first, until it is looked for anew.
+//! in the one that was found.
 //!
 //! On the way to it, symbolic links are followed, as people expect of `/var/log`. A primary that is root follows only
 //! those that belong to root: whoever owns a directory above could lead it anywhere else otherwise.
@@ -18,12 +18,9 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 /// As many links on one way as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Open, or as somebody looked for it in vain.
+/// One that is open.
 #[derive(Debug)]
-pub struct Directory {
-    path: PathBuf,
-    found: OwnedFd,
-}
+pub struct Directory(OwnedFd);
 
 impl Directory {
     /// The one at this path.
@@ -31,24 +28,7 @@ impl Directory {
     /// # Errors
     /// Those of open(2), and a sentence for a link that is not followed.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            found: walk(path)?,
-        })
-    }
-
-    /// Looks for it anew: it may be another one now. If there is none, it stays the one that it was.
-    ///
-    /// # Errors
-    /// As [`Directory::open`].
-    pub fn reopen(&mut self) -> io::Result<()> {
-        self.found = walk(&self.path)?;
-        Ok(())
-    }
-
-    /// The path of a file in it, for people.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        walk(path).map(Self)
     }
 
     /// Opens a file in it, which is no symbolic link.
@@ -58,7 +38,7 @@ impl Directory {
     pub fn open_file(&self, name: &str, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(openat(
-            &self.found,
+            &self.0,
             name,
             flags,
             Mode::from_bits_truncate(mode),
@@ -70,7 +50,7 @@ impl Directory {
     /// # Errors
     /// Those of renameat(2).
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(renameat(&self.found, from, &self.found, to)?)
+        Ok(renameat(&self.0, from, &self.0, to)?)
     }
 
     /// Removes a file in it.
@@ -78,7 +58,7 @@ impl Directory {
     /// # Errors
     /// Those of unlinkat(2).
     pub fn remove(&self, name: &str) -> io::Result<()> {
-        Ok(unlinkat(&self.found, name, UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
     }
 }
 

@@ -247,6 +247,33 @@ fn a_directory_that_was_removed_and_made_again_is_found() {
 }
 
 #[test]
+fn what_is_written_on_is_rotated_where_it_is() {
+    let place = Place::new();
+    let own = place.0.join("own");
+    fs::create_dir(&own).unwrap();
+    let wish = LogFile {
+        max_size: Some(1),
+        ..place.wish("own/app.log")
+    };
+    let written = writer(&wish);
+    written.line("app.log", "one");
+    written.flush();
+    fs::rename(&own, place.0.join("was")).unwrap();
+    fs::create_dir_all(own.join("app.log")).unwrap();
+    written.sink.reopen();
+    for line in ["two", "three"] {
+        written.line("app.log", line);
+        written.flush();
+    }
+    let names = ["was/app.log.2", "was/app.log.1", "was/app.log"];
+    assert_eq!(
+        names.map(|name| place.read(name)),
+        ["one\n", "two\n", "three\n"]
+    );
+    assert!(own.join("app.log").is_dir());
+}
+
+#[test]
 fn links_on_the_way_are_followed_as_the_kernel_does() {
     let place = Place::new();
     fs::create_dir_all(place.0.join("a/b")).unwrap();
@@ -269,7 +296,7 @@ fn links_on_the_way_are_followed_as_the_kernel_does() {
 #[test]
 fn a_line_that_was_torn_is_not_joined_by_the_next() {
     let place = Place::new();
-    let directory = Directory::open(&place.0).unwrap();
+    let directory = Arc::new(Directory::open(&place.0).unwrap());
     let mut opened = open(&directory, "app.log").unwrap();
     opened.append(b"half of a li").unwrap();
     let (mut files, _) = Files::open(&place.wish("app.log")).unwrap();

@@ -11,6 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use super::super::Logs;
 use super::*;
 use crate::config::LogTime;
+use crate::primary::logs::sink::Origin;
 use crate::sys::handover::{Luggage, crossed};
 
 fn soon() -> Instant {
@@ -94,11 +95,51 @@ fn what_is_read_before_the_thread_hears_of_other_outputs_is_written_to_the_ones_
     drop(still);
     assert!(logs.flush(soon()));
     assert_eq!(fs::read_to_string(&file.0).unwrap(), "[3 77] one\n");
-    let former = logs.outputs.former[0].clone();
+    let former = logs.outputs.former[0].sink.clone();
     wait_until("the writer is told to end", || former.is_done());
     // Once all of it is written, nobody keeps it.
     logs.change(prepared(None)).unwrap();
     assert!(logs.outputs.former.is_empty());
+}
+
+#[test]
+fn a_file_that_is_gone_back_to_has_one_writer_at_a_time() {
+    let file = Written::new("back");
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut logs = Logs::with(streams(writer), file.prepared()).unwrap();
+    let (mut printer, _err) = worker(&logs);
+    assert!(logs.flush(soon()));
+    let slow = logs.outputs.files.as_ref().unwrap().sink.clone();
+    assert!(slow.pause(soon()));
+    printer.write_all(b"one\n").unwrap();
+    wait_until("the first line is read", || logs.tail(77) == ["one"]);
+    logs.change(prepared(None)).unwrap();
+    logs.change(file.prepared()).unwrap();
+    // The thread has heard of both by then.
+    logs.reader.sweep(soon());
+    printer.write_all(b"two\n").unwrap();
+    wait_until("the second one, too", || logs.tail(77) == ["one", "two"]);
+    assert!(!logs.flush(Instant::now() + Duration::from_millis(20)));
+    assert_eq!(fs::read_to_string(&file.0).unwrap(), "");
+    slow.resume();
+    assert!(logs.flush(soon()));
+    let both = "[3 77] one\n[3 77] two\n";
+    assert_eq!(fs::read_to_string(&file.0).unwrap(), both);
+}
+
+#[test]
+fn lines_that_a_former_file_dropped_are_told_in_no_other_file() {
+    let file = Written::new("dropped");
+    let (_reader, writer) = io::pipe().unwrap();
+    let mut logs = Logs::with(streams(writer), file.prepared()).unwrap();
+    let former = logs.outputs.files.clone().unwrap();
+    let too_long = vec![b'x'; 8 << 20];
+    former.sink.push(&former.own, too_long, 1, Origin::Worker);
+    assert_eq!(logs.outputs.unwritten().2.len(), 1);
+    logs.change(prepared(None)).unwrap();
+    wait_until("the writer is told to end", || former.sink.is_done());
+    assert_eq!(logs.dropped(), 1);
+    assert_eq!(logs.outputs.unwritten().2.len(), 0);
 }
 
 #[test]
