@@ -51,7 +51,16 @@ impl TurnedAwayStatus {
             exhausted,
             no_port,
         } = self;
-        no_backend + unreachable + queue_full + queue_timeout + exhausted + no_port
+        // Workers of a proxy have written them into memory that they share with us.
+        let reasons = [
+            no_backend,
+            unreachable,
+            queue_full,
+            queue_timeout,
+            exhausted,
+            no_port,
+        ];
+        reasons.into_iter().copied().fold(0, u64::saturating_add)
     }
 }
 
@@ -153,5 +162,28 @@ impl BackendStatus {
             bytes_out: 0,
             connect_us: QueueWait::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_worker_has_written_can_be_added() {
+        let away = TurnedAwayStatus {
+            no_backend: 1,
+            exhausted: u64::MAX,
+            ..TurnedAwayStatus::default()
+        };
+        assert_eq!(away.all(), u64::MAX);
+        assert_eq!(
+            TurnedAwayStatus {
+                exhausted: 2,
+                ..away
+            }
+            .all(),
+            3
+        );
     }
 }

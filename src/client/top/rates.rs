@@ -231,10 +231,15 @@ fn listener_key(listener: &ListenerStatus) -> (String, String) {
 pub fn accepted_by(status: &Status, app: &str) -> u64 {
     if is_dealt_by_kernel(status, app) {
         let slots = status.slots.iter().filter(|slot| slot.app == app);
-        return slots.map(|slot| slot.accepted).sum();
+        return sum(slots.map(|slot| slot.accepted));
     }
     let listeners = status.listeners.iter().filter(|one| one.app == app);
-    listeners.map(|one| one.accepted).sum()
+    sum(listeners.map(|one| one.accepted))
+}
+
+/// All of them; what workers have counted may be anything.
+pub fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 fn accepted_by_app(status: &Status) -> HashMap<String, u64> {

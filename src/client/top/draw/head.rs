@@ -12,7 +12,7 @@ use super::{Sheet, rate};
 use crate::client::table::text::{bytes, count, span};
 use crate::client::table::{backends, readiness};
 use crate::client::top::model::Link;
-use crate::client::top::rates::accepted_by;
+use crate::client::top::rates::{accepted_by, sum};
 use crate::status::{AppStatus, BackendState, BackendStatus, SlotState, SlotStatus};
 
 /// From this width on the chart stands beside the figures.
@@ -210,13 +210,13 @@ impl Sheet<'_> {
         let model = self.model;
         let status = &model.status;
         let slots = model.slots();
-        let sum = |of: fn(&SlotStatus) -> u64| slots.iter().map(|slot| of(slot)).sum::<u64>();
+        let all = |of: fn(&SlotStatus) -> u64| sum(slots.iter().map(|slot| of(slot)));
         let cpu: f64 = slots.iter().map(|slot| model.rates.cpu(slot)).sum();
-        let queued = sum(|slot| slot.queued);
+        let queued = all(|slot| slot.queued);
         let history = model.rates.accepted(model.only.as_ref());
         let known = |value: Option<f64>| value.map_or_else(|| "-".into(), rate);
         let apps: BTreeSet<&str> = slots.iter().map(|slot| slot.app.as_str()).collect();
-        let accepted = apps.into_iter().map(|app| accepted_by(status, app)).sum();
+        let accepted = sum(apps.into_iter().map(|app| accepted_by(status, app)));
         // It is told for all apps together.
         let held = match model.only {
             Some(_) => "-".to_owned(),
@@ -236,14 +236,14 @@ impl Sheet<'_> {
         };
         vec![
             figure("conn/s", known(history.latest()), Tone::Strong),
-            figure("open", count(sum(|slot| slot.open)), Tone::Plain),
+            figure("open", count(all(|slot| slot.open)), Tone::Plain),
             figure("CPU", format!("{cpu:.0}%"), Tone::Plain),
             figure("peak", known(history.peak()), Tone::Plain),
             figure("queued", count(queued), of_queue(queued, history.latest())),
-            figure("memory", bytes(sum(|slot| slot.rss_bytes)), Tone::Plain),
+            figure("memory", bytes(all(|slot| slot.rss_bytes)), Tone::Plain),
             figure("accepted", count(accepted), Tone::Plain),
             figure("held", held, held_tone),
-            figure("restarts", count(sum(|slot| slot.restarts)), Tone::Plain),
+            figure("restarts", count(all(|slot| slot.restarts)), Tone::Plain),
         ]
     }
 }
