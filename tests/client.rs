@@ -274,6 +274,24 @@ fn an_interrupt_is_heard_while_a_primary_does_not_say_how_far_it_is() {
 }
 
 #[test]
+fn what_was_begun_is_said_though_the_primary_dies_at_once() {
+    for (last, begun) in [("", "one\n"), ("{\"error\":\"no\"}\n", "")] {
+        let primary = Primary::that("begun", move |stream| {
+            let said = format!("{{\"progress\":\"one\"}}\n{last}");
+            stream.write_all(said.as_bytes()).expect("the client reads");
+        });
+        let done = Command::new(env!("CARGO_BIN_EXE_forkfront"))
+            .args(["reload", "--control"])
+            .arg(&primary.path)
+            .output()
+            .expect("the program starts");
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        assert_eq!(String::from_utf8_lossy(&done.stdout), begun, "{done:?}");
+        primary.was_asked();
+    }
+}
+
+#[test]
 fn nobody_there_is_no_primary() {
     let primary = Primary::says("stale", "");
     let path = primary.path.with_extension("old");

@@ -33,6 +33,9 @@ pub trait Listener {
     /// How far it is, in words.
     fn line(&mut self, line: &str);
 
+    /// The primary says that it cannot be done.
+    fn refused(&mut self) {}
+
     /// For half a second nothing has come. What is done now ends where `interrupts` has something.
     fn silence(&mut self, _interrupts: Option<&Rc<Signals>>) {}
 }
@@ -110,7 +113,10 @@ impl Conversation {
             match self.line()? {
                 Reply::Progress(line) => listener.line(&plain(&line)),
                 Reply::Ok(answer) => return Ok(answer),
-                Reply::Error(sentence) => return Err(Error::failed(plain(&sentence))),
+                Reply::Error(sentence) => {
+                    listener.refused();
+                    return Err(Error::failed(plain(&sentence)));
+                }
             }
             match patience {
                 Some(_) => self.await_line(patience)?,

@@ -92,9 +92,7 @@ impl Display {
     /// The one that came.
     pub fn end(mut self, outcome: Result<String>) -> Result<()> {
         self.wipe();
-        if outcome.is_ok() {
-            self.let_out();
-        }
+        self.let_out();
         match outcome {
             Ok(message) if self.look == Look::Json => {
                 let after_s = self.after_s();
@@ -164,6 +162,10 @@ impl Display {
 }
 
 impl Listener for Display {
+    fn refused(&mut self) {
+        self.is_kept_back = false;
+    }
+
     fn line(&mut self, line: &str) {
         match self.look {
             Look::Lines => {
