@@ -112,7 +112,8 @@ impl Listeners {
             next: 0,
             named: !listen.is_empty() || !inherited.is_empty(),
             settings,
-            overflows_before: overflows::now(),
+            // None are ours where it cannot be said.
+            overflows_before: overflows::now().unwrap_or(u64::MAX),
         };
         let doors = named::open(listen, inherited, settings.backlog)?;
         // A Unix door without a port leads where the first TCP door leads.
@@ -319,7 +320,8 @@ impl Listeners {
 
     /// The state of all listeners, which are `app`'s; `accepted` counts a listener's connections.
     pub fn statuses(&self, app: &str, accepted: impl Fn(ListenerId) -> u64) -> Vec<ListenerStatus> {
-        let overflows = overflows::now().saturating_sub(self.overflows_before);
+        let overflows = overflows::now().unwrap_or(0);
+        let overflows = overflows.saturating_sub(self.overflows_before);
         let status = |listener: &Listener| {
             let queues = listener.doors.iter().map(Door::accept_queue);
             let (backlog, backlog_limit) = queues.fold((0, 0), |sum: (u32, u32), queue| {

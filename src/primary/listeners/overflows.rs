@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// How often it has been since some moment. Never less than it was, whatever the kernel says and whoever listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Overflows {
-    before: u64,
+    /// Not known as long as the kernel has not said it: what was before would all be ours otherwise.
+    before: Option<u64>,
     counted: u64,
 }
 
@@ -26,18 +27,19 @@ impl Overflows {
         self.count_to(now())
     }
 
-    fn count_to(&mut self, now: u64) -> u64 {
-        self.counted = self.counted.max(now.saturating_sub(self.before));
+    fn count_to(&mut self, now: Option<u64>) -> u64 {
+        if let Some(now) = now {
+            let before = *self.before.get_or_insert(now);
+            self.counted = self.counted.max(now.saturating_sub(before));
+        }
         self.counted
     }
 }
 
-/// `ListenOverflows` of this network namespace; 0 where the kernel does not say.
-pub fn now() -> u64 {
-    fs::read_to_string("/proc/self/net/netstat")
-        .ok()
-        .and_then(|table| in_table(&table))
-        .unwrap_or(0)
+/// `ListenOverflows` of this network namespace; none where the kernel does not say.
+pub fn now() -> Option<u64> {
+    let table = fs::read_to_string("/proc/self/net/netstat").ok()?;
+    in_table(&table)
 }
 
 /// proc_net(5): pairs of lines, names above, values below.
@@ -57,12 +59,22 @@ mod tests {
     #[test]
     fn a_count_never_goes_down() {
         let mut overflows = Overflows {
-            before: 40,
+            before: Some(40),
             counted: 0,
         };
-        // 0: the kernel does not say.
-        let counted = [40, 42, 0, 41, 45].map(|now| overflows.count_to(now));
-        assert_eq!(counted, [0, 2, 2, 2, 5]);
+        let said = [Some(40), Some(42), None, Some(0), Some(41), Some(45)];
+        let counted = said.map(|now| overflows.count_to(now));
+        assert_eq!(counted, [0, 2, 2, 2, 2, 5]);
+    }
+
+    #[test]
+    fn what_the_kernel_says_first_is_not_ours() {
+        let mut overflows = Overflows {
+            before: None,
+            counted: 0,
+        };
+        let counted = [None, Some(40), Some(42)].map(|now| overflows.count_to(now));
+        assert_eq!(counted, [0, 0, 2]);
     }
 
     #[test]
