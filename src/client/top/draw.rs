@@ -26,6 +26,8 @@ use theme::Tone;
 
 /// Lines of slots, and of backends, that are to be seen at least, before anything else has a place.
 const SLOT_LINES: usize = 4;
+/// With fewer lines for both, only the one that the selection is among is shown.
+const BOTH: usize = 3;
 /// Listeners that are shown, where there is room.
 const LISTENERS: usize = 4;
 /// Changes under way that are shown.
@@ -69,20 +71,27 @@ pub fn draw(model: &mut Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
         2 + usize::from(airy)
     };
     let room = height.saturating_sub(above.len() + below + heads);
-    let (of_led, of_body) = shares(room, led.len(), body.len());
-    let led = backends.body(of_led);
     let (in_led, in_body) = selected(model);
+    let (of_led, of_body) = match in_led {
+        _ if led.is_empty() || room >= BOTH => shares(room, led.len(), body.len()),
+        // The other one has not even its head.
+        Some(_) => (room + 1, 0),
+        None => (0, room + 1),
+    };
+    let led = backends.body(of_led);
     let scroll_led = scrolled(model.scroll_backends, &led, in_led, of_led);
     let scroll = scrolled(model.scroll, &body, in_body, of_body);
     let mut page = Page { buffer, area, y: 0 };
     above.iter().for_each(|line| page.line(line));
-    if !led.is_empty() {
+    if of_led > 0 {
         page.line(&backends.head());
         page.part(&led, scroll_led);
         page.y += u16::from(airy);
     }
-    page.line(&slots.head());
-    page.part(&body, scroll);
+    if of_body > 0 {
+        page.line(&slots.head());
+        page.part(&body, scroll);
+    }
     page.y = page.y.max(area.height.saturating_sub(below as u16));
     leaving.iter().for_each(|line| page.line(line));
     foot.iter().for_each(|line| page.line(line));

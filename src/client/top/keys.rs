@@ -118,11 +118,8 @@ impl Model {
                 format!("sorted by {}", slots.words())
             }
         };
-        // Whoever sorts wants to see what comes first now.
-        match self.selected_backend() {
-            Some(_) => self.select(0),
-            None => self.select(self.backends().len()),
-        }
+        // Whoever sorts wants to see what comes first now, and goes on with the same app.
+        self.select_first_alike();
         // The column may be out of view.
         self.messages.note(words, self.now);
     }

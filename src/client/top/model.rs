@@ -264,17 +264,41 @@ impl Model {
         self.selected = rows.into_iter().nth(place);
     }
 
-    /// From a backend to the first slot, and from a slot to the first backend.
+    /// Selects the first one of the same table and app.
+    pub fn select_first_alike(&mut self) {
+        let alike = |one: &Selected| match (one, &self.selected) {
+            (Selected::Slot(one), Some(Selected::Slot(own))) => one.0 == own.0,
+            (Selected::Backend(one), Some(Selected::Backend(own))) => one.0 == own.0,
+            _ => false,
+        };
+        let first = self.rows().iter().position(alike);
+        self.select(first.unwrap_or(0));
+    }
+
+    /// From a backend to the first slot, and from a slot to the first backend, if there is one.
     pub fn select_other_table(&mut self) {
         let backends = self.backends().len();
+        if backends == 0 {
+            return;
+        }
         let is_slot = matches!(self.selected, Some(Selected::Slot(_)));
         self.select(if is_slot { 0 } else { backends });
     }
 
-    /// One that has gone leaves the selection to the one that has its place.
+    /// One that has gone leaves the selection to the one that has its place; a backend with another address now is
+    /// the same one still.
     pub fn keep_selection(&mut self, place: usize) {
-        if !self.rows().iter().any(|one| self.is_selected(one)) {
-            self.select(place);
+        let rows = self.rows();
+        if rows.iter().any(|one| self.is_selected(one)) {
+            return;
         }
+        let same = |one: &Selected| match (one, &self.selected) {
+            (Selected::Backend(one), Some(Selected::Backend(was))) => {
+                (&one.0, &one.1) == (&was.0, &was.1)
+            }
+            _ => false,
+        };
+        let there = rows.iter().position(same);
+        self.select(there.unwrap_or(place));
     }
 }

@@ -171,6 +171,57 @@ fn keys_drain_and_resume_a_backend_and_restart_a_slot_only() {
 }
 
 #[test]
+fn however_little_room_there_is_the_selected_one_is_seen() {
+    for height in 4..=12 {
+        let mut user = User::before(proxy(3), 80, height);
+        user.sees_all(&["BACKEND ", "10.0.0.0:5432 "]);
+        user.types("jj");
+        user.sees_all(&["BACKEND ", "10.0.0.2:5432 "]);
+        user.presses(KeyCode::End);
+        user.sees_all(&["SLOT ", "   1    4001 ready"]);
+    }
+}
+
+#[test]
+fn a_backend_that_has_another_address_is_still_the_selected_one() {
+    let mut status = proxy(3);
+    status.backends[1] = BackendStatus::unused("db.example:5432", "", BackendState::Up);
+    let mut user = User::before(status.clone(), 80, 24);
+    user.types("j");
+    for (address, state) in [
+        ("10.0.0.7:5432", BackendState::Down),
+        ("10.0.0.8:5432", BackendState::Up),
+    ] {
+        status.backends[1] = BackendStatus::unused("db.example:5432", address, state);
+        user.model.look(status.clone());
+        assert_eq!(user.model.selected_backend().unwrap().address, address);
+    }
+    status.backends.remove(1);
+    user.model.look(status);
+    let other = user.model.selected_backend().unwrap();
+    assert_eq!(other.backend, "10.0.0.2:5432");
+}
+
+#[test]
+fn a_sort_and_a_key_of_backends_leave_the_app_that_was_selected() {
+    let mut status = status(&["api", "web"], 2);
+    status.slots[3].open = 7;
+    let mut user = User::before(status, 80, 30);
+    user.presses(KeyCode::End);
+    // There are no backends to go to.
+    user.presses(KeyCode::Tab);
+    let selected = |user: &User| {
+        let slot = user.model.selected().unwrap();
+        (slot.app.clone(), slot.slot)
+    };
+    assert_eq!(selected(&user), ("web".to_owned(), 1));
+    user.types("ss");
+    assert_eq!(selected(&user), ("web".to_owned(), 1));
+    user.types("S");
+    assert_eq!(selected(&user), ("web".to_owned(), 0));
+}
+
+#[test]
 fn the_column_that_backends_are_sorted_by_is_of_their_own() {
     let mut user = User::before(proxy(3), 80, 24);
     user.model.status.backends[2].open = 7;
