@@ -57,7 +57,7 @@ impl Control {
     pub fn new(listener: OwnedFd) -> io::Result<Self> {
         let listener = Socket::from(listener);
         Ok(Self {
-            reception: Reception::new(&listener, MOST_CLIENTS)?,
+            reception: Reception::new(&listener, MOST_CLIENTS, "clients at the control socket")?,
             listener,
             clients: Vec::new(),
             next: 1,

@@ -15,32 +15,39 @@ use socket2::Socket;
 
 /// How long to wait when no descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// That is complained of once in this time.
+const COMPLAIN_AFTER: Duration = Duration::from_secs(60);
 /// Guests have numbers below it.
 const LISTENER: Token = Token(usize::MAX);
 
 /// The listening socket and the guests, as far as they are waited for.
 #[derive(Debug)]
 pub struct Reception {
+    /// Who is received, for people.
+    whom: &'static str,
     poll: Poll,
     events: Events,
     /// The backlog may hold more: nothing will say so again, since readiness is edge-triggered.
     more: bool,
     /// When to look again although nothing has happened.
     again: Option<Instant>,
+    complained: Option<Instant>,
 }
 
 impl Reception {
-    /// For a socket that listens, and that many guests at a time.
+    /// For a socket that listens, and that many guests at a time, who are called `whom`.
     ///
     /// # Errors
     /// Those of epoll_create1(2) and epoll_ctl(2).
-    pub fn new(listener: &Socket, guests: usize) -> io::Result<Self> {
+    pub fn new(listener: &Socket, guests: usize, whom: &'static str) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let this = Self {
+            whom,
             poll: Poll::new()?,
             events: Events::with_capacity(guests + 1),
             more: true,
             again: None,
+            complained: None,
         };
         this.register(listener.as_raw_fd(), LISTENER, Interest::READABLE)?;
         Ok(this)
@@ -53,6 +60,14 @@ impl Reception {
     pub fn watch(&self, guest: &impl AsRawFd, number: usize) -> io::Result<()> {
         let both = Interest::READABLE | Interest::WRITABLE;
         self.register(guest.as_raw_fd(), Token(number), both)
+    }
+
+    /// Waits for what a guest sends only.
+    ///
+    /// # Errors
+    /// Those of epoll_ctl(2).
+    pub fn listen_to(&self, guest: &impl AsRawFd, number: usize) -> io::Result<()> {
+        self.register(guest.as_raw_fd(), Token(number), Interest::READABLE)
     }
 
     /// The guest's socket is somebody else's from now on.
@@ -110,7 +125,7 @@ impl Reception {
     ///
     /// # Errors
     /// Those of accept(2), if no descriptor is free: they wait in the backlog, and a [`deadline`](Self::deadline) is
-    /// set.
+    /// set. It is said here, once in a while.
     pub fn accept(&mut self, listener: &Socket, now: Instant) -> io::Result<Option<Socket>> {
         while self.more {
             match listener.accept() {
@@ -120,11 +135,20 @@ impl Reception {
                     if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
                 Err(error) => {
                     self.look_again(now + ACCEPT_RETRY);
+                    self.complain(&error, now);
                     return Err(error);
                 }
             }
         }
         Ok(None)
+    }
+
+    fn complain(&mut self, error: &io::Error, now: Instant) {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        if self.complained.is_none_or(|at| since(at) >= COMPLAIN_AFTER) {
+            self.complained = Some(now);
+            log::warn!("{} cannot be heard now: {error}", self.whom);
+        }
     }
 }
 
@@ -146,7 +170,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let listener = Socket::from(listener);
-        let mut reception = Reception::new(&listener, 4).unwrap();
+        let mut reception = Reception::new(&listener, 4, "guests").unwrap();
         let now = Instant::now();
         assert!(reception.accept(&listener, now).unwrap().is_none());
         assert!(!reception.has_more());
@@ -163,6 +187,11 @@ mod tests {
         while !heard(&reception.events(4, now)) {
             assert!(Instant::now() < give_up);
         }
+        let room = |all: &[(usize, Event)]| all.iter().any(|(_, one)| one.is_writable());
+        reception.forget(&guest);
+        reception.listen_to(&guest, 8).unwrap();
+        let heard = reception.events(4, now);
+        assert!(heard.len() == 1 && heard[0].0 == 8 && !room(&heard));
         reception.forget(&guest);
         client.write_all(b"x").unwrap();
         assert!(reception.events(4, now).is_empty());

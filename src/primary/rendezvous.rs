@@ -102,7 +102,7 @@ impl Rendezvous {
     pub fn new(listener: OwnedFd) -> io::Result<Self> {
         let listener = Socket::from(listener);
         Ok(Self {
-            reception: Reception::new(&listener, MOST_CALLERS)?,
+            reception: Reception::new(&listener, MOST_CALLERS, "workers at the rendezvous")?,
             listener,
             callers: Slab::new(),
             refused: 0,
@@ -186,11 +186,7 @@ impl Rendezvous {
                     let socket = socket.into();
                     self.hear_or_keep(Caller { socket, deadline }, asked);
                 }
-                Ok(None) => return,
-                Err(error) => {
-                    log::warn!("workers cannot be heard at the rendezvous now: {error}");
-                    return;
-                }
+                Ok(None) | Err(_) => return,
             }
         }
         self.reception.look_again(now);
@@ -244,7 +240,11 @@ impl Rendezvous {
 
     fn keep(&mut self, caller: Caller) {
         let entry = self.callers.vacant_entry();
-        if self.reception.watch(&caller.socket, entry.key()).is_ok() {
+        if self
+            .reception
+            .listen_to(&caller.socket, entry.key())
+            .is_ok()
+        {
             entry.insert(caller);
         }
     }

@@ -152,13 +152,15 @@ impl Reader {
         }
     }
 
-    /// Its time is over.
-    pub fn give_up(&mut self, now: Instant) {
-        if self.phase == Phase::Asking && !self.input.is_empty() {
+    /// Its time is over. Whether it is told so: it has begun to ask.
+    pub fn give_up(&mut self, now: Instant) -> bool {
+        let has_begun = self.phase == Phase::Asking && !self.input.is_empty();
+        if has_begun {
             self.last_word(Reply::plain(408, "the request did not come in time"), now);
         } else {
             self.phase = Phase::Gone;
         }
+        has_begun
     }
 
     /// Goes on with whatever it is at, as far as its socket allows.

@@ -93,7 +93,7 @@ impl Readers {
     /// # Errors
     /// Those of epoll_create1(2) and epoll_ctl(2).
     pub fn new(door: Door) -> io::Result<Self> {
-        let reception = Reception::new(door.socket()?, MOST_READERS)?;
+        let reception = Reception::new(door.socket()?, MOST_READERS, "readers of the metrics")?;
         let loopback = |place: &Place| matches!(place, Place::Tcp(at, _) if at.ip().to_canonical().is_loopback());
         Ok(Self {
             names: match loopback(&door.place) {
@@ -167,7 +167,8 @@ impl Readers {
         }
         self.heed_events(now);
         let late = self.readers.iter_mut().filter(|one| one.deadline() <= now);
-        late.for_each(|one| one.give_up(now));
+        let told = late.filter_map(|one| one.give_up(now).then_some(1));
+        self.counts.requests += told.sum::<u64>();
         self.take_readers(now);
         let asked = self.requests(now);
         self.readers.retain(|one| one.phase != Phase::Gone);

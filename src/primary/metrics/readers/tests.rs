@@ -144,6 +144,7 @@ fn every_wait_has_its_end() {
     house.turn(later);
     assert_eq!(rest(&silent), "");
     assert!(rest(&half).starts_with("HTTP/1.1 408 "));
+    assert_eq!(house.readers.counts().1.requests, 2, "both were answered");
     later += HEAD_TIMEOUT;
     house.turn(later);
     assert_eq!(house.readers.readers.len(), 1);
