@@ -68,11 +68,6 @@ fn is_served(mut client: TcpStream) {
     assert_eq!(answer, "192.0.2.33 hello");
 }
 
-fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("bind");
-    probe.local_addr().expect("bound").port()
-}
-
 /// The server has a listening socket of its own at this port, and sees its client by the kernel's word.
 #[track_caller]
 fn serves_by_itself(port: u16) {
@@ -141,7 +136,7 @@ fn the_primary_decides_about_bind() {
     place.answer(Verb::Bind, &Answer::errno(libc::EADDRINUSE), &[]);
     refused.says("EADDRINUSE");
 
-    let port = free_port();
+    let port = Site::on("127.0.0.1").port;
     let mut own = worker(&place, port);
     place.answer(Verb::Bind, &Answer::plain(Outcome::PassThrough), &[]);
     // A listening socket may be the primary's too, so it is asked once more: this one is not.
@@ -165,7 +160,7 @@ fn a_primary_that_is_gone_is_said_in_one_sentence() {
 #[test]
 fn without_a_primary_in_the_environment_nothing_changes() {
     let place = Place::new();
-    let port = free_port();
+    let port = Site::on("127.0.0.1").port;
     let mut server = place.changed_server(&["python3", "-c", SERVER, &port.to_string()], |_| {});
     server.says("listening");
     serves_by_itself(port);

@@ -1,7 +1,7 @@
 //! A place of its own for each test: a directory, a loopback address and a port that no other test has, and a
 //! mark in the environment by which every process that the test caused can be found again.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,6 +17,8 @@ pub struct Site {
     pub env: Vec<(String, String)>,
     /// Value of [`Site::MARK`] in the environment of every process of this scenario.
     pub mark: String,
+    /// Where the search for its next port begins.
+    next_port: AtomicU32,
 }
 
 static SITES: AtomicU32 = AtomicU32::new(0);
@@ -49,13 +51,23 @@ impl Site {
         let directory = std::env::temp_dir().join(format!("ff-{mark}"));
         std::fs::create_dir(&directory).expect("own directory");
         open_to_others(&directory);
+        let start = std::process::id().wrapping_mul(37);
+        let next_port = AtomicU32::new(start.wrapping_add(number * 11));
         Self {
             directory,
             host: address.to_string(),
-            port: free_port(address, number),
+            port: free_port(address, &next_port),
             env: Vec::new(),
             mark,
+            next_port,
         }
+    }
+
+    /// As [`Site::new`], with node servers that finish what they have begun and keep a journal.
+    pub fn graceful() -> Self {
+        let site = Self::new();
+        let journal = site.file("journal").display().to_string();
+        site.env("ON_TERM", "close").env("JOURNAL", journal)
     }
 
     /// Adds to the environment of the primary.
@@ -88,13 +100,7 @@ impl Site {
     /// `n` more ports that are free at the site's address, all different.
     pub fn ports(&self, n: usize) -> Vec<u16> {
         let ip: IpAddr = self.host.parse().expect("an address");
-        let taken = TcpListener::bind((ip, self.port));
-        let probes: Vec<TcpListener> = (0..n)
-            .map(|_| TcpListener::bind((ip, 0)).expect("a port"))
-            .collect();
-        drop(taken);
-        let port = |probe: &TcpListener| probe.local_addr().expect("bound").port();
-        probes.iter().map(port).collect()
+        (0..n).map(|_| free_port(ip, &self.next_port)).collect()
     }
 
     /// A file in the directory.
@@ -130,23 +136,27 @@ fn open_to_others(directory: &Path) {
     std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700)).expect("mode");
 }
 
-/// A port that is free now. A test's own address: any. A shared address: one below the kernel's ephemeral
-/// range, chosen by pid, so that neither other tests' picks nor outgoing connections take it meanwhile.
-fn free_port(address: IpAddr, number: u32) -> u16 {
+/// How many ports are tried for a site.
+const PORTS: u16 = 10_000;
+
+/// A port that is free now, and below the kernel's ephemeral range: whoever asks for any port, to listen or to connect
+/// from, is not given it meanwhile. Shared addresses have ports of their own, so that nobody at another address is in
+/// the way of a wildcard.
+fn free_port(address: IpAddr, next: &AtomicU32) -> u16 {
     let own =
         matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 127 && v4 != Ipv4Addr::LOCALHOST);
-    if own {
-        let probe = TcpListener::bind((address, 0)).expect("a port on an own address");
-        return probe.local_addr().expect("bound").port();
-    }
-    let start = std::process::id()
-        .wrapping_mul(37)
-        .wrapping_add(number * 11);
-    (0..20_000u32)
-        .map(|step| 10_000 + (start.wrapping_add(step) % 20_000) as u16)
+    let (first, probes) = match own {
+        true => (20_000, vec![address]),
+        false => {
+            let wildcards = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+            (10_000, wildcards.to_vec())
+        }
+    };
+    (0..PORTS)
+        .map(|_| first + (next.fetch_add(1, Ordering::Relaxed) % u32::from(PORTS)) as u16)
         .find(|&port| {
-            TcpListener::bind(("::", port)).is_ok()
-                && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            let mut probes = probes.iter();
+            probes.all(|&address| TcpListener::bind((address, port)).is_ok())
         })
         .expect("a free port")
 }
