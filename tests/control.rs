@@ -118,7 +118,9 @@ fn a_client_that_never_reads_holds_nobody_up() {
     }
     let start = Instant::now();
     balancer.status();
-    assert!(start.elapsed() < Duration::from_secs(1));
+    // One who has to wait for them gives up after five seconds.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
     drop(deaf);
     balancer.finish();
 }

@@ -33,7 +33,7 @@ fn each_connection_ends_with_its_fin_at_once() {
         .filter(|&id| {
             let start = Instant::now();
             assert!(matches!(ask(site.to(), id), Outcome::Ok(_)));
-            start.elapsed() > Duration::from_millis(500)
+            start.elapsed() > Duration::from_secs(2)
         })
         .count();
     assert_eq!(late, 0, "answers whose end came late");
@@ -104,7 +104,7 @@ fn a_stopped_worker_holds_nobody_up() {
         .iter()
         .filter(|(pid, _)| **pid != stopped);
     let slowest = others.map(|(_, slowest)| *slowest).max().expect("answers");
-    assert!(slowest < Duration::from_secs(1), "slowest: {slowest:?}");
+    assert!(slowest < Duration::from_secs(3), "slowest: {slowest:?}");
     assert!(
         read_back > 0,
         "what was dealt to the stopped worker was read back"

@@ -136,7 +136,7 @@ fn a_flood_of_connections_does_not_starve_the_control_socket() {
     }
     load.stop().clean();
     assert!(
-        slowest < Duration::from_secs(1),
+        slowest < Duration::from_secs(4),
         "a status took {slowest:?}"
     );
     balancer.finish();

@@ -220,7 +220,7 @@ fn more_and_fewer_workers() {
 fn a_stop_waits_for_sessions_until_the_deadline() {
     let site = Site::new();
     let echoes = Echoes::start(&site, 2);
-    let mut balancer = echoes.behind(&site, 2, &["--drain-timeout", "1s"]);
+    let mut balancer = echoes.behind(&site, 2, &["--drain-timeout", "2s"]);
     let mut long = Session::open_many(site.to(), LONG);
     let workers = balancer.workers();
     // Of a reload first: those that do not end are ended.

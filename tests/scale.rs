@@ -142,7 +142,7 @@ fn sticky_clients_keep_their_slot_but_for_the_new_slots_share() {
 #[test]
 fn a_slot_that_is_scaled_away_finishes_what_it_has() {
     let site = graceful();
-    let flags = ["--drain-timeout", "1s", "--grace", "500ms"];
+    let flags = ["--drain-timeout", "3s", "--grace", "500ms"];
     let balancer = Balancer::nodes(&site, 2, &flags);
     let mut both = [Endless::open(site.to()), Endless::open(site.to())];
     let workers = balancer.workers();
@@ -155,11 +155,11 @@ fn a_slot_that_is_scaled_away_finishes_what_it_has() {
     );
     assert!(both.iter_mut().all(Endless::is_alive));
     both.sort_by_key(|socket| socket.pid != workers[1]);
-    for socket in &mut both {
-        let leaves = socket.pid == workers[1];
-        assert_eq!(socket.ends_within(Duration::from_secs(3)), leaves);
-    }
+    let [leaves, stays] = &mut both;
+    assert_eq!((leaves.pid, stays.pid), (workers[1], workers[0]));
+    assert!(leaves.ends_within(DEADLINE), "ended at the deadline");
     balancer.left();
+    assert!(stays.is_alive(), "of the slot that stays");
     drop(both);
     balancer.scale(2);
     balancer.finish();

@@ -257,7 +257,7 @@ impl Report {
             assert!(reset, "{failure:?}\n{:#?}", self.tally);
             let at_a_kill = kills
                 .iter()
-                .any(|(_, at)| failure.at > *at && failure.at - *at < Duration::from_millis(200));
+                .any(|(_, at)| failure.at > *at && failure.at - *at < Duration::from_millis(500));
             match open.get(&address_of(failure.id)) {
                 Some(pid) if killed.contains(pid) => by_journal += 1,
                 None if at_a_kill => by_time += 1,
