@@ -22,6 +22,8 @@ pub mod policy;
 pub mod primary;
 pub mod protocol;
 pub mod proxy;
+#[cfg(test)]
+mod random;
 pub mod scoreboard;
 pub mod shim_image;
 pub mod status;

@@ -8,17 +8,10 @@ use std::time::{Duration, Instant};
 
 use common::*;
 
-/// A site whose node servers finish what they have begun and keep a journal.
-fn graceful() -> Site {
-    let site = Site::new();
-    let journal = site.file("journal").display().to_string();
-    site.env("ON_TERM", "close").env("JOURNAL", journal)
-}
-
 #[test]
 #[ignore = "figure"]
 fn a_hundred_reloads_back_to_back() {
-    let site = graceful();
+    let site = Site::graceful();
     let balancer = Balancer::nodes(&site, 2, &["--drain-timeout", "1s"]);
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     load.proceed(500);
@@ -43,7 +36,7 @@ fn a_hundred_reloads_back_to_back() {
 #[test]
 #[ignore = "figure"]
 fn a_hundred_upgrades_back_to_back() {
-    let site = graceful();
+    let site = Site::graceful();
     let balancer = Balancer::nodes(&site, 2, &[]);
     let workers = balancer.workers();
     let table = format!("/proc/{}/fd", balancer.pid());
@@ -85,7 +78,7 @@ fn pause_of(said: &str) -> f64 {
 #[test]
 #[ignore = "figure"]
 fn reloads_to_what_fails_and_to_what_never_listens() {
-    let site = graceful();
+    let site = Site::graceful();
     let (fails, hangs) = (site.file("fails"), site.file("hangs"));
     let line = format!(
         "[ -e {} ] && {{ echo no such module; exit 7; }}; [ -e {} ] && exec sleep 1000; exec node {}",
@@ -123,7 +116,7 @@ fn reloads_to_what_fails_and_to_what_never_listens() {
 #[test]
 #[ignore = "figure"]
 fn a_leaking_worker_under_load() {
-    let site = graceful().env("LEAK_KIB", 8);
+    let site = Site::graceful().env("LEAK_KIB", 8);
     let balancer = Balancer::nodes(&site, 2, &["--max-memory", "160M", "--drain-timeout", "1s"]);
     let mix = Mix {
         short: 1,
@@ -162,7 +155,7 @@ fn a_leaking_worker_under_load() {
 fn a_thousand_pairs_of_operations() {
     let count =
         std::env::var("FORKFRONT_TEST_PAIRS").map_or(1000, |n| n.parse().expect("a number"));
-    let site = graceful();
+    let site = Site::graceful();
     let mut random = Random::seeded();
     let flags = ["--drain-timeout", "500ms", "--max-old", "4"];
     let balancer = Balancer::nodes(&site, 3, &flags);

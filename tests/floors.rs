@@ -87,7 +87,7 @@ fn none(rule: &str, broken: Vec<String>) {
 /// `Some` for a module of the library, by its name.
 fn floor(module: &str) -> Option<u8> {
     match module {
-        "wire" | "scoreboard" | "backend_board" | "error" | "sys" => Some(0),
+        "wire" | "scoreboard" | "backend_board" | "error" | "sys" | "random" => Some(0),
         "policy" | "config" | "status" | "protocol" => Some(1),
         "primary" | "proxy" | "worker" | "client" | "shim_image" => Some(2),
         "cli" | "main" => Some(3),

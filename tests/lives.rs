@@ -9,15 +9,6 @@ use common::*;
 use forkfront::status::SlotState;
 use nix::sys::signal::Signal;
 
-/// `n` workers of a shell line that sees `HTTP` as the node server.
-fn shells<'a>(site: &'a Site, n: u16, flags: &[&str], line: &str) -> Balancer<'a> {
-    let (n, line) = (n.to_string(), line.replace("HTTP", &server("http.js")));
-    let mut words = vec!["run", "-n", &n];
-    words.extend(flags);
-    words.extend(["--", "sh", "-c", &line]);
-    Balancer::spawn(site, &words)
-}
-
 /// `n` workers of a Python program in which `ADDRESS` is the site's, as a tuple.
 fn pythons<'a>(site: &'a Site, n: &str, program: &str) -> Balancer<'a> {
     let to = site.to();
@@ -41,11 +32,8 @@ fn a_server_that_goes_into_the_background_is_named_and_collected() {
 fn a_slot_that_comes_too_late_is_told_once_and_tried_again() {
     let site = Site::new();
     let mended = site.file("mended");
-    let line = format!(
-        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exec sleep 1000; exec node HTTP",
-        mended.display()
-    );
-    let mut balancer = shells(&site, 2, &["--ready-timeout", "1s"], &line);
+    let line = slot_1_until(&mended, "exec sleep 1000");
+    let mut balancer = Balancer::shells(&site, 2, &["--ready-timeout", "1s"], &line);
     balancer.until("slot 1 was late twice", |status| {
         status.slots[1].restarts >= 2 && status.slots[0].state == SlotState::Ready
     });
@@ -65,7 +53,7 @@ fn a_wrapper_that_dies_of_the_signal_takes_no_request_along() {
     // The shell does not pass the signal on; what it started finishes all the same.
     let site = Site::new().env("ON_TERM", "close");
     let flags = ["--drain-timeout", "100ms"];
-    let mut balancer = shells(&site, 1, &flags, "node HTTP; true");
+    let mut balancer = Balancer::shells(&site, 1, &flags, "node HTTP; true");
     balancer.all_ready();
     let client = Client::asking(site.to(), 1, "slow");
     balancer.until("the slow request is being served", |status| {
@@ -83,12 +71,13 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
     let site = Site::new();
     let flags = ["--grace", "500ms"];
     let line = "trap '' TERM; while :; do node HTTP; done";
-    let mut balancer = shells(&site, 2, &flags, line);
+    let mut balancer = Balancer::shells(&site, 2, &flags, line);
     balancer.all_ready();
     let start = Instant::now();
     balancer.signal(Signal::SIGTERM);
     assert_eq!(balancer.wait(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(5), "{start:?}");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
     balancer.nothing_left();
 }
 
@@ -96,7 +85,7 @@ fn what_ignores_sigterm_is_killed_after_its_grace() {
 fn a_stop_that_meets_what_a_dead_worker_has_left_comes_to_its_end() {
     let site = Site::new();
     let line = "(trap '' TERM; sleep 60) & exec node HTTP";
-    let mut balancer = shells(&site, 2, &["--grace", "2s"], line);
+    let mut balancer = Balancer::shells(&site, 2, &["--grace", "2s"], line);
     balancer.all_ready();
     let former = balancer.status().slots[0].pid.expect("a worker");
     balancer.command(&["restart", "0"]).done();
@@ -128,14 +117,7 @@ while True:
 "#;
     let mut balancer = pythons(&site, "2", program);
     let before = balancer.workers();
-    let body = Client::asking(site.to(), 1, "cut")
-        .body()
-        .expect("answered");
-    let cut: u32 = body
-        .split(' ')
-        .nth(1)
-        .and_then(|pid| pid.parse().ok())
-        .expect("a pid");
+    let cut = Client::asking(site.to(), 1, "cut").answered_by().pid;
     Crowd::gather(site.to(), 10..60).answers().all_answered(50);
     balancer.until("the worker is replaced", |status| {
         status
@@ -180,14 +162,9 @@ while True:
 #[test]
 fn a_server_that_dies_behind_a_wrapper_that_lives_gets_nothing_more() {
     let site = Site::new();
-    let mut balancer = shells(&site, 2, &[], "node HTTP & wait; sleep 1000");
+    let mut balancer = Balancer::shells(&site, 2, &[], "node HTTP & wait; sleep 1000");
     balancer.all_ready();
-    let first = Client::asking(site.to(), 1, "1").body().expect("answered");
-    let server: u32 = first
-        .split(' ')
-        .nth(1)
-        .and_then(|pid| pid.parse().ok())
-        .expect("a pid");
+    let server = Client::asking(site.to(), 1, "1").answered_by().pid;
     send(server, Signal::SIGKILL);
     Crowd::gather(site.to(), 10..60).answers().all_answered(50);
     let paused = |status: &forkfront::status::Status| {

@@ -18,12 +18,6 @@ struct Held<'a> {
     broken: PathBuf,
 }
 
-fn graceful() -> Site {
-    let site = Site::new();
-    let journal = site.file("journal").display().to_string();
-    site.env("ON_TERM", "close").env("JOURNAL", journal)
-}
-
 impl<'a> Held<'a> {
     fn start(site: &'a Site, n: &str) -> Self {
         let (hold, broken) = (site.file("hold"), site.file("broken"));
@@ -75,7 +69,7 @@ impl<'a> Held<'a> {
 
 #[test]
 fn reloads_that_wait_are_one() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     let (first, _) = held.reload_held_up();
@@ -92,7 +86,7 @@ fn reloads_that_wait_are_one() {
 
 #[test]
 fn each_client_of_a_reload_that_fails_is_told_the_truth() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let before = held.balancer.workers();
     let (first, _) = held.reload_held_up();
@@ -108,7 +102,7 @@ fn each_client_of_a_reload_that_fails_is_told_the_truth() {
 
 #[test]
 fn different_operations_take_their_turn() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     let (reload, _) = held.reload_held_up();
@@ -131,7 +125,7 @@ fn different_operations_take_their_turn() {
 #[test]
 fn a_stop_wins_over_what_is_under_way_and_what_waits() {
     for by_command in [true, false] {
-        let site = graceful();
+        let site = Site::graceful();
         let mut held = Held::start(&site, "2");
         let slow = Client::asking(site.to(), 1, "slow");
         held.balancer.until("the slow request is served", |status| {
@@ -154,7 +148,7 @@ fn a_stop_wins_over_what_is_under_way_and_what_waits() {
 
 #[test]
 fn a_successor_that_is_killed_ends_the_reload_and_nothing_else() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     let before = held.balancer.workers();
@@ -171,7 +165,7 @@ fn a_successor_that_is_killed_ends_the_reload_and_nothing_else() {
 #[test]
 fn an_old_worker_that_is_killed_in_its_reload_is_followed_by_its_successor() {
     for victim in [0, 1] {
-        let site = graceful();
+        let site = Site::graceful();
         let held = Held::start(&site, "2");
         let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
         load.proceed(100);
@@ -195,7 +189,7 @@ fn an_old_worker_that_is_killed_in_its_reload_is_followed_by_its_successor() {
 
 #[test]
 fn an_old_worker_that_is_killed_while_it_leaves_disturbs_nobody() {
-    let site = graceful();
+    let site = Site::graceful();
     let balancer = Balancer::nodes(&site, 2, &["--drain-timeout", "60s"]);
     let mut socket = Endless::open(site.to());
     let load = Load::start(site.to(), 4, 1, DEADLINE);
@@ -222,7 +216,7 @@ fn an_old_worker_that_is_killed_while_it_leaves_disturbs_nobody() {
 
 #[test]
 fn a_client_that_goes_away_changes_nothing() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let before = held.balancer.workers();
     let (reload, _) = held.reload_held_up();
@@ -237,7 +231,7 @@ fn a_client_that_goes_away_changes_nothing() {
 
 #[test]
 fn a_storm_of_signals_is_a_few_reloads() {
-    let site = graceful();
+    let site = Site::graceful();
     let held = Held::start(&site, "2");
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     let (reload, _) = held.reload_held_up();
@@ -263,7 +257,7 @@ fn a_storm_of_signals_is_a_few_reloads() {
 #[test]
 fn a_pause_of_the_primary_is_not_held_against_a_successor() {
     // C4: longer than a worker may take to get ready.
-    let site = graceful().env("BOOT_MS", 300);
+    let site = Site::graceful().env("BOOT_MS", 300);
     let balancer = Balancer::nodes(&site, 1, &["--ready-timeout", "2s"]);
     let before = balancer.workers();
     let reload = balancer.begin(&["reload"]);
@@ -283,7 +277,7 @@ fn a_pause_of_the_primary_is_not_held_against_a_successor() {
 #[test]
 fn pairs_of_operations_at_random_offsets() {
     // T11, small: figures_lifecycle.rs has 1,000.
-    let site = graceful();
+    let site = Site::graceful();
     let mut random = Random::seeded();
     let flags = ["--drain-timeout", "500ms", "--max-old", "4"];
     let balancer = Balancer::nodes(&site, 3, &flags);

@@ -12,13 +12,6 @@ use common::*;
 use forkfront::status::Status;
 use nix::sys::signal::Signal;
 
-/// A site whose node servers finish what they have begun and keep a journal.
-fn graceful() -> Site {
-    let site = Site::new();
-    let journal = site.file("journal").display().to_string();
-    site.env("ON_TERM", "close").env("JOURNAL", journal)
-}
-
 /// `n` ready workers of a shell line that sees `HTTP` as the node server and `BROKEN` as a file that is not there.
 fn breakable<'a>(site: &'a Site, n: &str, flags: &[&str], line: &str) -> (Balancer<'a>, PathBuf) {
     let broken = site.file("broken");
@@ -60,7 +53,7 @@ fn place(journal: &[String], what: &str, pids: &[u32]) -> Option<usize> {
 #[test]
 fn under_mixed_load_nothing_fails_and_the_new_one_serves_before_the_old_is_told() {
     // G1.
-    let site = graceful();
+    let site = Site::graceful();
     let balancer = Balancer::nodes(&site, 3, &[]);
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     load.proceed(300);
@@ -128,7 +121,7 @@ fn servers_that_die_of_the_signal_lose_no_short_connection() {
 #[test]
 fn a_new_version_that_exits_at_boot_changes_nothing() {
     // G2; then in the middle of a reload.
-    let site = graceful();
+    let site = Site::graceful();
     let line = "[ -e BROKEN ] && [ $FORKFRONT_SLOT = $(cat BROKEN) ] && { echo no such module; exit 7; }; exec node HTTP";
     let (balancer, broken) = breakable(&site, "3", &[], line);
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
@@ -164,7 +157,7 @@ fn a_new_version_that_exits_at_boot_changes_nothing() {
 #[test]
 fn a_new_version_that_never_listens_is_given_up_at_the_ready_timeout() {
     // G3.
-    let site = graceful();
+    let site = Site::graceful();
     let flags = ["--ready-timeout", "1500ms"];
     let line = "[ -e BROKEN ] && exec sleep 1000; exec node HTTP";
     let (balancer, broken) = breakable(&site, "2", &flags, line);
@@ -186,7 +179,7 @@ fn a_new_version_that_never_listens_is_given_up_at_the_ready_timeout() {
 #[test]
 fn a_command_that_cannot_be_started_changes_nothing() {
     // B4 in a reload.
-    let site = graceful();
+    let site = Site::graceful();
     let program = site.file("server");
     let text = format!("#!/bin/sh\nexec node {}\n", server("http.js"));
     fs::write(&program, text).expect("written");
@@ -211,10 +204,10 @@ fn a_command_that_cannot_be_started_changes_nothing() {
 #[test]
 fn endless_connections_keep_a_bounded_number_of_old_generations() {
     // G5.
-    let site = graceful();
+    let site = Site::graceful();
     let flags = [
         "--drain-timeout",
-        "700ms",
+        "2s",
         "--grace",
         "300ms",
         "--max-old",
@@ -255,7 +248,7 @@ fn endless_connections_keep_a_bounded_number_of_old_generations() {
 
 #[test]
 fn an_old_worker_whose_last_connection_ends_is_told_at_once() {
-    let site = graceful();
+    let site = Site::graceful();
     let flags = ["--drain-timeout", "60s"];
     let balancer = Balancer::nodes(&site, 1, &flags);
     let old = balancer.workers();
@@ -283,7 +276,7 @@ fn an_old_worker_whose_last_connection_ends_is_told_at_once() {
 
 #[test]
 fn usr2_and_hup_reload_too() {
-    let site = graceful();
+    let site = Site::graceful();
     let balancer = Balancer::nodes(&site, 2, &[]);
     let load = Load::mixed(site.to(), Mix::CI, 1, DEADLINE);
     for signal in [Signal::SIGUSR2, Signal::SIGHUP] {
@@ -300,7 +293,7 @@ fn usr2_and_hup_reload_too() {
 
 #[test]
 fn several_slots_at_a_time_if_wanted() {
-    let site = graceful().env("BOOT_MS", 700);
+    let site = Site::graceful().env("BOOT_MS", 700);
     let balancer = Balancer::nodes(&site, 4, &["--reload-parallel", "2"]);
     let old = balancer.workers();
     let reload = balancer.begin(&["reload"]);
@@ -333,7 +326,7 @@ fn release(directory: &Path, name: &str) -> PathBuf {
 #[test]
 fn a_release_behind_a_symlink_is_followed_and_the_former_may_go() {
     // G14: the primary was started in `current`, as a shell that went there would start it.
-    let site = graceful().env("RELEASE", "release");
+    let site = Site::graceful().env("RELEASE", "release");
     let (one, two) = (
         release(&site.directory, "one"),
         release(&site.directory, "two"),

@@ -9,22 +9,10 @@ use common::*;
 use forkfront::status::{SlotState, SlotStatus, Status};
 use nix::sys::signal::Signal;
 
-/// `n` workers of a shell line that sees `HTTP` as the node server.
-fn shells<'a>(site: &'a Site, n: u16, flags: &[&str], line: &str) -> Balancer<'a> {
-    let (n, line) = (n.to_string(), line.replace("HTTP", &server("http.js")));
-    let mut words = vec!["run", "-n", &n];
-    words.extend(flags);
-    words.extend(["--", "sh", "-c", &line]);
-    Balancer::spawn(site, &words)
-}
-
 /// Asks some worker to exit; returns its slot.
 fn one_exits(site: &Site) -> usize {
-    let body = Client::asking(site.to(), 1, "exit")
-        .body()
-        .expect("answered");
-    let slot = body.split(' ').next().and_then(|slot| slot.parse().ok());
-    slot.expect("a slot")
+    let answer = Client::asking(site.to(), 1, "exit").answered_by();
+    answer.slot.expect("a slot").into()
 }
 
 fn states(status: &Status) -> Vec<SlotState> {
@@ -66,7 +54,7 @@ fn on_failure_lets_a_success_be_the_end() {
 #[test]
 fn a_stop_exit_code_is_the_end_of_its_slot() {
     let site = Site::new();
-    let mut balancer = shells(
+    let mut balancer = Balancer::shells(
         &site,
         2,
         &["--stop-exit-codes", "77,78"],
@@ -84,11 +72,8 @@ fn a_stop_exit_code_is_the_end_of_its_slot() {
 fn too_many_restarts_are_the_end_of_a_slot_and_of_no_other() {
     let site = Site::new();
     let mended = site.file("mended");
-    let line = format!(
-        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
-        mended.display()
-    );
-    let mut balancer = shells(&site, 2, &["--max-restarts", "3/1m"], &line);
+    let line = slot_1_until(&mended, "exit 3");
+    let mut balancer = Balancer::shells(&site, 2, &["--max-restarts", "3/1m"], &line);
     let failed = gives_up(&site, &balancer, 1, SlotState::Failed);
     assert_eq!(failed.restarts, 3);
     let output = balancer.output();
@@ -135,11 +120,8 @@ fn never_means_never_and_a_reload_revives() {
 fn a_reload_tries_a_failed_slot_again() {
     let site = Site::new();
     let mended = site.file("mended");
-    let line = format!(
-        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
-        mended.display()
-    );
-    let balancer = shells(&site, 2, &["--max-restarts", "3/1m"], &line);
+    let line = slot_1_until(&mended, "exit 3");
+    let balancer = Balancer::shells(&site, 2, &["--max-restarts", "3/1m"], &line);
     let status = balancer.until("slot 1 has failed", |status| {
         let slot = status.slots.get(1);
         slot.is_some_and(|slot| slot.state == SlotState::Failed)
@@ -165,7 +147,7 @@ fn a_worker_that_was_still_starting_is_renewed_all_the_same() {
         "[ $FORKFRONT_SLOT = 1 ] && [ -e {0} ] && sleep $(cat {0}); exec node HTTP",
         delay.display()
     );
-    let mut balancer = shells(&site, 2, &["--reload-parallel", "2"], &line);
+    let mut balancer = Balancer::shells(&site, 2, &["--reload-parallel", "2"], &line);
     balancer.all_ready();
     let write = |seconds| std::fs::write(&delay, seconds).expect("written");
     write("1.5");
@@ -186,11 +168,8 @@ fn a_worker_that_was_still_starting_is_renewed_all_the_same() {
 fn a_reload_does_not_wait_for_a_slot_in_its_back_off() {
     let site = Site::new();
     let mended = site.file("mended");
-    let line = format!(
-        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
-        mended.display()
-    );
-    let balancer = shells(&site, 2, &[], &line);
+    let line = slot_1_until(&mended, "exit 3");
+    let balancer = Balancer::shells(&site, 2, &[], &line);
     let in_back_off = |status: &Status| {
         let slot = status.slots.get(1);
         slot.is_some_and(|slot| slot.state == SlotState::Waiting && slot.restarts >= 4)

@@ -106,46 +106,22 @@ fn serves_uvicorn(more: &[&str]) {
 
 #[test]
 fn gunicorn() {
-    let site = Site::new();
-    let (bind, directory) = (site.bind(), server(""));
-    serves(
-        &site,
-        &[
-            &python(),
-            "-B",
-            "-m",
-            "gunicorn",
-            "--log-level",
-            "warning",
-            "-b",
-            &bind,
-            "--chdir",
-            &directory,
-            "app:wsgi",
-        ],
-    );
+    serves_gunicorn(&Site::new(), &[]);
 }
 
 #[test]
 fn gunicorn_on_both_families() {
-    let site = Site::on("::");
-    let (bind, directory) = (site.bind(), server(""));
-    serves(
-        &site,
-        &[
-            &python(),
-            "-B",
-            "-m",
-            "gunicorn",
-            "-w",
-            "2",
-            "-b",
-            &bind,
-            "--chdir",
-            &directory,
-            "app:wsgi",
-        ],
-    );
+    serves_gunicorn(&Site::on("::"), &["-w", "2"]);
+}
+
+#[track_caller]
+fn serves_gunicorn(site: &Site, more: &[&str]) {
+    let (bind, directory, python) = (site.bind(), server(""), python());
+    let mut command = vec![python.as_str(), "-B", "-m", "gunicorn"];
+    command.extend(more);
+    command.extend(["--log-level", "warning", "-b", &bind]);
+    command.extend(["--chdir", &directory, "app:wsgi"]);
+    serves(site, &command);
 }
 
 #[test]
@@ -235,27 +211,19 @@ fn redis() {
 
 #[test]
 fn java_with_epoll() {
-    serves(
-        &Site::new(),
-        &[
-            "java",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            &server("Server.java"),
-        ],
-    );
+    serves_java(&[]);
 }
 
 #[test]
 fn java_that_blocks() {
-    serves(
-        &Site::new(),
-        &[
-            "java",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            &server("Server.java"),
-            "blocking",
-        ],
-    );
+    serves_java(&["blocking"]);
+}
+
+#[track_caller]
+fn serves_java(more: &[&str]) {
+    let program = server("Server.java");
+    let mut command = vec!["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+    command.push(&program);
+    command.extend(more);
+    serves(&Site::new(), &command);
 }

@@ -8,25 +8,13 @@ use common::*;
 use forkfront::status::SlotState;
 use nix::sys::signal::Signal;
 
-/// `n` workers of a shell line that sees `HTTP` as the node server.
-fn shells<'a>(site: &'a Site, n: u16, flags: &[&str], line: &str) -> Balancer<'a> {
-    let (n, line) = (n.to_string(), line.replace("HTTP", &server("http.js")));
-    let mut words = vec!["run", "-n", &n];
-    words.extend(flags);
-    words.extend(["--", "sh", "-c", &line]);
-    Balancer::spawn(site, &words)
-}
-
 #[test]
 fn a_crash_loop_in_one_slot_is_slowed_down_and_leaves_the_rest_alone() {
     // B1.
     let site = Site::new();
     let mended = site.file("mended");
-    let line = format!(
-        "[ $FORKFRONT_SLOT = 1 ] && [ ! -e {} ] && exit 3; exec node HTTP",
-        mended.display()
-    );
-    let mut balancer = shells(&site, 3, &[], &line);
+    let line = slot_1_until(&mended, "exit 3");
+    let mut balancer = Balancer::shells(&site, 3, &[], &line);
     balancer.until("the others ready, slot 1 failing", |status| {
         let ready = status
             .slots
@@ -116,7 +104,7 @@ fn orphans_of_workers_are_collected() {
     // B6: each worker leaves 200 grandchildren to the subreaper.
     let site = Site::new();
     let line = "for i in $(seq 200); do (sh -c 'exit 0' &) ; done; exec node HTTP";
-    let mut balancer = shells(&site, 2, &[], line);
+    let mut balancer = Balancer::shells(&site, 2, &[], line);
     balancer.all_ready();
     eventually("no zombies", || {
         children_in_state_z(balancer.pid()).is_empty().then_some(())
@@ -133,13 +121,11 @@ fn a_worker_that_ends_on_purpose_is_replaced_and_nothing_fails() {
         let load = Load::start(site.to(), 4, 1000 * id, DEADLINE);
         load.proceed(50);
         load.stop().clean();
-        let client = Client::asking(site.to(), id, "exit");
-        let body = client.body().expect("answered");
-        let ended = body.split(' ').nth(1).and_then(|pid| pid.parse().ok());
+        let ended = Client::asking(site.to(), id, "exit").answered_by().pid;
         Crowd::gather(site.to(), 100_000..100_030)
             .answers()
             .all_answered(30);
-        balancer.replaced(&[ended.expect("a pid")]);
+        balancer.replaced(&[ended]);
     }
     balancer.finish();
 }
@@ -149,7 +135,7 @@ fn nobody_waits_for_a_worker_that_is_not_up() {
     // B14: slot 1 listens after 4 s.
     let site = Site::new();
     let line = "[ $FORKFRONT_SLOT = 1 ] && sleep 4; exec node HTTP";
-    let mut balancer = shells(&site, 2, &[], line);
+    let mut balancer = Balancer::shells(&site, 2, &[], line);
     balancer.until("slot 0 ready", |status| {
         status
             .slots
@@ -160,7 +146,7 @@ fn nobody_waits_for_a_worker_that_is_not_up() {
     assert_eq!(balancer.status().slots[1].state, SlotState::Starting);
     tally.all_answered(50).even(1, 0);
     assert!(
-        tally.slowest() < Duration::from_secs(2),
+        tally.slowest() < Duration::from_secs(3),
         "{:?}",
         tally.slowest()
     );
@@ -229,7 +215,8 @@ fn a_worker_starts_clean() {
 fn grandchildren_die_with_their_worker() {
     // I5.
     let site = Site::new();
-    let mut balancer = shells(&site, 1, &[], "sleep 1000 & sleep 1000 & node HTTP; exit 1");
+    let mut balancer =
+        Balancer::shells(&site, 1, &[], "sleep 1000 & sleep 1000 & node HTTP; exit 1");
     balancer.all_ready();
     let worker = balancer.workers()[0];
     assert!(members_of(worker).len() >= 4, "{:?}", members_of(worker));

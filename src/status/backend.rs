@@ -135,18 +135,17 @@ impl std::fmt::Display for BackendState {
     }
 }
 
-#[cfg(test)]
 impl BackendStatus {
-    /// One of the app `proxy` that nobody has come to yet.
-    pub fn unused(backend: &str, address: &str, state: BackendState) -> Self {
+    /// One that nobody has come to yet.
+    pub fn new(app: &str, backend: &str, address: &str, state: BackendState) -> Self {
         let up = state == BackendState::Up;
         Self {
-            app: "proxy".to_owned(),
+            app: app.to_owned(),
             backend: backend.to_owned(),
             address: address.to_owned(),
             state,
             why: None,
-            for_s: 61.0,
+            for_s: 0.0,
             weight: 1,
             share_percent: if up { 100 } else { 0 },
             backup: false,
@@ -161,6 +160,15 @@ impl BackendStatus {
             bytes_in: 0,
             bytes_out: 0,
             connect_us: QueueWait::default(),
+        }
+    }
+
+    /// One of the app `proxy`, and that for a minute.
+    #[cfg(test)]
+    pub fn unused(backend: &str, address: &str, state: BackendState) -> Self {
+        Self {
+            for_s: 61.0,
+            ..Self::new("proxy", backend, address, state)
         }
     }
 }

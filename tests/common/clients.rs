@@ -140,6 +140,14 @@ impl Client {
         }
     }
 
+    /// Who gave the one answer on a connection that the server closes.
+    #[track_caller]
+    pub fn answered_by(self) -> Answer {
+        let body = self.body().expect("answered");
+        let (answer, _) = said_by(&body).unwrap_or_else(|| panic!("who says {body:?}?"));
+        answer
+    }
+
     /// One request for `/id` and its answer on a connection that stays open.
     pub fn exchange(&mut self, id: u64) -> Outcome {
         let path = id.to_string();
@@ -356,14 +364,21 @@ fn judge(bytes: &[u8], id: &str) -> Outcome {
     if content_length(head).is_some_and(|length| body.len() < length) {
         return Outcome::ResetAfter;
     }
-    let words: Vec<&str> = body.trim_end().split(' ').collect();
-    match words[..] {
-        [slot, pid, answered] if answered == id && pid.parse::<u32>().is_ok() => {
-            Outcome::Ok(Answer {
-                slot: slot.parse().ok(),
-                pid: pid.parse().expect("checked"),
-            })
-        }
+    match said_by(body) {
+        Some((answer, answered)) if answered == id => Outcome::Ok(answer),
         _ => Outcome::Wrong(text.into_owned()),
     }
+}
+
+/// Who speaks, and the one word more that it says.
+fn said_by(body: &str) -> Option<(Answer, &str)> {
+    let words: Vec<&str> = body.trim_end().split(' ').collect();
+    let [slot, pid, said] = words[..] else {
+        return None;
+    };
+    let answer = Answer {
+        slot: slot.parse().ok(),
+        pid: pid.parse().ok()?,
+    };
+    Some((answer, said))
 }

@@ -17,11 +17,10 @@ fn a_backend_that_requires_a_proxy_header_gets_one_of_each_check() {
     let _nginx = Front::nginx_server(&site, at, &server);
     for check in ["tcp", "http:/"] {
         for version in ["v1", "v2"] {
-            let (listen, to) = (site.bind(), at.to_string());
-            let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1"];
             let checks = ["--check", check, "--check-interval", "50ms", "--fall", "1"];
             let send = ["--send-proxy", version];
-            let balancer = Balancer::start(&site, &[&words[..], &checks, &send].concat());
+            let flags = [&checks[..], &send].concat();
+            let balancer = proxy(&site, &at.to_string(), "1", &flags);
             let status = balancer.until("checked", |status| status.backends[0].checks_good >= 5);
             let backend = &status.backends[0];
             let seen = (backend.state, backend.checks_bad);
@@ -100,11 +99,10 @@ fn sessions_of_one_that_is_down_are_reset_at_both_ends_in_old_workers_too() {
     let site = Site::new();
     let (first, listener) = that_can_be_closed(&site);
     let other = Backends::tcp(&site, 1);
-    let (listen, to) = (site.bind(), format!("{first}+max=100,{}", other.to("")));
-    let words = ["proxy", "-l", &listen, "--to", &to, "-n", "2"];
+    let to = format!("{first}+max=100,{}", other.to(""));
     let checks = ["--check", "tcp", "--check-interval", "100ms", "--fall", "1"];
     let flags = ["--on-down", "kill", "--balance", "first"];
-    let balancer = Balancer::start(&site, &[&words[..], &checks, &flags].concat());
+    let balancer = proxy(&site, &to, "2", &[&checks[..], &flags].concat());
     let mut pairs = Vec::new();
     let mut pair = || {
         let client = TcpStream::connect(site.to()).expect("connected");

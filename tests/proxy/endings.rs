@@ -11,27 +11,9 @@ fn who_is_on_the_way_to_a_backend_that_is_cut_goes_to_another() {
     let alive = Backends::tcp(&site, 1);
     let (full, _taken) = unanswering(&site);
     let to = format!("{full},{}", alive.to(""));
-    let listen = site.bind();
-    let words = [
-        "proxy",
-        "-n",
-        "2",
-        "-l",
-        &listen,
-        "--to",
-        &to,
-        "--balance",
-        "first",
-        "--check",
-        "tcp",
-        "--check-timeout",
-        "700ms",
-        "--on-down",
-        "kill",
-        "--retries",
-        "0",
-    ];
-    let balancer = Balancer::start(&site, &words);
+    let checks = ["--check", "tcp", "--check-timeout", "700ms"];
+    let flags = ["--balance", "first", "--on-down", "kill", "--retries", "0"];
+    let balancer = proxy(&site, &to, "2", &[&checks[..], &flags].concat());
     // The first check is still under way, and so is this one's connect when it has failed.
     let mut client = Raw::sending(client(1), site.to(), b"hi");
     assert_eq!(client.greeted_by(), 0);

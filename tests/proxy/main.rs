@@ -26,14 +26,18 @@ use socket2::{Domain, Socket, Type};
 /// Nothing but sessions finds out how backends are, and nothing comes of it.
 const ALONE: [&str; 4] = ["--check", "off", "--eject-after", "0"];
 
-/// Two workers before these backends.
+/// So many workers before these backends.
+#[track_caller]
+fn proxy<'a>(site: &'a Site, to: &str, n: &str, flags: &[&str]) -> Balancer<'a> {
+    let listen = site.bind();
+    let words = ["proxy", "-l", &listen, "--to", to, "-n", n];
+    Balancer::start(site, &[&words[..], flags].concat())
+}
+
+/// Two workers before these backends, which only sessions know.
 #[track_caller]
 fn behind<'a>(site: &'a Site, to: &str, flags: &[&str]) -> Balancer<'a> {
-    let listen = site.bind();
-    let mut words = vec!["proxy", "-l", &listen, "--to", to, "-n", "2"];
-    words.extend(ALONE);
-    words.extend(flags);
-    Balancer::start(site, &words)
+    proxy(site, to, "2", &[&ALONE[..], flags].concat())
 }
 
 /// A client from an address of its own.

@@ -220,8 +220,7 @@ fn who_reads_nothing_costs_no_time_and_little_memory_and_goes_on_where_it_was() 
     const WHOLE: usize = 24 << 20;
     let site = Site::new();
     let here = Here::new(&site);
-    let (listen, to) = (site.bind(), &here.to);
-    let balancer = Balancer::start(&site, &["proxy", "-l", &listen, "--to", to, "-n", "1"]);
+    let balancer = proxy(&site, &here.to, "1", &[]);
     let worker = balancer.workers()[0];
     let before = rss_kib(worker);
     // Half of them talk up, the others down.

@@ -188,11 +188,10 @@ fn without_a_free_port_clients_wait_and_nobody_is_blamed() {
     }
     let site = Site::new();
     let backends = Backends::tcp(&site, 2);
-    let (listen, to) = (site.bind(), backends.to(""));
-    let words = ["proxy", "-l", &listen, "--to", &to, "-n", "2"];
     let eject = ["--eject-after", "1", "--connect-timeout", "20s"];
     let checks = ["--check", "tcp", "--check-interval", "200ms", "--fall", "1"];
-    let balancer = Balancer::start(&site, &[&words[..], &eject, &checks].concat());
+    let flags = [&eject[..], &checks].concat();
+    let balancer = proxy(&site, &backends.to(""), "2", &flags);
     leave_ports(PORTS);
     let (mut stayed, mut late) = until_one_waits(&site, &balancer);
     assert!(stayed.len() >= usize::from(PORTS), "{}", stayed.len());
@@ -222,7 +221,7 @@ fn who_waits_for_a_port_too_long_is_reset_and_counted() {
     }
     let site = Site::new();
     let backends = Backends::tcp(&site, 1);
-    let flags = ["--connect-timeout", "300ms"];
+    let flags = ["--connect-timeout", "2s"];
     let balancer = behind(&site, &backends.to(""), &flags);
     leave_ports(4);
     let (stayed, mut late) = until_one_waits(&site, &balancer);

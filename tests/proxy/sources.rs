@@ -17,22 +17,10 @@ fn sessions_and_checks_come_from_the_addresses_that_are_given_in_turn() {
             backends::serve_alone(stream, 0);
         }
     });
-    let listen = site.bind();
     // The last is none of ours (RFC 5737), and is passed over.
-    let words = [
-        "proxy",
-        "-n",
-        "1",
-        "-l",
-        &listen,
-        "--to",
-        &to,
-        "--check",
-        "tcp",
-        "--source",
-        "127.77.0.1,::1,127.77.0.2,192.0.2.1",
-    ];
-    let balancer = Balancer::start(&site, &words);
+    let sources = "127.77.0.1,::1,127.77.0.2,192.0.2.1";
+    let flags = ["--check", "tcp", "--source", sources];
+    let balancer = proxy(&site, &to, "1", &flags);
     balancer.until("it was checked", |status| {
         status.backends[0].checks_good > 0
     });

@@ -12,6 +12,7 @@ use crate::config::Proxy;
 use crate::config::proxy::{Check, CheckWhat, Eject, Host, OnDown, Target};
 use crate::policy::backends::item::{Lead, Missing, Resolved};
 use crate::policy::deadlines::Moment;
+use crate::random::Random;
 
 fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
@@ -624,23 +625,6 @@ fn one_on_trial_is_better_than_one_that_is_down() {
     assert!(said.contains(&News::FailOpen), "{said:?}");
 }
 
-/// A generator of Vigna's, which is good enough here.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
 #[test]
 fn whatever_happens_somebody_serves_who_may() {
     for seed in 0..200 {
@@ -662,7 +646,7 @@ fn whatever_happens_somebody_serves_who_may() {
         config.slow_start = secs(random.below(3) as f64 * 5.0);
         let mut world = World::new(&config);
         for _ in 0..400 {
-            let at = random.below(names.len() as u64 + 1) as usize;
+            let at = random.below(names.len() + 1);
             let name = names.get(at).map_or("10.9.0.1:1", String::as_str);
             match random.below(12) {
                 0..=2 => _ = world.check(at, random.below(2) == 0),

@@ -95,26 +95,12 @@ fn unresolved(app: &str, item: &Item, useless: Option<String>, now: Moment) -> B
     let why = useless.or_else(|| item.trouble.clone());
     let why = why.unwrap_or_else(|| "its name is being resolved".to_owned());
     BackendStatus {
-        app: app.to_owned(),
-        backend: item.name(),
-        address: String::new(),
-        state: BackendState::Unresolved,
         why: Some(why),
         for_s: now.since(item.since).as_secs_f64(),
         weight: item.backend.weight,
-        share_percent: 0,
         backup: item.backend.backup,
         max: item.backend.max,
-        open: 0,
-        connects: 0,
-        failures: 0,
-        retried: 0,
-        ejections: 0,
-        checks_good: 0,
-        checks_bad: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        connect_us: QueueWait::default(),
+        ..BackendStatus::new(app, &item.name(), "", BackendState::Unresolved)
     }
 }
 

@@ -12,6 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::*;
+use crate::random::Random;
 
 mod closing;
 mod resets;
@@ -32,23 +33,6 @@ static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
     period.truncate(63_997);
     period.repeat(11 * MIB / period.len())
 });
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 /// The outer end of a connection and ours.
 fn connection() -> (TcpStream, OwnedFd) {

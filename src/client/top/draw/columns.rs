@@ -23,27 +23,22 @@ pub struct Column<C> {
 impl<C: Copy> Column<C> {
     /// Numbers.
     pub const fn numbers(what: C, head: &'static str, width: usize, rank: u8) -> Self {
-        let (left, grows_to) = (false, 0);
         Self {
             what,
             head,
             width,
             rank,
-            left,
-            grows_to,
+            left: false,
+            grows_to: 0,
         }
     }
 
     /// Text.
     pub const fn text(what: C, head: &'static str, width: usize, rank: u8) -> Self {
-        let (left, grows_to) = (true, 0);
+        let numbers = Self::numbers(what, head, width, rank);
         Self {
-            what,
-            head,
-            width,
-            rank,
-            left,
-            grows_to,
+            left: true,
+            ..numbers
         }
     }
 

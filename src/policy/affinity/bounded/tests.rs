@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::affinity::Key;
+use crate::random::Random;
 
 const BOUND: &str = "1.25";
 
@@ -66,18 +67,6 @@ impl Fleet for Slots {
     }
     fn serves(&self, slot: usize) -> bool {
         !self.down[slot]
-    }
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
     }
 }
 

@@ -1,8 +1,8 @@
 //! PROXY headers of both versions, and what a reader of the specification makes of nearly right ones.
 
-use super::random::Random;
 use super::*;
 use crate::policy::sniff::proxy::{Header, read};
+use crate::random::Random;
 
 mod haproxy;
 mod reference;

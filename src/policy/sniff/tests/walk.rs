@@ -1,7 +1,7 @@
 //! What holds for any bytes: no panic, an answer at the end, and one answer only.
 
-use super::random::Random;
 use super::*;
+use crate::random::Random;
 
 const KEYS: [&str; 11] = [
     "header:x-user",
