@@ -1,6 +1,7 @@
 //! The proxy's event loop: one thread, one poll, any number of sessions. Takes connections while there is room for
 //! them, gives every session its turn, and when the worker is to leave finishes what is open.
 
+mod accept;
 mod queue;
 
 use std::collections::VecDeque;
@@ -13,6 +14,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 use slab::Slab;
 
+use accept::{Accepting, Capacity};
+
 use super::patience::NEVER;
 use super::session::{Session, Step};
 use super::site::Site;
@@ -20,17 +23,13 @@ use super::source::{Id, Source};
 use super::view::View;
 use crate::policy::courtesy::Courtesy;
 use crate::policy::wheel::Wheel;
+use crate::sys::footprint;
 use crate::sys::scheduler::{SchedStat, let_wakers_finish};
-use crate::sys::{footprint, limits};
 use crate::worker::join::ProxyMeans;
-use crate::worker::{Connection, End, Listener, Stopper};
+use crate::worker::{End, Listener, Stopper};
 
-/// Connections taken in one go before sessions have their turn.
-const ACCEPT_BATCH: usize = 32;
 /// Events taken in one go.
 const EVENTS: usize = 512;
-/// How long connections wait when no descriptor is free and no session ends, ms.
-const PAUSE: u64 = 20;
 /// How often sessions that wait for room look for it though no bell was rung: a backend may have got up, ms.
 const QUEUE_LOOK: u64 = 100;
 /// How often means of moving bytes that nobody needs are given back, while there are any, ms.
@@ -38,19 +37,6 @@ const TIDY: u64 = 10_000;
 /// After the one that made it leave, ms: the kernel sends the one for the primary's death when the thread goes that has
 /// started us, and again when one goes that was left over then (prctl(2)).
 const SAME_SIGNAL: u64 = 1_000;
-/// Descriptors that are not for sessions.
-const OTHER_DESCRIPTORS: u64 = 64;
-
-/// What is known of connections to take, since the poll tells of each arrival once only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepting {
-    /// None are queued; an event will tell.
-    OnEvent,
-    /// Some may be queued.
-    Now,
-    /// Some may be queued, but no descriptor was free: looked for again when a session ends, or at this time.
-    At(u64),
-}
 
 /// The server's state.
 pub struct Server {
@@ -75,7 +61,7 @@ pub struct Server {
     courtesy: Courtesy,
     /// Without, it is never given up.
     scheduled: Option<SchedStat>,
-    most: usize,
+    capacity: Capacity,
     next_age: u32,
     site: Site,
 }
@@ -111,7 +97,7 @@ impl Server {
             tidy_at: NEVER,
             courtesy: Courtesy::default(),
             scheduled: SchedStat::open().ok(),
-            most: most_sessions()?,
+            capacity: Capacity::new()?,
             next_age: 0,
             site,
         })
@@ -256,51 +242,6 @@ impl Server {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.sessions.len() < self.most
-    }
-
-    /// Takes what is queued.
-    fn accept(&mut self) -> io::Result<()> {
-        for _ in 0..ACCEPT_BATCH {
-            let Some(listener) = &self.listener else {
-                return Ok(());
-            };
-            if self.accepting != Accepting::Now || !self.has_room() {
-                return Ok(());
-            }
-            // Two sockets and two pipes each, at most.
-            let ample = self.sessions.len() < self.most / 3;
-            let taken = match ample {
-                true => listener.try_accept_into_room(),
-                false => listener.try_accept(),
-            };
-            match taken {
-                Ok(Some(connection)) => self.admit(connection),
-                Ok(None) => self.finish()?,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => self.accepting = Accepting::OnEvent,
-                    io::ErrorKind::InvalidData => self.site.complain(error),
-                    _ if limits::is_exhaustion(&error) => {
-                        self.site
-                            .complain(format_args!("connections wait: {error}"));
-                        self.accepting = Accepting::At(self.site.now + PAUSE);
-                    }
-                    _ => return Err(error),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    fn admit(&mut self, connection: Connection) {
-        self.next_age = self.next_age.wrapping_add(1);
-        let age = self.next_age;
-        let session = Session::new(connection, age, self.site.now);
-        let place = self.sessions.insert(session);
-        self.turn(Id { place, age }, Session::begin);
-    }
-
     /// Lets one session go on, if it is still there.
     fn turn(
         &mut self,
@@ -362,6 +303,8 @@ impl Server {
         // that has ended the listener, or one comes for the primary's death.
         if listener.ended() != Some(End::Drained) {
             self.passes_until = self.site.now.saturating_add(SAME_SIGNAL);
+            // What has come by now is not to be read later than that, should we be stopped meanwhile.
+            while self.stopper.take_signal() {}
         }
         let token = Source::Stopper.token();
         registry.register(&mut self.stopper, token, Interest::READABLE)
@@ -387,11 +330,4 @@ impl Server {
             },
         );
     }
-}
-
-/// Two descriptors each, and one end of a pipe may come to it.
-fn most_sessions() -> io::Result<usize> {
-    let files = limits::raise_open_files()?.now;
-    let most = files.saturating_sub(OTHER_DESCRIPTORS) / 2;
-    Ok(usize::try_from(most).unwrap_or(usize::MAX).max(1))
 }

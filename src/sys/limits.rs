@@ -158,6 +158,14 @@ pub fn raise_open_files() -> io::Result<OpenFiles> {
     })
 }
 
+/// How many files this process may have open now, the soft limit.
+///
+/// # Errors
+/// Those of getrlimit(2).
+pub fn open_files() -> io::Result<u64> {
+    Ok(getrlimit(Resource::RLIMIT_NOFILE)?.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,5 +266,6 @@ mod tests {
         let files = raise_open_files().unwrap();
         assert!(files.now >= files.original.0);
         assert_eq!(raise_open_files().unwrap().now, files.now);
+        assert_eq!(open_files().unwrap(), files.now);
     }
 }

@@ -15,6 +15,7 @@ use mio::{Interest, Registry, Token};
 use super::stream::Stream;
 use crate::scoreboard::{PROCESSES, Process};
 use crate::sys::board::Board;
+use crate::sys::clock::now_ns;
 
 /// One connection. Reads and writes go to the client's socket; dropping it closes the connection and counts
 /// it as closed, which is what `--balance least-connections` and a graceful stop go by.
@@ -217,6 +218,14 @@ impl Seat {
         // In this order: what is counted as taken and not as open has been closed.
         self.board.note_opened(self.process(), 1);
         self.board.note_taken(self.channel, waited, now_ns);
+    }
+
+    /// Counts a connection that the kernel has thrown away for want of a descriptor: as taken and closed too, or the
+    /// primary would see it in the queue for ever.
+    pub(super) fn note_lost(&self) {
+        self.board.truncated.fetch_add(1, Relaxed);
+        self.note_taken(Duration::ZERO, now_ns());
+        self.board.note_closed(self.process(), 1);
     }
 }
 

@@ -119,7 +119,8 @@ impl Listener {
     }
 
     /// As [`try_accept`](Self::try_accept), for one who knows that a descriptor number is free, since all that are in use
-    /// in this process are its own: two system calls less. Were there none, the connection would be lost.
+    /// in this process are its own: two system calls less. Is there none after all, the connection is lost: one, and then
+    /// the error is `EMFILE`.
     pub(crate) fn try_accept_into_room(&self) -> io::Result<Option<Connection>> {
         self.take(Room::Known)
     }

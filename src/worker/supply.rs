@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -306,9 +307,6 @@ fn take_from_channel(
             Received::Empty => return Err(io::Error::from(io::ErrorKind::WouldBlock).into()),
             Received::Closed => return Err(Dry::Ended(End::PrimaryGone)),
         };
-        if truncated {
-            seat.board.truncated.fetch_add(1, Relaxed);
-        }
         let record = Record::decode(&buffer[..length]).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -318,6 +316,13 @@ fn take_from_channel(
         match (record.kind, fd) {
             (Kind::Connection, Some(fd)) => return Ok((fd, record)),
             (Kind::Drain, _) => return Err(Dry::Ended(End::Drained)),
+            (Kind::Connection, None) if truncated => {
+                seat.note_lost();
+                // Whoever knew of room knows something that is true no more: not one more is lost for it.
+                if room == Room::Known {
+                    return Err(io::Error::from(Errno::EMFILE).into());
+                }
+            }
             (Kind::Connection, None) | (Kind::Wake, _) => {}
         }
     }

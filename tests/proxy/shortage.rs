@@ -111,6 +111,35 @@ fn without_a_free_descriptor_clients_wait_and_nobody_is_blamed() {
 }
 
 #[test]
+fn a_limit_that_is_lowered_from_outside_costs_one_connection_at_most() {
+    // The limit is looked at once in a second.
+    for (pause, lost) in [(1_100, 0), (0, 1)] {
+        let site = Site::new();
+        let backends = Backends::tcp(&site, 1);
+        let (listen, to) = (site.bind(), backends.to(""));
+        let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1"];
+        let balancer =
+            Balancer::start(&site, &[&words[..], &["--connect-timeout", "25s"]].concat());
+        let worker = balancer.workers()[0];
+        let mut stayed = stay(&site, 5);
+        leave(worker, Some(0));
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        let mut late: Vec<Raw> = (0..6).map(|n| come(&site, 20 + n)).collect();
+        says(&balancer, "connections wait: Too many open files");
+        alive(&mut stayed);
+        leave(worker, None);
+        let unserved = late.iter_mut().filter_map(|one| {
+            one.finish_sending();
+            one.rest().is_empty().then_some(())
+        });
+        let unserved = unserved.count();
+        assert!(unserved <= lost, "{unserved} after {pause} ms");
+        drop(stayed);
+        balancer.finish();
+    }
+}
+
+#[test]
 fn with_few_descriptors_every_byte_arrives_all_the_same() {
     let site = Site::new();
     let sums = Sums::start(&site, 2);
