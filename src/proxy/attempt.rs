@@ -140,7 +140,6 @@ impl Session {
                         .tried
                         .insert(usize::from(self.at.unwrap_or_default()));
                     attempt.out_of_ports = true;
-                    site.view.without_port();
                     self.give_place_back(site);
                 }
                 Err(Errno::EAGAIN) if attempt.rested_until <= site.now => {
@@ -259,7 +258,7 @@ impl Session {
         attempt.since = Instant::now();
         let some = fresh != 0 || !attempt.first.is_empty();
         attempt.quiet = some;
-        let dialed = site.view.dial(place, some);
+        let dialed = site.view.dial(place, some, (site.now, attempt.since));
         if dialed.is_err() {
             attempt.first.extend_from_slice(&site.first[..fresh]);
         }

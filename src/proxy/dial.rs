@@ -9,11 +9,18 @@ use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::view::Door;
-use crate::sys::socket::connect_from;
+use crate::sys::socket::{connect_from, has_source};
 
 /// Our own addresses to connect from.
 #[derive(Debug, Default)]
 pub struct Sources {
+    v4: Ring,
+    v6: Ring,
+}
+
+/// Those of one family.
+#[derive(Debug, Default)]
+struct Ring {
     all: Vec<SockAddr>,
     turn: usize,
 }
@@ -21,20 +28,34 @@ pub struct Sources {
 impl Sources {
     /// These.
     pub fn new(all: &[IpAddr]) -> Self {
-        let all = all.iter().map(|own| SocketAddr::new(*own, 0).into());
-        Self {
-            all: all.collect(),
+        let (v4, v6): (Vec<IpAddr>, _) = all.iter().partition(|own| own.is_ipv4());
+        let ring = |all: Vec<IpAddr>| Ring {
+            all: all.iter().map(|own| SocketAddr::new(*own, 0).into()).collect(),
             turn: 0,
+        };
+        Self {
+            v4: ring(v4),
+            v6: ring(v6),
         }
     }
 
     /// Those of this family, another one first each time.
     fn next(&mut self, domain: Domain) -> impl Iterator<Item = &SockAddr> {
+        let ring = match domain {
+            Domain::IPV4 => Some(&mut self.v4),
+            Domain::IPV6 => Some(&mut self.v6),
+            _ => None,
+        };
+        ring.into_iter().flat_map(Ring::next)
+    }
+}
+
+impl Ring {
+    fn next(&mut self) -> impl Iterator<Item = &SockAddr> {
         let first = self.turn;
         self.turn = (first + 1) % self.all.len().max(1);
         let (before, from) = self.all.split_at(first);
-        let all = from.iter().chain(before);
-        all.filter(move |own| own.domain() == domain)
+        from.iter().chain(before)
     }
 }
 
@@ -50,17 +71,26 @@ pub enum Dialed {
 /// Begins to connect. `bytes_are_there`: some will be sent as soon as it stands.
 ///
 /// # Errors
-/// Those of socket(2) and connect(2) that say that it will not come about.
+/// Those of socket(2) and connect(2) that say that it will not come about. `EADDRNOTAVAIL`: of our own ports none is
+/// free for it, or nothing gets there from those addresses of ours that are given; that is not the backend's fault.
 pub fn dial(door: &Door, bytes_are_there: bool, sources: &mut Sources) -> Result<Dialed, Errno> {
     let mut outcome = None;
     for own in sources.next(door.domain) {
-        outcome = Some(dial_from(Some(own), door, bytes_are_there));
+        outcome = Some(match dial_from(Some(own), door, bytes_are_there) {
+            // From the machine's own addresses nothing gets to another one: connect(2) says so in this way.
+            Err(Errno::EINVAL) => Err(Errno::EADDRNOTAVAIL),
+            other => other,
+        });
         // From another there may be a port, or it may be one of ours.
         if !matches!(outcome, Some(Err(Errno::EADDRNOTAVAIL))) {
             break;
         }
     }
-    outcome.unwrap_or_else(|| dial_from(None, door, bytes_are_there))
+    outcome.unwrap_or_else(|| match dial_from(None, door, bytes_are_there) {
+        // Where there is no IPv6, it is not for want of ports.
+        Err(Errno::EADDRNOTAVAIL) if !has_source(&door.address) => Err(Errno::ENETUNREACH),
+        other => other,
+    })
 }
 
 fn dial_from(own: Option<&SockAddr>, door: &Door, bytes_are_there: bool) -> Result<Dialed, Errno> {
@@ -128,9 +158,12 @@ mod tests {
                 .map(|own| own.as_socket().unwrap().ip());
             own.map(|own| own.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(next(Domain::IPV4), ["10.0.0.1", "10.0.0.2"]);
-        assert_eq!(next(Domain::IPV6), ["::1"]);
-        assert_eq!(next(Domain::IPV4), ["10.0.0.2", "10.0.0.1"]);
+        // What the others do is nothing to them.
+        for _ in 0..2 {
+            assert_eq!(next(Domain::IPV4), ["10.0.0.1", "10.0.0.2"]);
+            assert_eq!(next(Domain::IPV6), ["::1"]);
+            assert_eq!(next(Domain::IPV4), ["10.0.0.2", "10.0.0.1"]);
+        }
         assert_eq!(next(Domain::UNIX), [""; 0]);
         assert_eq!(Sources::default().next(Domain::IPV4).count(), 0);
     }

@@ -1,6 +1,8 @@
 //! Sessions that wait a moment before they try to connect again: for want of something of our own, or since no backend
 //! could be connected to and one of them may be about to be.
 
+use std::time::Duration;
+
 use mio::Interest;
 use nix::errno::Errno;
 
@@ -15,6 +17,8 @@ use crate::backend_board::TurnedAway;
 const REST: u64 = 16;
 /// The same of one that had no port: the kernel looks at all of them each time.
 const REST_OF_PORTS: u64 = 100;
+/// So many times as long as a look has taken it is not looked again: with many addresses of ours that may be long.
+const LOOKS: u32 = 10;
 
 impl Session {
     /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
@@ -36,7 +40,7 @@ impl Session {
                 [] => (REST_OF_PORTS, ": all ports are taken there"),
                 _ => (
                     REST_OF_PORTS,
-                    ": all ports of --source are taken there, or it is not of this machine",
+                    ": all ports of --source are taken there, or it is not of this machine, or nothing gets there from it",
                 ),
             },
             _ => (REST, ""),
@@ -67,6 +71,12 @@ impl Session {
             None => self.watch_client(id, Interest::READABLE, site),
         }
     }
+}
+
+/// For how long it is not looked again for a port where none was found, ms. `took`: the look.
+pub(super) fn rest_of_ports(took: Duration) -> u64 {
+    let rest = u64::try_from((took * LOOKS).as_millis());
+    rest.unwrap_or(u64::MAX).max(REST_OF_PORTS)
 }
 
 /// Whether it is not the backend's fault.

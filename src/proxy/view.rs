@@ -5,7 +5,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr};
@@ -15,6 +15,7 @@ use super::attempt::Tried;
 use super::dial::{self, Dialed, Sources};
 use super::duplex::Moved;
 use super::patience::Patience;
+use super::rest::rest_of_ports;
 use crate::backend_board::{BACKENDS, Entry, TurnedAway};
 use crate::config::proxy::{Plan, Planned, Proxy, Target};
 use crate::policy::affinity::{Affinity, Key};
@@ -57,6 +58,8 @@ pub struct Door {
     pub address: SockAddr,
     /// The kernel may give its port to one of our own connects.
     pub may_be_own_port: bool,
+    /// None of our ports was free for it: until then it is not looked for one again.
+    portless_until: u64,
     max: Option<u32>,
 }
 
@@ -157,12 +160,27 @@ impl View {
         &self.doors[place]
     }
 
-    /// Begins to connect to the backend of this place in the plan, as [`dial`](dial::dial()) does.
+    /// Begins to connect to the backend of this place in the plan, as [`dial`](dial::dial()) does. `began`: just now.
     ///
     /// # Errors
-    /// Those of `dial`.
-    pub fn dial(&mut self, place: usize, bytes_are_there: bool) -> Result<Dialed, Errno> {
-        dial::dial(&self.doors[place], bytes_are_there, &mut self.sources)
+    /// Those of `dial`. Where the kernel has looked at all ports in vain it is not asked again at once: that takes it
+    /// milliseconds, and any number of sessions may wait for one.
+    pub fn dial(
+        &mut self,
+        place: usize,
+        bytes_are_there: bool,
+        (now, began): (u64, Instant),
+    ) -> Result<Dialed, Errno> {
+        let door = &mut self.doors[place];
+        if now < door.portless_until {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let dialed = dial::dial(door, bytes_are_there, &mut self.sources);
+        if let Err(Errno::EADDRNOTAVAIL) = dialed {
+            self.means.board.without_port.fetch_add(1, Relaxed);
+            door.portless_until = now + rest_of_ports(began.elapsed());
+        }
+        dialed
     }
 
     /// What the backend at `at` is called.
@@ -289,11 +307,6 @@ impl View {
         self.means.board.waits_no_more(self.row);
     }
 
-    /// A connect found no port of ours free.
-    pub fn without_port(&self) {
-        self.means.board.without_port.fetch_add(1, Relaxed);
-    }
-
     /// A client was served by nobody.
     pub fn turned_away(&self, why: TurnedAway) {
         self.means.board.turned_away[why as usize].fetch_add(1, Relaxed);
@@ -358,6 +371,7 @@ impl Door {
                 Target::Unix(_) => false,
             },
             address,
+            portless_until: 0,
             max: planned.max,
         })
     }

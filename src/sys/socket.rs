@@ -200,6 +200,13 @@ pub fn connect_from(socket: &socket2::Socket, own: &SockAddr) -> Result<(), Errn
     bound.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
+/// Whether this machine has an address from which that one can be reached, though there may be no port left: the
+/// ports of UDP are others, and connecting there sends nothing.
+pub fn has_source(address: &SockAddr) -> bool {
+    let socket = socket2::Socket::new(address.domain(), socket2::Type::DGRAM, None);
+    socket.is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};

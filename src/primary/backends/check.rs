@@ -15,7 +15,7 @@ use crate::policy::backends::table::Rules;
 use crate::policy::deadlines::Moment;
 use crate::policy::words::in_words;
 use crate::primary::health::exchange::{Exchange, Progress};
-use crate::sys::socket::connect_from;
+use crate::sys::socket::{connect_from, has_source};
 
 /// How long the rest of an answer is read, so that the server is not reset while it still writes.
 const LINGER: Duration = Duration::from_secs(1);
@@ -241,9 +241,11 @@ fn connect(own: Option<IpAddr>, target: &Target) -> Result<Socket, Failure> {
         Ok(()) => Ok(socket),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINPROGRESS) => Ok(socket),
-            Some(libc::EADDRNOTAVAIL) if !has_source(domain, &address) => {
+            Some(libc::EADDRNOTAVAIL) if own.is_none() && !has_source(&address) => {
                 Err(Failure::Ill(refused(&error)))
             }
+            // From this address of ours nothing gets there, as from one of the loopback to another machine.
+            Some(libc::EINVAL) if own.is_some() => Err(Failure::Unable(error)),
             // Our own lack of ports or memory.
             Some(libc::EADDRNOTAVAIL | libc::ENOBUFS | libc::ENOMEM) => Err(Failure::Unable(error)),
             // connect(2): a Unix socket whose backlog is full.
@@ -253,12 +255,6 @@ fn connect(own: Option<IpAddr>, target: &Target) -> Result<Socket, Failure> {
             _ => Err(Failure::Ill(refused(&error))),
         },
     }
-}
-
-/// Whether this machine has an address from which that one can be reached, though there may be no port left: the
-/// ports of UDP are others, and connecting there sends nothing.
-fn has_source(domain: Domain, address: &SockAddr) -> bool {
-    Socket::new(domain, Type::DGRAM, None).is_ok_and(|socket| socket.connect(address).is_ok())
 }
 
 fn refused(error: &io::Error) -> String {
