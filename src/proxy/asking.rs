@@ -103,7 +103,10 @@ impl Session {
             match recv(client, &mut site.first[..room], MsgFlags::empty()) {
                 // It may wait for what the server says, so that its address decides.
                 Ok(0) => end = true,
-                Ok(length) => attempt.first.extend_from_slice(&site.first[..length]),
+                Ok(length) => {
+                    attempt.first.extend_from_slice(&site.first[..length]);
+                    attempt.has_spoken = true;
+                }
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => continue,
                 Err(_) => return Step::Over,
@@ -139,9 +142,11 @@ impl Session {
             let header = super::header::header(form, &self.client);
             attempt.first.splice(..0, header);
         }
-        if site.queued != 0 {
-            // Who came before goes before.
-            return self.wait_for_room(id, Box::new(attempt), site);
+        // Who came before goes before. Where no more may wait it looks all the same, once they have: those may be there
+        // for some backends only.
+        let may_wait = |site: &Site| site.room || site.queued < site.view.proxy().max_queue;
+        if site.queued != 0 && may_wait(site) {
+            return self.wait_for_room(Box::new(attempt), site);
         }
         self.connect(id, attempt, site)
     }

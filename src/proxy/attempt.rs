@@ -26,6 +26,8 @@ pub struct Attempt {
     pub first: Vec<u8>,
     /// The client was read from already.
     pub was_read: bool,
+    /// It has sent something.
+    pub has_spoken: bool,
     /// Where it is to go.
     pub belongs: Belongs,
     /// When what it is doing now takes too long.
@@ -34,10 +36,10 @@ pub struct Attempt {
     quiet: bool,
     pub tried: Tried,
     /// How many more connects may be tried.
-    left: u32,
+    pub(super) left: u32,
     since: Instant,
-    /// When it has waited too long for room, once it waits.
-    queued_until: u64,
+    /// Since when it has waited for room, at first.
+    pub(super) queued_since: u64,
     /// When backends that were tried may be tried again.
     pub(super) anew_at: u64,
     /// From when on they are not.
@@ -46,6 +48,8 @@ pub struct Attempt {
     pub(super) rested_until: u64,
     /// To some backend no port of ours was free.
     out_of_ports: bool,
+    /// All that it had tried are tried again.
+    pub(super) is_anew: bool,
 }
 
 /// Backends, by their place on the board.
@@ -74,17 +78,19 @@ impl Attempt {
         Self {
             first: Vec::new(),
             was_read: false,
+            has_spoken: false,
             belongs: Belongs::Anywhere,
             until: NEVER,
             quiet: false,
             tried: Tried::default(),
             left: site.view.proxy().retries,
             since: site.woken,
-            queued_until: NEVER,
+            queued_since: NEVER,
             anew_at: NEVER,
             anew_until: NEVER,
             rested_until: NEVER,
             out_of_ports: false,
+            is_anew: false,
         }
     }
 }
@@ -107,7 +113,7 @@ impl Session {
         loop {
             let place = match site.view.choose(attempt.belongs, &attempt.tried) {
                 Choice::Place(place) => place,
-                Choice::Full => return self.wait_for_room(id, Box::new(attempt), site),
+                Choice::Full => return self.wait_for_room(Box::new(attempt), site),
                 Choice::Nobody if attempt.out_of_ports => {
                     attempt.out_of_ports = false;
                     attempt.tried = Tried::default();
@@ -216,23 +222,16 @@ impl Session {
     }
 
     /// All backends are full, or others wait already.
-    pub fn wait_for_room(&mut self, id: Id, mut attempt: Box<Attempt>, site: &mut Site) -> Step {
-        if attempt.queued_until == NEVER {
-            attempt.queued_until = site.now.saturating_add(site.view.patience.queue);
+    pub fn wait_for_room(&mut self, mut attempt: Box<Attempt>, site: &Site) -> Step {
+        if attempt.queued_since == NEVER {
+            attempt.queued_since = site.now;
         }
         if std::mem::take(&mut attempt.out_of_ports) {
             attempt.tried = Tried::default();
         }
-        attempt.until = attempt.queued_until;
+        attempt.until = { attempt.queued_since }.saturating_add(site.view.patience.queue);
         self.stage = Stage::Queued(attempt);
-        if self.watched.client.is_some() {
-            return Step::Queue;
-        }
-        // It may go away meanwhile.
-        match self.watch_client(id, Interest::READABLE, site) {
-            Step::Waiting => Step::Queue,
-            other => other,
-        }
+        Step::Queue
     }
 
     /// Counts as a session of the backend no more, which it was never led to.
@@ -317,6 +316,7 @@ impl Session {
             Err(Errno::EAGAIN | Errno::EINTR) => 0,
             Err(_) => return None,
         };
+        attempt.has_spoken |= length != 0;
         if attempt.first.is_empty() {
             return Some(length);
         }
@@ -332,7 +332,7 @@ impl Session {
             return false;
         };
         attempt.tried.insert(at);
-        site.connect_failed(at, errno);
+        site.connect_failed(at, errno, attempt.is_anew);
         if attempt.left == 0 {
             return false;
         }

@@ -8,8 +8,26 @@ use std::ops::RangeInclusive;
 use nix::errno::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::view::Door;
+use crate::backend_board::BACKENDS;
+use crate::config::proxy::{Planned, Target};
 use crate::sys::socket::{connect_from, has_source};
+
+/// How a backend is got at.
+#[derive(Debug)]
+pub struct Door {
+    /// Its place on the board.
+    pub at: usize,
+    /// The family of its sockets.
+    pub domain: Domain,
+    /// Where it listens.
+    pub address: SockAddr,
+    /// The kernel may give its port to one of our own connects.
+    pub may_be_own_port: bool,
+    /// None of our ports was free for it: until then it is not looked for one again.
+    pub portless_until: u64,
+    /// So many sessions at most.
+    pub max: Option<u32>,
+}
 
 /// Our own addresses to connect from.
 #[derive(Debug, Default)]
@@ -30,7 +48,10 @@ impl Sources {
     pub fn new(all: &[IpAddr]) -> Self {
         let (v4, v6): (Vec<IpAddr>, _) = all.iter().partition(|own| own.is_ipv4());
         let ring = |all: Vec<IpAddr>| Ring {
-            all: all.iter().map(|own| SocketAddr::new(*own, 0).into()).collect(),
+            all: all
+                .iter()
+                .map(|own| SocketAddr::new(*own, 0).into())
+                .collect(),
             turn: 0,
         };
         Self {
@@ -56,6 +77,33 @@ impl Ring {
         self.turn = (first + 1) % self.all.len().max(1);
         let (before, from) = self.all.split_at(first);
         from.iter().chain(before)
+    }
+}
+
+impl Door {
+    /// The way to one of the plan.
+    ///
+    /// # Errors
+    /// It cannot be one.
+    pub fn new(planned: &Planned, own_ports: &RangeInclusive<u16>) -> io::Result<Self> {
+        let (domain, address) = match &planned.target {
+            Target::Tcp(address) => (Domain::for_address(*address), (*address).into()),
+            Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        };
+        if planned.at >= BACKENDS {
+            return Err(io::Error::other("a backend beyond the board"));
+        }
+        Ok(Self {
+            at: planned.at,
+            domain,
+            may_be_own_port: match &planned.target {
+                Target::Tcp(address) => own_ports.contains(&address.port()),
+                Target::Unix(_) => false,
+            },
+            address,
+            portless_until: 0,
+            max: planned.max,
+        })
     }
 }
 

@@ -17,8 +17,26 @@ use crate::backend_board::TurnedAway;
 const REST: u64 = 16;
 /// The same of one that had no port: the kernel looks at all of them each time.
 const REST_OF_PORTS: u64 = 100;
-/// So many times as long as a look has taken it is not looked again: with many addresses of ours that may be long.
-const LOOKS: u32 = 10;
+/// Where that takes long, since many addresses of ours are given, no look for this long at most, ms.
+const LONGEST_REST_OF_PORTS: u64 = 1_000;
+
+impl Attempt {
+    /// All that were tried may be tried again.
+    fn begin_anew(&mut self) {
+        self.tried = Tried::default();
+        self.is_anew = true;
+    }
+
+    /// It has waited for room: what it has tried may be there again meanwhile. The last try is kept for what it waits for.
+    pub(super) fn look_again(&mut self, now: u64) {
+        // The wait is not part of the time that connects may take.
+        self.anew_until = NEVER;
+        if now >= self.anew_at && self.left != 0 {
+            self.anew_at = NEVER;
+            self.begin_anew();
+        }
+    }
+}
 
 impl Session {
     /// Tries again soon what could not be done for want of descriptors, ports or memory (or, of a Unix socket, since its
@@ -63,7 +81,7 @@ impl Session {
             return self.refuse(TurnedAway::Unreachable, site);
         }
         attempt.until = attempt.anew_at;
-        attempt.tried = Tried::default();
+        attempt.begin_anew();
         self.stage = Stage::Resting(Box::new(attempt));
         match self.watched.client {
             Some(_) => Step::Waiting,
@@ -73,10 +91,11 @@ impl Session {
     }
 }
 
-/// For how long it is not looked again for a port where none was found, ms. `took`: the look.
+/// For how long no session looks again for a port where none was found, ms. `took`: that look.
 pub(super) fn rest_of_ports(took: Duration) -> u64 {
-    let rest = u64::try_from((took * LOOKS).as_millis());
-    rest.unwrap_or(u64::MAX).max(REST_OF_PORTS)
+    // A tenth of the time goes there at most, unless we were stopped meanwhile.
+    let rest = u64::try_from(took.as_millis()).map_or(u64::MAX, |took| took.saturating_mul(10));
+    rest.clamp(REST_OF_PORTS, LONGEST_REST_OF_PORTS)
 }
 
 /// Whether it is not the backend's fault.

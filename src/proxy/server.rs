@@ -4,7 +4,6 @@
 mod accept;
 mod queue;
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use mio::{Events, Interest, Poll};
 use slab::Slab;
 
 use accept::{Accepting, Capacity};
+use queue::Queue;
 
 use super::patience::NEVER;
 use super::session::{Session, Step};
@@ -52,7 +52,7 @@ pub struct Server {
     /// Sessions that want another turn.
     again: Vec<Id>,
     /// Sessions that wait for room at a backend, in the order in which they came.
-    queue: VecDeque<Id>,
+    queue: Queue,
     /// When that was looked for last.
     looked_at: u64,
     /// When sessions are to be looked at.
@@ -91,7 +91,7 @@ impl Server {
             bell_rang: false,
             sessions: Slab::new(),
             again: Vec::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             looked_at: 0,
             wheel: Wheel::default(),
             tidy_at: NEVER,
@@ -125,6 +125,8 @@ impl Server {
             }
             // What has come in time is not late, however long we slept.
             self.look_at_the_clock();
+            // Who came before goes before.
+            self.serve_queue();
             self.accept()?;
             self.serve_queue();
             self.site.view.tell();

@@ -107,6 +107,14 @@ impl Session {
         matches!(self.stage, Stage::Queued(_))
     }
 
+    /// Since when it has waited for room, at first.
+    pub fn queued_since(&self) -> u64 {
+        match &self.stage {
+            Stage::Queued(attempt) => attempt.queued_since,
+            _ => NEVER,
+        }
+    }
+
     /// Whether it waits for room at some backends only, having tried the others.
     pub fn is_choosy(&self) -> bool {
         matches!(&self.stage, Stage::Queued(attempt) if !attempt.tried.is_empty())
@@ -131,10 +139,9 @@ impl Session {
                 _ => Step::Waiting,
             },
             Stage::Queued(attempt) if event.is_read_closed() => {
-                let spoken = attempt.was_read && !attempt.first.is_empty();
                 match recv(self.client.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK) {
                     // It has asked for nothing and will not: nobody waits there.
-                    Ok(0) if !spoken => Step::Over,
+                    Ok(0) if !attempt.has_spoken => Step::Over,
                     _ => Step::Waiting,
                 }
             }
@@ -155,7 +162,10 @@ impl Session {
     /// There may be room at a backend.
     pub fn try_again(&mut self, id: Id, site: &mut Site) -> Step {
         match std::mem::take(&mut self.stage) {
-            Stage::Queued(attempt) => self.connect(id, *attempt, site),
+            Stage::Queued(mut attempt) => {
+                attempt.look_again(site.now);
+                self.connect(id, *attempt, site)
+            }
             other => {
                 self.stage = other;
                 Step::Waiting

@@ -137,9 +137,9 @@ impl Site {
         self.view.taken_back(at);
     }
 
-    /// A connect to the backend at `at` did not come about.
-    pub fn connect_failed(&mut self, at: usize, errno: Errno) {
-        self.view.failed(at, errno as i32);
+    /// A connect to the backend at `at` did not come about. `is_anew`: of a session that had tried all before.
+    pub fn connect_failed(&mut self, at: usize, errno: Errno, is_anew: bool) {
+        self.view.failed(at, errno as i32, is_anew);
         self.leave(at);
         let name = self.view.name(at);
         let what = format_args!("cannot connect to {name}: {}", errno.desc());

@@ -2,22 +2,20 @@
 //! it keeps there.
 
 use std::io;
-use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU64, fence};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use socket2::{Domain, SockAddr};
 
 use super::asking::Oracle;
 use super::attempt::Tried;
-use super::dial::{self, Dialed, Sources};
+use super::dial::{self, Dialed, Door, Sources};
 use super::duplex::Moved;
 use super::patience::Patience;
 use super::rest::rest_of_ports;
 use crate::backend_board::{BACKENDS, Entry, TurnedAway};
-use crate::config::proxy::{Plan, Planned, Proxy, Target};
+use crate::config::proxy::{Plan, Proxy};
 use crate::policy::affinity::{Affinity, Key};
 use crate::policy::upstream::{Backends, Standing, Upstream};
 use crate::sys::bell::Bell;
@@ -45,22 +43,6 @@ pub struct View {
     tallies: Vec<Moved>,
     /// The places of those.
     tallied: Vec<u16>,
-}
-
-/// How a backend is got at.
-#[derive(Debug)]
-pub struct Door {
-    /// Its place on the board.
-    pub at: usize,
-    /// The family of its sockets.
-    pub domain: Domain,
-    /// Where it listens.
-    pub address: SockAddr,
-    /// The kernel may give its port to one of our own connects.
-    pub may_be_own_port: bool,
-    /// None of our ports was free for it: until then it is not looked for one again.
-    portless_until: u64,
-    max: Option<u32>,
 }
 
 /// Where a session is to go.
@@ -178,7 +160,7 @@ impl View {
         let dialed = dial::dial(door, bytes_are_there, &mut self.sources);
         if let Err(Errno::EADDRNOTAVAIL) = dialed {
             self.means.board.without_port.fetch_add(1, Relaxed);
-            door.portless_until = now + rest_of_ports(began.elapsed());
+            door.portless_until = now.saturating_add(rest_of_ports(began.elapsed()));
         }
         dialed
     }
@@ -263,11 +245,15 @@ impl View {
         self.entry(at).connected(us);
     }
 
-    /// A connect to the backend at `at` did not come about.
-    pub fn failed(&self, at: usize, errno: i32) {
+    /// A connect to the backend at `at` did not come about. `is_anew`: of a session that had tried all before, so that
+    /// one client alone ejects nobody.
+    pub fn failed(&self, at: usize, errno: i32, is_anew: bool) {
         let entry = self.entry(at);
         entry.last_error.store(errno.unsigned_abs(), Relaxed);
         entry.failures.fetch_add(1, Relaxed);
+        if is_anew {
+            return;
+        }
         let failing = entry.failing.fetch_add(1, Relaxed).saturating_add(1);
         let report_at = entry.report_at.load(Relaxed);
         if report_at != 0 && failing >= report_at {
@@ -351,29 +337,6 @@ impl View {
             add(&entry.bytes_in, moved.up);
             add(&entry.bytes_out, moved.down);
         }
-    }
-}
-
-impl Door {
-    fn new(planned: &Planned, own_ports: &RangeInclusive<u16>) -> io::Result<Self> {
-        let (domain, address) = match &planned.target {
-            Target::Tcp(address) => (Domain::for_address(*address), (*address).into()),
-            Target::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
-        };
-        if planned.at >= BACKENDS {
-            return Err(io::Error::other("a backend beyond the board"));
-        }
-        Ok(Self {
-            at: planned.at,
-            domain,
-            may_be_own_port: match &planned.target {
-                Target::Tcp(address) => own_ports.contains(&address.port()),
-                Target::Unix(_) => false,
-            },
-            address,
-            portless_until: 0,
-            max: planned.max,
-        })
     }
 }
 

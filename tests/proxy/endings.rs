@@ -61,3 +61,38 @@ fn who_ends_its_side_without_a_word_hears_what_the_server_says() {
     assert_eq!(client.rest(), b"bye\n");
     balancer.finish();
 }
+
+#[test]
+fn who_ends_its_side_without_a_word_does_not_wait_for_room() {
+    // One was led to a backend in vain, the first bytes of the other were waited for.
+    for (key, value) in [("--send-proxy", "v1"), ("--sticky", "sni")] {
+        let site = Site::new();
+        let full = Backends::tcp(&site, 1);
+        let (listen, to) = (
+            site.bind(),
+            format!("{},{}", full.to("+max=1"), nowhere(&site)),
+        );
+        let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1", key, value];
+        let times = ["--connect-timeout", "20s", "--queue-timeout", "25s"];
+        let balancer = Balancer::start(&site, &[&words[..], &ALONE, &times].concat());
+        let mut stays = Raw::sending(client(1), site.to(), b"hi");
+        assert_eq!(stays.greeted_by(), 0);
+        let start = std::time::Instant::now();
+        let mut goes = come(&site, 2);
+        balancer.until("it is taken", |status| status.slots[0].accepted == 2);
+        if key == "--send-proxy" {
+            balancer.until("it waits", |status| {
+                let proxy = status.apps[0].proxy.as_ref();
+                proxy.is_some_and(|proxy| proxy.waiting == 1)
+            });
+        }
+        goes.finish_sending();
+        assert!(goes.rest().is_empty());
+        assert!(
+            start.elapsed() < std::time::Duration::from_secs(15),
+            "{key}"
+        );
+        drop(stays);
+        balancer.finish();
+    }
+}

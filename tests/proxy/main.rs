@@ -18,9 +18,12 @@ mod sources;
 mod ways;
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
 
 use backends::Backends;
 use common::*;
+use forkfront::status::{BackendState, Status};
+use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Socket, Type};
 
 /// Nothing but sessions finds out how backends are, and nothing comes of it.
@@ -67,6 +70,46 @@ fn shares(stayed: &[(Raw, u16)], backends: u16) -> Vec<usize> {
 /// An address that nobody listens at.
 fn nowhere(site: &Site) -> String {
     format!("{}:{}", site.host, site.ports(1)[0])
+}
+
+/// A network of this thread's own, and of all that it starts. Whoever is not root, or may not make namespaces, has
+/// none: said, since nothing is tested then.
+#[track_caller]
+fn own_network() -> bool {
+    let up = ["link", "set", "lo", "up"];
+    let tried = Command::new("unshare")
+        .args(["--net", "ip"])
+        .args(up)
+        .output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        eprintln!(
+            "not root, or namespaces are forbidden, or there is no ip(8): no network of our own can be had here, so \
+             nothing is tested"
+        );
+        return false;
+    }
+    unshare(CloneFlags::CLONE_NEWNET).expect("a network");
+    let up = Command::new("ip").args(up).status();
+    assert!(up.expect("ip").success());
+    true
+}
+
+/// All of them are well, and no connect counts as failed.
+#[track_caller]
+fn nobody_is_blamed(status: &Status) {
+    for one in &status.backends {
+        let faults = (one.failures, one.retried, one.ejections, one.checks_bad);
+        assert_eq!(
+            (one.state, faults),
+            (BackendState::Up, (0, 0, 0, 0)),
+            "{one:#?}"
+        );
+    }
+}
+
+#[track_caller]
+fn says(balancer: &Balancer<'_>, what: &str) {
+    eventually(what, || balancer.output().contains(what).then_some(()));
 }
 
 /// A backend whose backlog is full, so that no handshake comes about, and what is to be kept for that.

@@ -5,8 +5,6 @@ use std::fs;
 use std::process::Command;
 
 use super::*;
-use forkfront::status::{BackendState, Status};
-use nix::sched::{CloneFlags, unshare};
 
 /// From now on it may open so many descriptors besides those that it has; `None`: as many as its hard limit lets it.
 #[track_caller]
@@ -27,24 +25,6 @@ fn leave(pid: u32, free: Option<usize>) {
     let words = ["--pid", &pid.to_string(), &format!("--nofile={limit}:")];
     let done = Command::new("prlimit").args(words).status();
     assert!(done.expect("prlimit").success());
-}
-
-/// All of them are well, and no connect counts as failed.
-#[track_caller]
-fn nobody_is_blamed(status: &Status) {
-    for one in &status.backends {
-        let faults = (one.failures, one.retried, one.ejections, one.checks_bad);
-        assert_eq!(
-            (one.state, faults),
-            (BackendState::Up, (0, 0, 0, 0)),
-            "{one:#?}"
-        );
-    }
-}
-
-#[track_caller]
-fn says(balancer: &Balancer<'_>, what: &str) {
-    eventually(what, || balancer.output().contains(what).then_some(()));
 }
 
 #[track_caller]
@@ -155,28 +135,6 @@ fn with_few_descriptors_every_byte_arrives_all_the_same() {
     balancer.finish();
 }
 
-/// A network of this thread's own, and of all that it starts. Whoever is not root, or may not make namespaces, has
-/// none: said, since nothing is tested then.
-#[track_caller]
-fn own_network() -> bool {
-    let up = ["link", "set", "lo", "up"];
-    let tried = Command::new("unshare")
-        .args(["--net", "ip"])
-        .args(up)
-        .output();
-    if !tried.is_ok_and(|tried| tried.status.success()) {
-        eprintln!(
-            "not root, or namespaces are forbidden, or there is no ip(8): no network of our own can be had here, so \
-             nothing is tested"
-        );
-        return false;
-    }
-    unshare(CloneFlags::CLONE_NEWNET).expect("a network");
-    let up = Command::new("ip").args(up).status();
-    assert!(up.expect("ip").success());
-    true
-}
-
 /// From now on it has so many ports to connect from for each backend.
 #[track_caller]
 fn leave_ports(count: u16) {
@@ -240,6 +198,50 @@ fn without_a_free_port_clients_wait_and_nobody_is_blamed() {
     // All of them are used again.
     alive(&mut stay(&site, u32::from(PORTS)));
     nobody_is_blamed(&balancer.status());
+    balancer.finish();
+}
+
+#[test]
+fn many_who_wait_for_a_port_look_for_it_no_more_often_than_one() {
+    if !own_network() {
+        return;
+    }
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    let (listen, to) = (site.bind(), backends.to(""));
+    let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1"];
+    let alone = ["--check", "off", "--connect-timeout", "20s"];
+    let balancer = Balancer::start(&site, &[&words[..], &alone].concat());
+    leave_ports(4);
+    let (stayed, late) = until_one_waits(&site, &balancer);
+    let mut others: Vec<Raw> = (0..30).map(|n| come(&site, 50 + n)).collect();
+    let looks = |what: &str, least| {
+        let status = balancer.until(what, |status| {
+            let proxy = status.apps[0].proxy.as_ref();
+            proxy.is_some_and(|proxy| proxy.without_port >= least)
+        });
+        let proxy = status.apps[0].proxy.as_ref();
+        proxy.expect("a proxy").without_port
+    };
+    let start = std::time::Instant::now();
+    let before = looks("some looks", 1);
+    let more = looks("some more", before + 6) - before;
+    // One each 100 ms, one that was due when it began, and two for a clock that is read once in a turn of the loop.
+    let most = start.elapsed().as_millis() / 100 + 3;
+    assert!(u128::from(more) <= most, "{more} looks, {most} at most");
+    assert!(others.iter_mut().all(Raw::is_silent));
+    stayed.into_iter().for_each(|(client, _)| client.reset());
+    // Those that they had are enough for as many of them.
+    let served = |others: &mut Vec<Raw>| {
+        let served = others
+            .iter_mut()
+            .filter_map(|one| (!one.is_silent()).then_some(()));
+        served.count()
+    };
+    eventually("some are served", || {
+        (served(&mut others) >= 3).then_some(())
+    });
+    drop((late, others));
     balancer.finish();
 }
 

@@ -68,3 +68,56 @@ fn who_waits_beside_a_backend_without_a_port_looks_now_and_then_only() {
     drop(stayed);
     balancer.finish();
 }
+
+#[test]
+fn an_address_of_ours_that_leads_nowhere_is_not_the_backends_fault() {
+    if !own_network() {
+        return;
+    }
+    let ip = |words: &str| {
+        let done = Command::new("ip").args(words.split(' ')).status();
+        done.is_ok_and(|done| done.success())
+    };
+    let has_other = ip("link add d0 type veth")
+        && ip("address add 192.0.2.2/24 dev d0")
+        && ip("link set d0 up");
+    if !has_other {
+        eprintln!("no network besides the loopback can be had here, so nothing is tested");
+        return;
+    }
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    // Another machine, to which nothing gets from an address of the loopback (EINVAL).
+    let (listen, to) = (site.bind(), format!("{},192.0.2.9:9", backends.to("")));
+    let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1"];
+    let checks = ["--check", "tcp", "--check-interval", "100ms", "--fall", "1"];
+    let flags = ["--source", "127.77.0.1", "--eject-after", "1"];
+    let balancer = Balancer::start(&site, &[&words[..], &checks, &flags].concat());
+    let stayed = stay(&site, 4);
+    assert_eq!(shares(&stayed, 2), [4, 0]);
+    says(&balancer, "backends cannot be checked");
+    nobody_is_blamed(&balancer.status());
+    drop(stayed);
+    balancer.finish();
+}
+
+#[test]
+fn where_there_is_no_ipv6_a_backend_of_it_is_ejected() {
+    if !own_network() {
+        return;
+    }
+    // Missing where there is none in any case.
+    let _ = std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+    let site = Site::new();
+    let backends = Backends::tcp(&site, 1);
+    let (listen, to) = (site.bind(), format!("{},[::1]:9", backends.to("")));
+    let words = ["proxy", "-l", &listen, "--to", &to, "-n", "1"];
+    let balancer = Balancer::start(&site, &[&words[..], &["--eject-after", "1"]].concat());
+    let stayed = stay(&site, 4);
+    assert_eq!(shares(&stayed, 2), [4, 0]);
+    let status = balancer.until("it is out", |status| status.backends[1].ejections == 1);
+    let proxy = status.apps[0].proxy.as_ref().expect("a proxy");
+    assert_eq!((proxy.without_port, status.backends[0].failures), (0, 0));
+    drop(stayed);
+    balancer.finish();
+}

@@ -5,6 +5,9 @@ use crate::config::{Misfit, Routing, Spelling, Sticky};
 
 use super::{OnDown, Proxy, ProxyBalance};
 
+/// Most addresses of ours: where no port is free for a backend, the ports of all of them are looked at.
+const MOST_SOURCES: usize = 64;
+
 impl Proxy {
     /// Whether anything that a client has sent is read to choose a backend for it.
     fn reads(&self) -> bool {
@@ -38,6 +41,13 @@ impl Proxy {
         if let Some((_, own)) = self.source.iter().enumerate().find(|one| twice(*one)) {
             let name = spelling.name("source");
             say("source", format!("{own} is given twice behind {name}"));
+        } else if self.source.len() > MOST_SOURCES {
+            let (count, name) = (self.source.len(), spelling.name("source"));
+            let most = format!("a proxy takes {MOST_SOURCES} at most");
+            say(
+                "source",
+                format!("{count} addresses are given behind {name}, and {most}"),
+            );
         }
         self.misfits_of_clients(routing, spelling, &given, &mut say);
         self.misfits_of_checks(spelling, &given, &mut say);
@@ -223,6 +233,14 @@ mod tests {
             ..Proxy::default()
         };
         assert_eq!(said(&twice, &usual, &[]), ["source"]);
+        let all = (1..=65).map(|last| std::net::Ipv4Addr::new(10, 0, 0, last).into());
+        let mut many = Proxy {
+            source: all.collect(),
+            ..Proxy::default()
+        };
+        assert_eq!(said(&many, &usual, &[]), ["source"]);
+        many.source.pop();
+        assert!(said(&many, &usual, &[]).is_empty());
         let kill = Proxy {
             on_down: OnDown::Kill,
             ..Proxy::default()

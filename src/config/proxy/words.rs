@@ -121,6 +121,11 @@ pub fn source(words: &str) -> Result<IpAddr, String> {
     if address.is_unspecified() || address.is_multicast() || is_broadcast {
         return Err(format!("nothing can be connected from {address}"));
     }
+    if matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
+        return Err(format!(
+            "{address} is link-local: it means something on one interface only, which cannot be said here"
+        ));
+    }
     Ok(address)
 }
 
@@ -216,6 +221,9 @@ mod tests {
         ] {
             assert!(source(wrong).is_err(), "{wrong}");
         }
+        assert!(source("fe80::1").is_err_and(|why| why.contains("link-local")));
+        // Of IPv4 they are addresses as any other.
+        assert!(source("169.254.0.1").is_ok());
         assert!(answers("0").is_err() && eject_after("1001").is_err());
         assert_eq!((share("50"), share("100%")), (Ok(50), Ok(100)));
         assert!(share("101").is_err() && share("%").is_err());
