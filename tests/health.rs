@@ -179,7 +179,7 @@ fn who_is_idle_or_waits_for_its_client_does_not_hang() {
 fn while_the_primary_was_stopped_nobody_hung() {
     // C4.
     let site = Site::new();
-    let balancer = ills(&site, 2, &["--hang-timeout", "1s"]);
+    let balancer = ills(&site, 2, &["--hang-timeout", "2s"]);
     let workers = balancer.workers();
     let load = Load::start(site.to(), 4, 1, Duration::from_secs(20));
     load.proceed(50);

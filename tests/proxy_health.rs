@@ -84,11 +84,7 @@ fn one_that_dies_is_down_until_it_is_back_and_nobody_notices() {
 fn an_http_check_sees_what_a_connect_does_not() {
     let site = Site::new();
     let all = Upstream::start(&site, 2);
-    let flags = [
-        QUICK,
-        &["--check", "http:/health", "--check-timeout", "300ms"],
-    ]
-    .concat();
+    let flags = [QUICK, &["--check", "http:/health", "--check-timeout", "1s"]].concat();
     let balancer = before(&site, &all, &flags);
     balancer.until("checked", |status| {
         all.iter().all(|one| one.seen(status).checks_good > 0)
@@ -105,7 +101,7 @@ fn an_http_check_sees_what_a_connect_does_not() {
     all[1].stop();
     let why = all[1].becomes(&balancer, Down);
     assert!(
-        why.contains("has not answered GET /health within 300 ms"),
+        why.contains("has not answered GET /health within 1 s"),
         "{why}"
     );
     assert!(answered_by(&site, 6).iter().all(|pid| *pid == all[0].pid()));
@@ -217,7 +213,7 @@ fn backups_serve_when_no_other_can_and_all_when_none_can() {
 fn one_that_comes_back_gets_its_share_little_by_little() {
     let site = Site::new();
     let all = Upstream::start(&site, 2);
-    let flags = [QUICK, &["--check", "http:/health", "--slow-start", "2s"]].concat();
+    let flags = [QUICK, &["--check", "http:/health", "--slow-start", "3s"]].concat();
     let balancer = before(&site, &all, &flags);
     assert_eq!(
         all[0].seen(&balancer.status()).share_percent,

@@ -187,7 +187,7 @@ fn what_a_killed_worker_had_not_taken_goes_to_its_key() {
 fn what_a_stuck_worker_has_not_taken_moves_by_its_key() {
     // All clients of one user move together: to the same next choice, whatever their addresses.
     let site = Site::new();
-    let flags = [&FLAGS[..], &["--steal-after", "500ms"]].concat();
+    let flags = [&FLAGS[..], &["--steal-after", "1s"]].concat();
     let balancer = Balancer::nodes(&site, 4, &flags);
     let usual = users(&site);
     let stuck = usual[0];

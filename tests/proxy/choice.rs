@@ -139,7 +139,7 @@ fn a_cookie_a_header_or_the_place_says_where_a_client_belongs() {
     for (sticky, header) in keys {
         let site = Site::new();
         let backends = Backends::tcp(&site, 4);
-        let flags = ["--sticky", sticky, "--peek-timeout", "300ms"];
+        let flags = ["--sticky", sticky, "--peek-timeout", "1s"];
         let balancer = behind(&site, &backends.to(""), &flags);
         // Each key from two addresses.
         let says = |n: u32| get("", &header.replace('N', &format!("key{}", n % 12)));

@@ -77,6 +77,7 @@ fn wait_for_tail(logs: &Logs, expected: &[&str]) {
     let give_up = soon();
     while logs.tail(77) != expected {
         assert!(Instant::now() < give_up, "{:?}", logs.tail(77));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
