@@ -74,7 +74,7 @@ fn each_has_its_port_its_slots_and_its_name() {
     let (web, api) = (workers(&first, "web"), workers(&first, "api"));
     assert_eq!((web.len(), api.len()), (2, 1), "{first:#?}");
     let line = format!("[web:1 {}] up {}", web[1], web[1]);
-    assert!(balancer.output().contains(&line), "{}", balancer.output());
+    balancer.says(&line);
     balancer.command(&["restart", "web:1"]).done();
     let status = balancer.status();
     let now = workers(&status, "web");

@@ -124,11 +124,8 @@ fn its_own_graceful_shutdown() {
     let body = client.body().expect("a request under way is answered");
     assert!(body.ends_with("slow\n"), "{body}");
     assert_eq!(balancer.wait(), Some(0));
-    assert_eq!(
-        balancer.output().matches("closing ").count(),
-        2,
-        "{}",
-        balancer.output()
-    );
+    eventually("both have said so", || {
+        (balancer.output().matches("closing ").count() == 2).then_some(())
+    });
     balancer.nothing_left();
 }

@@ -62,10 +62,7 @@ fn a_connection_that_was_passed_on_unseen_is_waited_for() {
     client.send_path("pass", false).expect("sent");
     until_open(&balancer, 1, 0);
     balancer.signal(Signal::SIGTERM);
-    let debug_line = "counts 0 open, the kernel at least one";
-    eventually("the kernel was asked", || {
-        balancer.output().contains(debug_line).then_some(())
-    });
+    balancer.says("counts 0 open, the kernel at least one");
     client.send_path("again", false).expect("sent");
     assert_eq!(client.body().expect("answered"), "passed\n");
     ends_promptly(balancer);
@@ -95,10 +92,7 @@ fn a_connection_over_a_unix_listener_is_waited_for_and_no_longer() {
     std::io::Write::write_all(&mut client, b"GET /pass HTTP/1.1\r\n\r\n").expect("sent");
     until_open(&balancer, 1, 0);
     balancer.signal(Signal::SIGTERM);
-    let debug_line = "counts 0 open, the kernel at least one";
-    eventually("the kernel was asked", || {
-        balancer.output().contains(debug_line).then_some(())
-    });
+    balancer.says("counts 0 open, the kernel at least one");
     assert!(balancer.status().stopping);
     drop(client);
     ends_promptly(balancer);

@@ -38,11 +38,7 @@ fn a_slot_that_comes_too_late_is_told_once_and_tried_again() {
         status.slots[1].restarts >= 2 && status.slots[0].state == SlotState::Ready
     });
     Crowd::gather(site.to(), 0..20).answers().all_answered(20);
-    assert!(
-        balancer.output().contains("was not ready within 1 s"),
-        "{}",
-        balancer.output()
-    );
+    balancer.says("was not ready within 1 s");
     std::fs::write(&mended, "").expect("written");
     balancer.all_ready();
     balancer.finish();
@@ -126,11 +122,7 @@ while True:
             .all(|slot| slot.state == SlotState::Ready && slot.pid != Some(cut))
     });
     assert!(before.contains(&cut));
-    assert!(
-        balancer.output().contains("shut down its channel"),
-        "{}",
-        balancer.output()
-    );
+    balancer.says("shut down its channel");
     balancer.at_rest();
     balancer.finish();
 }

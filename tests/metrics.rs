@@ -34,7 +34,7 @@ fn everything_that_there_is_to_read() {
     let site = Site::new();
     let at = beside(&site);
     let mut balancer = Balancer::nodes(&site, 2, &["--metrics", &at]);
-    assert!(balancer.output().contains(&format!("http://{at}/")));
+    balancer.says(&format!("http://{at}/"));
     Crowd::gather(site.to(), 1..41).answers().all_answered(40);
     balancer.at_rest();
     let url = |path: &str| format!("http://{at}{path}");

@@ -95,12 +95,7 @@ fn a_slow_start_says_what_it_waits_for() {
     let held = Held::at(&site);
     held.hold();
     let mut balancer = Balancer::spawn(&site, &held.words("2"));
-    eventually("it is told of", || {
-        balancer
-            .output()
-            .contains("ago: has not bound a TCP port yet; --ready-timeout gives it 30 s")
-            .then_some(())
-    });
+    balancer.says("ago: has not bound a TCP port yet; --ready-timeout gives it 30 s");
     let progress = balancer.status().progress.expect("a start");
     assert_eq!(
         (&*progress.what, progress.done, progress.of),

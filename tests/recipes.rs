@@ -158,9 +158,7 @@ fn flask_that_starts_itself_anew() {
     let site = kitchen_of(SHOP);
     let command = "forkfront run -n 2 -- flask --app shop run --debug";
     let balancer = serve(&site, command, "5000");
-    let output = balancer.output();
-    let warning = "warning: '--debug' makes the server start anew";
-    assert!(output.contains(warning), "{output}");
+    balancer.says("warning: '--debug' makes the server start anew");
     assert_eq!(text(&site), "hello from slot 0\n");
     let program = fs::read_to_string(site.file("shop.py")).expect("written before");
     let program = program.replace("hello from", "good day from");

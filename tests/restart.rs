@@ -76,8 +76,7 @@ fn too_many_restarts_are_the_end_of_a_slot_and_of_no_other() {
     let mut balancer = Balancer::shells(&site, 2, &["--max-restarts", "3/1m"], &line);
     let failed = gives_up(&site, &balancer, 1, SlotState::Failed);
     assert_eq!(failed.restarts, 3);
-    let output = balancer.output();
-    assert!(output.contains("3 restarts within 60 s"), "{output}");
+    balancer.says("3 restarts within 60 s");
     let finished = balancer.command(&["restart", "1"]);
     finished.failed(1, &["exit code 3"]);
     std::fs::write(&mended, "").expect("written");
@@ -98,8 +97,7 @@ fn without_any_worker_to_come_the_primary_ends_as_they_did() {
     let mut balancer = Balancer::nodes(&site, 2, &["--restart", "never"]);
     send_all(&balancer.workers(), Signal::SIGKILL);
     assert_eq!(balancer.wait(), Some(1));
-    let output = balancer.output();
-    assert!(output.contains("every worker has ended"), "{output}");
+    balancer.says("every worker has ended");
     balancer.nothing_left();
 }
 

@@ -160,7 +160,9 @@ fn one_that_panics_while_it_takes_over_gives_way_to_the_former() {
     balancer.at_rest();
     balancer.signal(Signal::SIGTERM);
     assert_eq!(balancer.wait(), Some(0));
-    assert_eq!(balancer.output().matches("panicked at").count(), 2);
+    eventually("both panics are told of", || {
+        (balancer.output().matches("panicked at").count() == 2).then_some(())
+    });
 }
 
 #[test]

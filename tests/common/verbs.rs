@@ -56,6 +56,13 @@ impl Balancer<'_> {
         all
     }
 
+    /// Waits until the primary or a worker has printed this: lines come by a thread of their own, and may be later than
+    /// what `status` shows.
+    #[track_caller]
+    pub fn says(&self, what: &str) {
+        eventually(what, || self.output().contains(what).then_some(()));
+    }
+
     /// Waits until every worker that left its slot has gone.
     #[track_caller]
     pub fn left(&self) -> Status {

@@ -107,11 +107,6 @@ fn nobody_is_blamed(status: &Status) {
     }
 }
 
-#[track_caller]
-fn says(balancer: &Balancer<'_>, what: &str) {
-    eventually(what, || balancer.output().contains(what).then_some(()));
-}
-
 /// A backend whose backlog is full, so that no handshake comes about, and what is to be kept for that.
 #[track_caller]
 fn unanswering(site: &Site) -> (SocketAddr, (Socket, TcpStream)) {

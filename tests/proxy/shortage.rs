@@ -63,7 +63,7 @@ fn without_a_free_descriptor_clients_wait_and_nobody_is_blamed() {
     ] {
         leave(worker, Some(free));
         let mut late: Vec<Raw> = (0..comers).map(|n| come(&site, 20 + n)).collect();
-        says(&balancer, why);
+        balancer.says(why);
         alive(&mut stayed);
         assert!(late.iter_mut().all(Raw::is_silent), "none is served");
         // Who leaves makes room for others.
@@ -105,7 +105,7 @@ fn a_limit_that_is_lowered_from_outside_costs_one_connection_at_most() {
         leave(worker, Some(0));
         std::thread::sleep(std::time::Duration::from_millis(pause));
         let mut late: Vec<Raw> = (0..6).map(|n| come(&site, 20 + n)).collect();
-        says(&balancer, "connections wait: Too many open files");
+        balancer.says("connections wait: Too many open files");
         alive(&mut stayed);
         leave(worker, None);
         let unserved = late.iter_mut().filter_map(|one| {
@@ -183,7 +183,7 @@ fn without_a_free_port_clients_wait_and_nobody_is_blamed() {
     let (mut stayed, mut late) = until_one_waits(&site, &balancer);
     assert!(stayed.len() >= usize::from(PORTS), "{}", stayed.len());
     nobody_is_blamed(&balancer.status());
-    says(&balancer, "backends cannot be checked");
+    balancer.says("backends cannot be checked");
     alive(&mut stayed);
     assert!(late.is_silent());
     // A reset leaves nothing behind that keeps a port.

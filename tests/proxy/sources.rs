@@ -95,7 +95,7 @@ fn an_address_of_ours_that_leads_nowhere_is_not_the_backends_fault() {
     let balancer = Balancer::start(&site, &[&words[..], &checks, &flags].concat());
     let stayed = stay(&site, 4);
     assert_eq!(shares(&stayed, 2), [4, 0]);
-    says(&balancer, "backends cannot be checked");
+    balancer.says("backends cannot be checked");
     nobody_is_blamed(&balancer.status());
     drop(stayed);
     balancer.finish();

@@ -33,12 +33,7 @@ fn where_nobody_listens_the_next_backend_is_tried() {
     let balancer = behind(&site, &nowhere(&site), &["--retries", "0"]);
     let mut client = come(&site, 1);
     assert!(client.rest().is_empty());
-    eventually("it is said why", || {
-        balancer
-            .output()
-            .contains("Connection refused")
-            .then_some(())
-    });
+    balancer.says("Connection refused");
     balancer.finish();
 }
 
