@@ -10,9 +10,14 @@ use crate::config::Balance;
 
 /// How much longer than the shortest a slot's queue may grow before the slot loses its turn.
 ///
-/// Above what a burst piles up on a worker that merely has not been scheduled yet, so that the turns stay
-/// exact while all keep up; what a stuck worker collects meanwhile is read back after `--steal-after`.
-pub const SLACK: u64 = 64;
+/// Above what a burst piles up on a worker that keeps up, so that the turns stay exact while all do. One that merely has
+/// not been scheduled for a while may be further behind, so it is owed what it lost; what a stuck worker collects
+/// meanwhile is read back after `--steal-after`.
+pub const SLACK: u64 = 16;
+/// Most turns that a slot is owed: who is slow for good is not to make up for all of it one day.
+const MOST_OWED: u16 = 256;
+/// Who has no more than these in the queue has caught up.
+const FEW: u64 = 2;
 
 /// What the choice may ask of the slots, now. All answers are hints but [`Fleet::takes`].
 pub trait Fleet {
@@ -44,6 +49,8 @@ pub struct Rotation {
     turn: usize,
     /// Smooth weighted round-robin (as in nginx): what each slot is ahead of its share, negative, or behind.
     credit: Vec<i64>,
+    /// Among equals: turns that each slot has lost to those with shorter queues.
+    owed: Vec<u16>,
 }
 
 impl Rotation {
@@ -55,6 +62,11 @@ impl Rotation {
         fleet: &impl Fleet,
     ) -> Option<usize> {
         let slot = if weights.are_equal() {
+            if balance == Balance::RoundRobin
+                && let Some(slot) = self.make_good(fleet)
+            {
+                return Some(slot);
+            }
             self.among_equals(balance, fleet)
         } else {
             self.by_weight(balance, fleet, |slot| weights.of(slot))
@@ -67,9 +79,33 @@ impl Rotation {
     /// Forgets who is ahead of whom: the weights are others now.
     pub fn begin_anew(&mut self) {
         self.credit.clear();
+        self.owed.clear();
     }
 
-    fn among_equals(&self, balance: Balance, fleet: &impl Fleet) -> Option<usize> {
+    /// The slot that gets a turn which it has lost and is owed. Whose turn it is now keeps it.
+    fn make_good(&mut self, fleet: &impl Fleet) -> Option<usize> {
+        if self.owed.is_empty() {
+            return None;
+        }
+        let is_owed = |slot: &usize| self.owed.get(*slot).is_some_and(|&turns| turns != 0);
+        let Some(slot) = self.order(fleet.slots()).find(is_owed) else {
+            // Until somebody is owed one again this costs nothing.
+            self.owed.clear();
+            return None;
+        };
+        let in_turn = self.order(fleet.slots()).next()?;
+        let keeps_up = slot != in_turn
+            && fleet.takes(slot)
+            && fleet.queued(slot) <= fleet.queued(in_turn).min(FEW)
+            && fleet.delay(slot) < NOTICEABLE;
+        if !keeps_up {
+            return None;
+        }
+        self.owed[slot] -= 1;
+        Some(slot)
+    }
+
+    fn among_equals(&mut self, balance: Balance, fleet: &impl Fleet) -> Option<usize> {
         let takes = |slot: &usize| fleet.takes(*slot);
         let takers = self.order(fleet.slots()).filter(takes);
         match balance {
@@ -123,10 +159,11 @@ impl Rotation {
         (turn..slots).chain(0..turn)
     }
 
-    fn in_turn(&self, fleet: &impl Fleet) -> Option<usize> {
+    fn in_turn(&mut self, fleet: &impl Fleet) -> Option<usize> {
         let (mut queues, mut delays) = (None, None);
         let mut delayed = None;
         let takers = self.order(fleet.slots()).filter(|&slot| fleet.takes(slot));
+        let owed = &mut self.owed;
         let keeps_up = |&slot: &usize| {
             let queued = fleet.queued(slot);
             let lags = fleet.lags(slot);
@@ -134,6 +171,9 @@ impl Rotation {
                 // Only a slot that is behind makes anybody look at all the others.
                 let shortest = *queues.get_or_insert_with(|| shortest_queue(fleet));
                 if queued > shortest.saturating_add(if lags { 0 } else { SLACK }) {
+                    if !lags {
+                        owe(owed, slot, fleet.slots());
+                    }
                     return false;
                 }
             }
@@ -151,7 +191,8 @@ impl Rotation {
         { takers }.find(keeps_up).or(delayed)
     }
 
-    /// Every slot that may have it gains its weight; the one that is then owed most gets it and pays for all.
+    /// Every slot that may have it gains its weight, and who only has too long a queue does too; the one that may have it
+    /// and is then owed most gets it and pays for all.
     fn smoothly(&mut self, fleet: &impl Fleet, weight: impl Fn(usize) -> u16) -> Option<usize> {
         self.credit.resize(fleet.slots(), 0);
         let (mut shortest, mut delays) = (None, None);
@@ -168,6 +209,10 @@ impl Rotation {
                 let shortest = *shortest.get_or_insert_with(|| shortest_share(fleet, &weight));
                 let slack = if lags { 0 } else { SLACK };
                 if Share::new(queued.saturating_sub(slack), weight(slot)) > shortest {
+                    if !lags && self.credit[slot] < gain * i64::from(MOST_OWED) {
+                        total += gain;
+                        self.credit[slot] += gain;
+                    }
                     continue;
                 }
             }
@@ -234,9 +279,20 @@ pub(super) fn load(fleet: &impl Fleet, slot: usize) -> u64 {
     fleet.open(slot).saturating_add(fleet.queued(slot))
 }
 
+/// One turn more is owed to a slot. What all are owed alike, nobody is.
+fn owe(owed: &mut Vec<u16>, slot: usize, slots: usize) {
+    owed.resize(slots, 0);
+    owed[slot] = (owed[slot] + 1).min(MOST_OWED);
+    if owed.iter().all(|&turns| turns != 0) {
+        owed.iter_mut().for_each(|turns| *turns -= 1);
+    }
+}
+
+/// A queue that is short and slow is no measure for the others.
 fn shortest_queue(fleet: &impl Fleet) -> u64 {
     let takers = (0..fleet.slots()).filter(|&slot| fleet.takes(slot));
-    takers.map(|slot| fleet.queued(slot)).min().unwrap_or(0)
+    let queues = takers.map(|slot| (fleet.delay(slot) >= NOTICEABLE, fleet.queued(slot)));
+    queues.min().map_or(0, |(_, queued)| queued)
 }
 
 fn shortest_delay(fleet: &impl Fleet) -> u64 {

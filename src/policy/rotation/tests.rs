@@ -62,14 +62,46 @@ fn round_robin_is_exact_at_every_moment() {
 }
 
 #[test]
-fn a_slot_far_behind_loses_its_turn_until_it_catches_up() {
+fn a_slot_far_behind_loses_its_turns_until_it_catches_up_and_has_them_then() {
     let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 3]);
+    let opened = |fleet: &[Slot]| fleet.iter().map(|slot| slot.open).collect::<Vec<_>>();
     fleet[1].queued = SLACK + 1;
     deal(&mut rotation, Balance::RoundRobin, &mut fleet, 100);
-    assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [50, 0, 50]);
+    assert_eq!(opened(&fleet), [50, 0, 50]);
+    // No longer far behind: its own turns, and no more.
     fleet[1].queued = SLACK;
     deal(&mut rotation, Balance::RoundRobin, &mut fleet, 3);
-    assert_eq!(fleet[1].open, 1);
+    assert_eq!(opened(&fleet), [51, 1, 51]);
+    fleet[1].queued = FEW;
+    deal(&mut rotation, Balance::RoundRobin, &mut fleet, 3);
+    assert_eq!(
+        opened(&fleet),
+        [52, 2, 52],
+        "the others have nothing queued"
+    );
+    fleet[1].queued = 0;
+    deal(&mut rotation, Balance::RoundRobin, &mut fleet, 50);
+    assert_eq!(opened(&fleet), [52, 52, 52]);
+    deal(&mut rotation, Balance::RoundRobin, &mut fleet, 30);
+    assert_eq!(opened(&fleet), [62, 62, 62]);
+}
+
+#[test]
+fn no_slot_is_owed_more_than_can_be_made_good_soon() {
+    let (mut rotation, mut fleet) = (Rotation::default(), vec![Slot::default(); 2]);
+    fleet[0].queued = SLACK + 1;
+    deal(&mut rotation, Balance::RoundRobin, &mut fleet, 5_000);
+    assert_eq!([fleet[0].open, fleet[1].open], [0, 5_000]);
+    fleet[0].queued = 0;
+    let most = usize::from(MOST_OWED);
+    deal(&mut rotation, Balance::RoundRobin, &mut fleet, most + 100);
+    assert_eq!([fleet[0].open, fleet[1].open], [most as u64 + 50, 5_050]);
+    // What all are owed is owed to nobody.
+    let mut owed = Vec::new();
+    for slot in [0, 1, 1, 0, 1] {
+        owe(&mut owed, slot, 2);
+    }
+    assert_eq!(owed, [0, 1]);
 }
 
 #[test]
@@ -258,6 +290,31 @@ fn a_weighted_slot_far_behind_loses_its_turns_and_owes_nothing_for_them() {
     fleet[0] = Slot::default();
     deal(&mut fleet, 40);
     assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [20, 60, 60]);
+}
+
+#[test]
+fn a_weighted_slot_with_too_long_a_queue_is_given_its_turns_later() {
+    let (mut rotation, weights) = (Rotation::default(), Weights::from(vec![2, 1, 1]));
+    let mut fleet = vec![Slot::default(); 3];
+    let mut deal = |fleet: &mut Vec<Slot>, count| {
+        for _ in 0..count {
+            let slot = rotation.choose(Balance::RoundRobin, &weights, fleet);
+            fleet[slot.unwrap()].open += 1;
+        }
+    };
+    fleet[0].queued = 3 * SLACK;
+    deal(&mut fleet, 100);
+    assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [0, 50, 50]);
+    fleet[0].queued = 0;
+    deal(&mut fleet, 100);
+    assert_eq!([fleet[0].open, fleet[1].open, fleet[2].open], [100, 50, 50]);
+    // But not all that it has lost in years.
+    fleet[0].queued = 3 * SLACK;
+    deal(&mut fleet, 100_000);
+    fleet[0].queued = 0;
+    deal(&mut fleet, 10_000);
+    let more = fleet[0].open - 100 - 5_000;
+    assert!((100..=2 * u64::from(MOST_OWED)).contains(&more), "{more}");
 }
 
 #[test]

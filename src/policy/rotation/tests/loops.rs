@@ -272,3 +272,24 @@ fn workers_that_are_all_slow_alike_share_alike() {
     let (most, least) = (dealt.iter().max().unwrap(), dealt.iter().min().unwrap());
     assert!(least * 100 > most * 97, "{dealt:?}");
 }
+
+#[test]
+fn who_stood_still_for_a_moment_is_given_the_turns_that_it_lost() {
+    let mut servers = Servers::new(&[200 * US; 4]);
+    let mut rotation = Rotation::default();
+    let mut number = numbers(3);
+    let mut lost = 0;
+    for step in 0..20_000 {
+        if step % 4_000 == 1_000 {
+            // Longer than a queue takes to be behind, and too short for a delay that is told.
+            let stands_until = servers.now + 50 * MS;
+            servers.all[1].until = Some(stands_until);
+        }
+        servers.deal(&mut rotation);
+        servers.advance(50 * US + number(50 * US), true);
+        let dealt = servers.all.iter().map(|server| server.dealt);
+        lost = lost.max(dealt.clone().max().unwrap() - dealt.min().unwrap());
+    }
+    assert!(lost > 20, "nobody stood still: {lost}");
+    servers.assert_even("long after");
+}
