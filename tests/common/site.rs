@@ -49,6 +49,8 @@ impl Site {
     fn with(address: IpAddr, number: u32) -> Self {
         let mark = format!("{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(format!("ff-{mark}"));
+        // A test that had this pid before us and was killed may have left it.
+        let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir(&directory).expect("own directory");
         open_to_others(&directory);
         let start = std::process::id().wrapping_mul(37);
