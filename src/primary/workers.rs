@@ -155,8 +155,11 @@ impl Worker {
     /// Whether some process of it still has the end of this binding open.
     pub fn holds(&self, binding: &Binding) -> bool {
         let holds = |pid: &u32| process::holds_inode(*pid, binding.inode);
-        // Almost always in its session; a wrapper like setsid(1) may have put the server into another one.
-        process::session_members(self.pid).iter().any(holds)
+        // Almost always its first, which is looked at whatever else can be, or in its session; a wrapper like setsid(1)
+        // may have put the server into another one.
+        let lives = matches!(process::peek_exit(self.pidfd()), Ok(None));
+        lives && holds(&self.pid)
+            || process::session_members(self.pid).iter().any(holds)
             || process::living().any(|one| census::is_of(one.pid, self) && holds(&one.pid))
     }
 }

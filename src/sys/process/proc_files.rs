@@ -165,8 +165,9 @@ pub fn session_of(pid: u32) -> Option<u32> {
     Stat::of(pid).filter(Stat::alive).map(|stat| stat.session)
 }
 
-/// Whether `pid` has the socket with this inode number open. A process that we may not look into might, so
-/// then it does: a server must not be taken for closed because it made itself undumpable.
+/// Whether `pid` has the socket with this inode number open. A process that we cannot look into might, so
+/// then it does: a server must not be taken for closed because it made itself undumpable, or because we have no
+/// descriptor left.
 pub fn holds_inode(pid: u32, inode: u64) -> bool {
     let wanted = format!("socket:[{inode}]");
     match fs::read_dir(format!("/proc/{pid}/fd")) {
@@ -174,7 +175,7 @@ pub fn holds_inode(pid: u32, inode: u64) -> bool {
             .flatten()
             .filter_map(|entry| fs::read_link(entry.path()).ok())
             .any(|target| target.as_os_str() == wanted.as_str()),
-        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 
