@@ -16,8 +16,9 @@ use crate::config::Balance;
 pub const SLACK: u64 = 16;
 /// Most turns that a slot is owed: who is slow for good is not to make up for all of it one day.
 const MOST_OWED: u16 = 256;
-/// Who has no more than these in the queue has caught up.
-const FEW: u64 = 2;
+/// Who has no more than these in the queue has caught up. Half of what one is passed over for: clients who all come at
+/// once and stay are then soon even, and one that is slow for good is led no further behind.
+const FEW: u64 = 8;
 
 /// What the choice may ask of the slots, now. All answers are hints but [`Fleet::takes`].
 pub trait Fleet {
