@@ -62,6 +62,8 @@ struct Ran {
     moved: Moved,
     /// Turns that moved something, and turns that did not.
     turns: (usize, usize),
+    /// Of those that did not: turns that no event was the reason of.
+    unasked: usize,
 }
 
 /// Gives a session its turns until it is over; then closes its sockets as the loop does.
@@ -76,7 +78,7 @@ fn pump(mut duplex: Duplex, client: OwnedFd, backend: OwnedFd) -> Ran {
             .unwrap();
     }
     let (mut events, mut tools) = (Events::with_capacity(8), Tools::new());
-    let (mut moved, mut turns) = (Moved::default(), (0, 0));
+    let (mut moved, mut turns, mut unasked) = (Moved::default(), (0, 0), 0);
     let mut wait = Some(LONGEST);
     let end = loop {
         poll.poll(&mut events, wait).unwrap();
@@ -92,6 +94,7 @@ fn pump(mut duplex: Duplex, client: OwnedFd, backend: OwnedFd) -> Ran {
             turns.0 += 1;
         } else {
             turns.1 += 1;
+            unasked += usize::from(events.is_empty());
         }
         wait = match turn {
             Turn::Waiting => Some(LONGEST),
@@ -106,7 +109,12 @@ fn pump(mut duplex: Duplex, client: OwnedFd, backend: OwnedFd) -> Ran {
             Side::Backend => &client,
         }),
     }
-    Ran { end, moved, turns }
+    Ran {
+        end,
+        moved,
+        turns,
+        unasked,
+    }
 }
 
 /// A session on a thread of its own.

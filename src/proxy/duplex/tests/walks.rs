@@ -72,8 +72,9 @@ fn walk(seed: u64) {
         down: down as u64,
     };
     assert_eq!((ran.end, ran.moved), (End::Done, moved), "seed {seed}");
-    // A spin would be one turn after the other that moves nothing.
-    assert!(ran.turns.1 <= ran.turns.0 + 8, "seed {seed}: {ran:?}");
+    // A spin would be one turn after the other that moves nothing. How many events come to nothing is the kernel's affair:
+    // it tells of room after any piece that a reader has taken.
+    assert!(ran.unasked <= ran.turns.0, "seed {seed}: {ran:?}");
 }
 
 #[test]
