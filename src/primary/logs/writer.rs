@@ -72,11 +72,9 @@ pub fn start(
     look: Look,
     lost: &Arc<AtomicU64>,
 ) -> io::Result<Arc<Sink>> {
-    let sink = Sink::new(look, lost);
-    let queue = Arc::clone(&sink);
-    let write = move || write_all(&queue, &mut output);
-    std::thread::Builder::new().name(name.into()).spawn(write)?;
-    Ok(sink)
+    spawn(name, look, lost, move |queue| {
+        write_all(queue, &mut output);
+    })
 }
 
 /// The same of log files that `former` writes to its end first: two writers of one file would rotate it twice.
@@ -89,19 +87,28 @@ pub fn start_after(
     look: Look,
     lost: &Arc<AtomicU64>,
 ) -> io::Result<Arc<Sink>> {
-    let sink = Sink::new(look, lost);
-    let queue = Arc::clone(&sink);
-    let write = move || {
+    spawn("forkfront-files", look, lost, move |queue| {
         if let Some(former) = former {
             former.await_end();
             // It may be longer by now, or another one.
             files.reopen();
         }
-        write_all(&queue, &mut Output::Files(files));
-    };
+        write_all(queue, &mut Output::Files(files));
+    })
+}
+
+/// What is left in the sink is for the thread to write.
+fn spawn(
+    name: &str,
+    look: Look,
+    lost: &Arc<AtomicU64>,
+    write: impl FnOnce(&Sink) + Send + 'static,
+) -> io::Result<Arc<Sink>> {
+    let sink = Sink::new(look, lost);
+    let queue = Arc::clone(&sink);
     std::thread::Builder::new()
-        .name("forkfront-files".into())
-        .spawn(write)?;
+        .name(name.into())
+        .spawn(move || write(&queue))?;
     Ok(sink)
 }
 

@@ -76,6 +76,28 @@ fn wait_until(what: &str, mut seen: impl FnMut() -> bool) {
     }
 }
 
+/// Logs that went to this file until now, whose writer stands still before the first line: what prints lines, the sink,
+/// and the other ends that stay open.
+fn with_a_line_held_up(
+    file: &Written,
+) -> (
+    Logs,
+    io::PipeWriter,
+    Arc<Sink>,
+    (io::PipeReader, io::PipeWriter),
+) {
+    let (reader, writer) = io::pipe().unwrap();
+    let mut logs = Logs::with(streams(writer), file.prepared()).unwrap();
+    let (mut printer, err) = worker(&logs);
+    assert!(logs.flush(soon()));
+    let slow = logs.outputs.files.as_ref().unwrap().sink.clone();
+    assert!(slow.pause(soon()));
+    printer.write_all(b"one\n").unwrap();
+    wait_until("the line is read", || logs.tail(77) == ["one"]);
+    logs.change(prepared(None)).unwrap();
+    (logs, printer, slow, (reader, err))
+}
+
 #[test]
 fn what_is_read_before_the_thread_hears_of_other_outputs_is_written_to_the_ones_so_far() {
     let file = Written::new("before");
@@ -105,15 +127,7 @@ fn what_is_read_before_the_thread_hears_of_other_outputs_is_written_to_the_ones_
 #[test]
 fn a_file_that_is_gone_back_to_has_one_writer_at_a_time() {
     let file = Written::new("back");
-    let (_reader, writer) = io::pipe().unwrap();
-    let mut logs = Logs::with(streams(writer), file.prepared()).unwrap();
-    let (mut printer, _err) = worker(&logs);
-    assert!(logs.flush(soon()));
-    let slow = logs.outputs.files.as_ref().unwrap().sink.clone();
-    assert!(slow.pause(soon()));
-    printer.write_all(b"one\n").unwrap();
-    wait_until("the first line is read", || logs.tail(77) == ["one"]);
-    logs.change(prepared(None)).unwrap();
+    let (mut logs, mut printer, slow, _open) = with_a_line_held_up(&file);
     logs.change(file.prepared()).unwrap();
     // The thread has heard of both by then.
     logs.reader.sweep(soon());
@@ -145,15 +159,7 @@ fn lines_that_a_former_file_dropped_are_told_in_no_other_file() {
 #[test]
 fn what_a_former_file_did_not_take_comes_over_an_upgrade() {
     let file = Written::new("over");
-    let (_reader, writer) = io::pipe().unwrap();
-    let mut logs = Logs::with(streams(writer), file.prepared()).unwrap();
-    let (mut printer, _err) = worker(&logs);
-    assert!(logs.flush(soon()));
-    let slow = logs.outputs.files.as_ref().unwrap().sink.clone();
-    assert!(slow.pause(soon()));
-    printer.write_all(b"one\n").unwrap();
-    wait_until("the line is read", || logs.tail(77) == ["one"]);
-    logs.change(prepared(None)).unwrap();
+    let (logs, _printer, _slow, _open) = with_a_line_held_up(&file);
     let still = logs.stand_still(soon()).unwrap();
     let mut luggage = Luggage::default();
     let frozen = still.freeze(&mut luggage);
